@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// RecoveryReport: what opening a store found, cut and kept. Nothing is cut silently, and what is cut
+// is first saved to the partition "lost-found", so that a wrong decision can be undone by hand.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "firn/base/bytes.h"
+#include "firn/base/result.h"
+#include "firn/io/storage.h"
+
+namespace firn {
+
+// A range of one blob; offsets are logical, as in Blob.
+struct BlobRange {
+  std::string partition;
+  std::string blob;  // hexadecimal name, as on disk
+  uint64_t offset = 0;
+  uint64_t size_bytes = 0;
+  std::string reason;
+};
+
+struct CutRange {
+  BlobRange range;
+  std::string saved_as;           // blob in "lost-found" (hexadecimal name), empty if not saved
+  uint64_t saved_size_bytes = 0;  // at most kSavedPerCutMaxBytes of the range are kept
+};
+
+struct RecoveryReport {
+  bool was_clean = false;  // the last writer closed the store
+  std::vector<CutRange> cuts;
+  std::vector<BlobRange> damage;   // damaged and left as it is
+  std::vector<std::string> notes;  // everything else worth telling, one sentence each
+
+  [[nodiscard]] bool empty() const { return cuts.empty() && damage.empty() && notes.empty(); }
+};
+
+inline constexpr std::string_view kLostFoundPartition = "lost-found";
+inline constexpr uint64_t kSavedPerCutMaxBytes = 64u << 20;
+
+// Collects a report while structures recover, and saves what they are about to cut.
+// Owned by whoever opens a store; structures get a reference. Not thread-safe.
+class RecoveryLog {
+ public:
+  // With `read_only`, save_and_cut only notes: nothing on disk changes.
+  RecoveryLog(Storage& storage, bool read_only) : storage_(storage), read_only_(read_only) {}
+
+  // Durably copies `range` of `blob` to "lost-found" (all-zero ranges are not worth saving and are
+  // only noted) and records the cut. The caller then cuts. Fails if the copy cannot be made:
+  // nothing may be cut then.
+  [[nodiscard]] Status save_before_cut(Blob& blob, BlobRange range);
+
+  void note_damage(BlobRange range) { report_.damage.push_back(std::move(range)); }
+  void note(std::string sentence) { report_.notes.push_back(std::move(sentence)); }
+
+  [[nodiscard]] bool read_only() const { return read_only_; }
+  [[nodiscard]] RecoveryReport& report() { return report_; }
+  [[nodiscard]] const RecoveryReport& report() const { return report_; }
+
+ private:
+  Storage& storage_;
+  bool read_only_;
+  RecoveryReport report_;
+};
+
+}  // namespace firn

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Floors: what is known to be durable in one segmented partition. Recovery uses it to tell a torn
+// tail (above the floor: cut) from damage (at or below it: reported, never cut).
+//
+// A journal that is given no Floors (a store without a manifest) knows nothing and recovers as the
+// original does. The Manifest of a store implements this interface; see firn/store/manifest.h.
+//
+// Every floor is a lower bound: losing an update loses precision, never truth. Hence raise() need
+// not be durable by itself, while lower() and set_boundary() must be, before they return.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "firn/base/result.h"
+#include "firn/base/strong_id.h"
+
+namespace firn {
+
+class Floors {
+ public:
+  virtual ~Floors() = default;
+  Floors(const Floors&) = delete;
+  Floors& operator=(const Floors&) = delete;
+
+  // Payload bytes of `section` known durable; 0 for a section that was never synced.
+  [[nodiscard]] virtual uint64_t floor(Section section) const = 0;
+  // Sections with a floor above 0, ascending: their blobs must exist.
+  [[nodiscard]] virtual std::vector<Section> sections() const = 0;
+  // Sections below this one are pruned: their blobs, if any, are leftovers of an interrupted prune.
+  [[nodiscard]] virtual Section boundary() const = 0;
+  // The last writer closed the store: nothing was written since the floors were recorded.
+  [[nodiscard]] virtual bool was_clean() const = 0;
+
+  // Durably notes that the partition is about to change (drops the clean mark). Idempotent and free
+  // after the first call. Comes before the first write of an open store.
+  [[nodiscard]] virtual Status begin_writing() = 0;
+  // Records that a sync made `size` bytes durable. Never lowers.
+  [[nodiscard]] virtual Status raise(Section section, uint64_t size) = 0;
+  // Durable on return; comes before a truncation.
+  [[nodiscard]] virtual Status lower(Section section, uint64_t size) = 0;
+  // Durable on return; comes before the removal of any section below it. Never goes back.
+  [[nodiscard]] virtual Status set_boundary(Section oldest_retained) = 0;
+  // Durably forgets floors of these sections, before they are removed without a prune.
+  [[nodiscard]] virtual Status forget(std::vector<Section> removed) = 0;
+
+ protected:
+  Floors() = default;
+};
+
+}  // namespace firn
