@@ -1,0 +1,27 @@
+# Language level, warnings, hardening and sanitizers for everything that this project compiles.
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
+endif()
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+
+find_program(FIRN_CCACHE ccache)
+if(FIRN_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${FIRN_CCACHE})
+endif()
+
+add_library(firn_warnings INTERFACE)
+target_compile_options(firn_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
+  -Wimplicit-fallthrough $<$<BOOL:${FIRN_WERROR}>:-Werror>)
+target_compile_definitions(firn_warnings INTERFACE _GLIBCXX_ASSERTIONS
+  $<$<CONFIG:Debug>:FIRN_DCHECKS>)
+
+if(FIRN_SANITIZE)
+  add_compile_options(-fsanitize=${FIRN_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${FIRN_SANITIZE})
+endif()
