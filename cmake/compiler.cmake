@@ -8,6 +8,8 @@ if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
 endif()
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+# Sanitized trees: line tables for the reports, and as little optimisation as keeps the tests fast.
+set(CMAKE_CXX_FLAGS_SANITIZE "-O1 -g1")
 
 find_program(FIRN_CCACHE ccache)
 if(FIRN_CCACHE)
@@ -17,11 +19,13 @@ endif()
 add_library(firn_warnings INTERFACE)
 target_compile_options(firn_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
-  -Wimplicit-fallthrough $<$<BOOL:${FIRN_WERROR}>:-Werror>)
+  -Wimplicit-fallthrough $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>
+  $<$<BOOL:${FIRN_WERROR}>:-Werror>)
 target_compile_definitions(firn_warnings INTERFACE _GLIBCXX_ASSERTIONS
-  $<$<CONFIG:Debug>:FIRN_DCHECKS>)
+  $<$<CONFIG:Debug,Sanitize>:FIRN_DCHECKS>)
 
 if(FIRN_SANITIZE)
-  add_compile_options(-fsanitize=${FIRN_SANITIZE} -fno-omit-frame-pointer)
+  add_compile_options(-fsanitize=${FIRN_SANITIZE} -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${FIRN_SANITIZE})
 endif()

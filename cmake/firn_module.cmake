@@ -1,24 +1,38 @@
 # One folder of firn/ is one module. Its CMakeLists.txt lists files by name; no globs.
 #
-#   firn_module(SOURCES a.cc ... HEADERS a.h ... PRIVATE_HEADERS b.h ... TESTS a_test.cc ... LIBS t ...)
+#   firn_module(SOURCES a.cc ... HEADERS a.h ... PRIVATE_HEADERS b.h ...
+#               TESTS a_test.cc ... STRESS a_stress_test.cc ... LIBS t ...)
 #
-# SOURCES and HEADERS (the public ones, installed) become part of the library; all TESTS of a folder
-# become one executable, firn_<folder>_test, whose cases ctest lists one by one.
+# SOURCES and HEADERS (the public ones, installed) become part of the library. All TESTS of a folder
+# become one executable, firn_<folder>_test, labelled `unit`; all STRESS files, the tests with
+# threads, become firn_<folder>_stress, labelled `stress`, which runs under the thread sanitizer, too.
+# ctest lists the cases one by one. LIBS are linked into both.
 function(firn_module)
-  cmake_parse_arguments(MODULE "" "" "SOURCES;HEADERS;PRIVATE_HEADERS;TESTS;LIBS" ${ARGN})
+  cmake_parse_arguments(MODULE "" "" "SOURCES;HEADERS;PRIVATE_HEADERS;TESTS;STRESS;LIBS" ${ARGN})
+  if(MODULE_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "firn_module: what is ${MODULE_UNPARSED_ARGUMENTS}?")
+  endif()
   target_sources(firn PRIVATE ${MODULE_SOURCES} ${MODULE_PRIVATE_HEADERS})
   target_sources(firn PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${MODULE_HEADERS})
+  get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
   if(FIRN_TESTS AND MODULE_TESTS)
-    get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
     firn_test(firn_${folder}_test SOURCES ${MODULE_TESTS} LIBS ${MODULE_LIBS})
+  endif()
+  if(FIRN_TESTS AND MODULE_STRESS)
+    firn_test(firn_${folder}_stress LABEL stress SOURCES ${MODULE_STRESS} LIBS ${MODULE_LIBS})
   endif()
 endfunction()
 
-# firn_test(name SOURCES x.cc ... LIBS lib ...): a GoogleTest executable, its cases known to ctest.
+# firn_test(name [LABEL unit] SOURCES x.cc ... LIBS lib ...): a GoogleTest executable, its cases known
+# to ctest under the label, and part of the target firn_<label>_tests.
 function(firn_test name)
-  cmake_parse_arguments(TEST "" "" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(TEST "" "LABEL" "SOURCES;LIBS" ${ARGN})
+  if(NOT TEST_LABEL)
+    set(TEST_LABEL unit)
+  endif()
   add_executable(${name} ${TEST_SOURCES})
   target_link_libraries(${name} PRIVATE firn firn_testkit firn_warnings GTest::gmock
                                         GTest::gtest_main ${TEST_LIBS})
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300 LABELS ${TEST_LABEL})
+  add_dependencies(firn_${TEST_LABEL}_tests ${name})
 endfunction()

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Simulated power cuts and faults over every structure that has a simulation.
+# usage: sim.sh REPORT, with DURATION and SEED in the environment.
+set -euo pipefail
+source scripts/build.sh
+build release firn_sim
+exec build/release/sim/firn_sim ${DURATION:+--duration "$DURATION"} ${SEED:+--seed "$SEED"} --json "$1"
