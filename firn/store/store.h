@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Store: a Storage opened as a store: its lock taken, its manifest read or created and checked.
+// Structures (archives, freezers) hold one and open their files through it.
+//
+// Crash argument: nothing but the manifest is written here; see firn/store/manifest.h.
+// Threads: open and close by one thread; the accessors concurrently.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "firn/base/result.h"
+#include "firn/io/recovery_report.h"
+#include "firn/io/storage.h"
+#include "firn/store/manifest.h"
+
+namespace firn {
+
+struct StoreOptions {
+  // What the store must be. A store without a manifest (of the original) is not checked.
+  ManifestIdentity identity;
+  bool read_only = false;
+  bool create = true;  // make the store if the storage is empty; otherwise Errc::not_found
+};
+
+class Store {
+ public:
+  // Errc::locked if another process has the store; Errc::invalid_argument if kind, geometry or
+  // partition names differ from what was recorded. Either way nothing was written.
+  [[nodiscard]] static Result<std::unique_ptr<Store>> open(Storage& storage,
+                                                           const StoreOptions& options);
+  ~Store();  // releases the lock, leaves the store as a crash would
+
+  [[nodiscard]] Storage& storage() { return storage_; }
+  [[nodiscard]] Manifest* manifest() { return manifest_.get(); }  // null: a store of the original
+  [[nodiscard]] RecoveryLog& recovery() { return recovery_; }
+  [[nodiscard]] bool read_only() const { return recovery_.read_only(); }
+
+  // The floors to give to a journal; null without a manifest.
+  [[nodiscard]] Floors* floors(StoreRole role);
+
+  // Records the recovery report and sets the clean mark. The structures are closed before.
+  [[nodiscard]] Status close();
+
+ private:
+  Store(Storage& storage, bool read_only);
+
+  Storage& storage_;
+  std::unique_ptr<StorageLock> lock_;
+  RecoveryLog recovery_;
+  std::unique_ptr<Manifest> manifest_;
+};
+
+}  // namespace firn
