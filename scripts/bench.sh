@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What `make bench` runs: the programs firn_bench_AREA, one after the other, each of which prints its
-# table and writes build/bench/AREA.json. AREA (default: all) and QUICK come from the environment.
+# What `make bench` runs: the programs firn_bench_AREA, one after the other, each of which prints
+# its table and writes build/bench/AREA.json. AREA (default: all) and QUICK are in the environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/build.sh

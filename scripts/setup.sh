@@ -10,17 +10,25 @@
 # that provide the same packages in another way.
 set -euo pipefail
 
-# The one list of packages: group, reason, packages.
+# The one list of packages, with the reason of each group.
 packages_of() {
   case "$1" in
-    build)   echo g++ cmake ninja-build pkg-config python3-minimal ;;  # compile, configure, tidy.py
-    library) echo libzstd-dev libisal-dev libxxhash-dev ;;             # compression, CRC-32C, hashing
-    tools)   echo libcli11-dev libfmt-dev nlohmann-json3-dev libsodium-dev ;;  # the firn command
-    tests)   echo libgtest-dev libgmock-dev librapidcheck-dev ;;       # unit and property tests
-    lint)    echo clang-19 clang-tidy-19 clang-format-19 ;;            # analysis (300 MB)
-    fuzz)    echo clang-19 libclang-rt-19-dev ;;                       # libFuzzer, sanitizer runtimes
-    bench)   echo libbenchmark-dev librocksdb-dev liblmdb-dev libsqlite3-dev ;;  # engines to compare with
-    package) echo dpkg-dev file ;;                                     # dpkg-shlibdeps for the .deb files
+    # Compile, configure, run tools/tidy.py.
+    build) echo g++ cmake ninja-build pkg-config python3-minimal ;;
+    # Compression, CRC-32C, hashing.
+    library) echo libzstd-dev libisal-dev libxxhash-dev ;;
+    # The firn command.
+    tools) echo libcli11-dev libfmt-dev nlohmann-json3-dev libsodium-dev ;;
+    # Unit and property tests.
+    tests) echo libgtest-dev libgmock-dev librapidcheck-dev ;;
+    # Formatting, clang-tidy, thread-safety analysis (about 500 MB installed).
+    lint) echo clang-19 clang-tidy-19 clang-format-19 python3 ;;
+    # libFuzzer and the sanitizer runtimes of clang.
+    fuzz) echo clang-19 libclang-rt-19-dev ;;
+    # Micro-benchmarks, and the engines to compare with.
+    bench) echo libbenchmark-dev librocksdb-dev liblmdb-dev libsqlite3-dev ;;
+    # dpkg-shlibdeps, for the .deb files.
+    package) echo dpkg-dev file ;;
     *) return 1 ;;
   esac
 }
@@ -76,8 +84,10 @@ apt() {
   return 1
 }
 # The error is shown by the install below, if it matters: a stale list often still serves.
-apt update -o APT::Update::Error-Mode=any || echo "setup: no fresh package lists, trying without" >&2
+apt update -o APT::Update::Error-Mode=any ||
+  echo "setup: no fresh package lists, trying without" >&2
+system=$(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release 2>/dev/null || true)
 apt install -y --no-install-recommends "${missing[@]}" || die \
   "could not install: ${missing[*]}" \
-  "firn is built on Debian 12 (this is $(. /etc/os-release 2>/dev/null; echo "${PRETTY_NAME:-unknown}"));" \
+  "firn is built on Debian 12 (this is ${system:-unknown});" \
   "check the network and /etc/apt/sources.list, or install them by hand and set FIRN_SKIP_SETUP=1."

@@ -24,14 +24,15 @@ step() {
   printf '%-42s' "$name"
   printf '\n=== %s: %s\n' "$name" "$*" >>"$log"
   "$@" >>"$log" 2>&1 || status=$?
-  count=$(tail -n "+$((from + 1))" "$log" | sed -n 's/.*tests passed.* out of \([0-9]*\)$/\1 tests/p')
+  output() { tail -n "+$((from + 1))" "$log"; }
+  count=$(output | sed -n 's/.*tests passed.* out of \([0-9]*\)$/\1 tests/p')
   if [[ $status -ne 0 ]]; then
     printf 'FAILED after %d s\n\n' $((SECONDS - begin))
-    tail -n "+$((from + 1))" "$log" | grep -v '^\[[0-9/]*\] Building\| Passed \|^ *Start ' | tail -n 60
+    output | grep -v '^\[[0-9/]*\] Building\| Passed \|^ *Start ' | tail -n 60
     printf '\nThe whole log: %s. Again: %s\n' "$log" "$*"
     exit 1
   fi
-  printf '%4d s  %s\n' $((SECONDS - begin)) "$count"
+  printf '%4d s  %s\n' "$((SECONDS - begin))" "$count"
 }
 
 for preset in release asan tsan; do

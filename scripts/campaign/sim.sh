@@ -6,4 +6,5 @@
 set -euo pipefail
 source scripts/build.sh
 build release firn_sim
-exec build/release/sim/firn_sim ${DURATION:+--duration "$DURATION"} ${SEED:+--seed "$SEED"} --json "$1"
+exec build/release/sim/firn_sim --json "$1" \
+  ${DURATION:+--duration "$DURATION"} ${SEED:+--seed "$SEED"}

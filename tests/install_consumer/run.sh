@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# usage: run.sh static|shared SOURCE_DIR BINARY_DIR WORK_DIR CXX
+set -euo pipefail
+kind=$1 source=$2 binary=$3 work=$4
+export CXX=$5
+here=$source/tests/install_consumer/consumer
+rm -rf "$work/prefix" "$work/moved" "$work/consumer"
+mkdir -p "$work"
+
+# The tree that runs this test is static: install it as it is. The shared library is a build of its
+# own, unoptimised because only its packaging is tested; it stays for the next run.
+if [[ $kind == shared ]]; then
+  binary=$work/build
+  cmake -S "$source" -B "$binary" -G Ninja -DBUILD_SHARED_LIBS=ON -DCMAKE_BUILD_TYPE=Debug \
+    -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DFIRN_TESTS=OFF -DFIRN_TOOLS=OFF
+  cmake --build "$binary"
+fi
+cmake --install "$binary" --prefix "$work/prefix" --component library >/dev/null
+cmake --install "$binary" --prefix "$work/prefix" --component development >/dev/null
+mv "$work/prefix" "$work/moved"  # nothing installed may know where it was installed
+
+cmake -S "$here" -B "$work/consumer" -G Ninja -DCMAKE_PREFIX_PATH="$work/moved"
+cmake --build "$work/consumer"
+"$work/consumer/consumer"
+
+pc_dir=$(dirname "$(find "$work/moved" -name firn.pc)")
+read -ra flags <<<"$(PKG_CONFIG_PATH=$pc_dir pkg-config --cflags --libs firn)"
+$CXX -std=c++23 "$here/main.cc" -o "$work/consumer/by_pkg_config" "${flags[@]}"
+LD_LIBRARY_PATH=$(dirname "$pc_dir") "$work/consumer/by_pkg_config"
+
+# The shared build must be linked shared, the static one must not need the library at run time.
+needs=$(objdump -p "$work/consumer/by_pkg_config" | grep -c 'NEEDED *libfirn.so.0.1$' || true)
+[[ $needs -eq $([[ $kind == shared ]] && echo 1 || echo 0) ]] || { echo "linked wrongly"; exit 1; }
