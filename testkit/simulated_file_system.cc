@@ -1,0 +1,682 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "testkit/simulated_file_system.h"
+
+#define XXH_INLINE_ALL
+#include <algorithm>
+
+#include <xxhash.h>
+
+#include "firn/base/check.h"
+#include "firn/base/text.h"
+#include "firn/base/units.h"
+
+namespace firn::testkit {
+namespace {
+
+constexpr std::string_view kLockFileName = "LOCK";
+// Beyond this, as beyond a real file system's limit, a file cannot grow: a structure that computes
+// a wild offset gets an error instead of the machine's memory.
+constexpr uint64_t kFileSizeMaxBytes = kGiB;
+
+uint64_t mix(uint64_t hash, ByteSpan bytes) {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), hash);
+}
+
+uint64_t mix(uint64_t hash, uint64_t number) {
+  return SplitMix(hash ^ (number * 0x9E3779B97F4A7C15u)).next();
+}
+
+std::string path(std::string_view directory, std::string_view name) {
+  if (name.empty()) return concat("simulated/", directory);
+  if (directory.empty()) return concat("simulated/", name);
+  return concat("simulated/", directory, "/", name);
+}
+
+class CopiedMapping final : public Mapping {
+ public:
+  explicit CopiedMapping(Bytes bytes) : bytes_(std::move(bytes)) {}
+  [[nodiscard]] ByteSpan bytes() const override { return bytes_; }
+
+ private:
+  Bytes bytes_;
+};
+
+}  // namespace
+
+class SimulatedFile final : public File {
+ public:
+  SimulatedFile(SimulatedFileSystem& system, std::shared_ptr<SimulatedInode> inode,
+                uint64_t generation, bool writable, std::string_view directory,
+                std::string_view name)
+      : system_(system),
+        inode_(std::move(inode)),
+        generation_(generation),
+        writable_(writable),
+        directory_(directory),
+        name_(name) {}
+
+  [[nodiscard]] Result<uint64_t> size() override { return system_.size_of(*this); }
+  [[nodiscard]] Status read_at(uint64_t offset, MutableByteSpan out) override {
+    return system_.read(*this, offset, out);
+  }
+  [[nodiscard]] Status write_at(uint64_t offset, std::span<const ByteSpan> buffers) override {
+    return system_.write(*this, offset, buffers);
+  }
+  [[nodiscard]] Status resize(uint64_t size) override { return system_.resize(*this, size); }
+  [[nodiscard]] Status sync() override { return system_.sync(*this); }
+  [[nodiscard]] Result<std::unique_ptr<Mapping>> map(uint64_t size) override {
+    return system_.map(*this, size);
+  }
+
+ private:
+  friend class SimulatedFileSystem;
+
+  SimulatedFileSystem& system_;
+  std::shared_ptr<SimulatedInode> inode_;
+  uint64_t generation_;
+  bool writable_;
+  std::string directory_;
+  std::string name_;
+};
+
+class SimulatedLock final : public StorageLock {
+ public:
+  SimulatedLock(SimulatedFileSystem& system, LockMode mode, uint64_t generation)
+      : system_(system), mode_(mode), generation_(generation) {}
+  SimulatedLock(const SimulatedLock&) = delete;
+  SimulatedLock& operator=(const SimulatedLock&) = delete;
+  ~SimulatedLock() override { system_.release(*this); }
+
+ private:
+  friend class SimulatedFileSystem;
+
+  SimulatedFileSystem& system_;
+  LockMode mode_;
+  uint64_t generation_;
+};
+
+SimulatedFileSystem::SimulatedFileSystem() : root_(std::make_shared<SimulatedDirectory>(0)) {}
+
+std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::clone() const {
+  auto copy = std::make_unique<SimulatedFileSystem>();
+  MutexLock copy_lock(copy->mutex_);
+  MutexLock lock(mutex_);
+  SimulatedDirectory::Copies copies;
+  copy->root_ = root_->deep_copy(copies);
+  copy->faults_ = faults_;
+  copy->fault_random_ = fault_random_;
+  copy->calls_ = calls_;
+  copy->faults_hit_ = faults_hit_;
+  copy->sequence_ = sequence_;
+  copy->numbers_ = numbers_;
+  copy->mark_ = mark_;
+  copy->used_bytes_ = used_bytes_;
+  copy->trace_ = trace_;
+  copy->recording_ = recording_;
+  copy->operations_ = operations_;
+  return copy;
+}
+
+// Faults.
+
+void SimulatedFileSystem::set_faults(FaultPlan plan) {
+  MutexLock lock(mutex_);
+  fault_random_ = SplitMix(plan.seed);
+  faults_ = std::move(plan);
+}
+
+uint64_t SimulatedFileSystem::call_count() const {
+  MutexLock lock(mutex_);
+  return calls_;
+}
+
+uint64_t SimulatedFileSystem::fault_count() const {
+  MutexLock lock(mutex_);
+  return faults_hit_;
+}
+
+bool SimulatedFileSystem::is_down() const {
+  MutexLock lock(mutex_);
+  return down_;
+}
+
+const CallFailure* SimulatedFileSystem::planned_failure() const {
+  for (const CallFailure& failure : faults_.failures)
+    if (calls_ == failure.call || (failure.for_ever && calls_ > failure.call)) return &failure;
+  return nullptr;
+}
+
+SimulatedFileSystem::Verdict SimulatedFileSystem::crash(const Call& call, CrashMoment moment) {
+  down_ = true;
+  Verdict verdict;
+  verdict.error =
+      Error{Errc::io, concat("simulated crash in call ", calls_, ", ", call_kind_name(call.kind),
+                             " of ", path(call.directory, call.name))};
+  if (moment == CrashMoment::drawn) {
+    verdict.performed = fault_random_.chance(1, 2);
+    verdict.partly = verdict.performed && fault_random_.chance(1, 2);
+  } else {
+    verdict.performed = moment == CrashMoment::after;
+  }
+  return verdict;
+}
+
+SimulatedFileSystem::Verdict SimulatedFileSystem::failure(const Call& call, Errc code) {
+  Verdict verdict;
+  verdict.performed = call.kind == CallKind::write && fault_random_.chance(1, 2);
+  verdict.partly = verdict.performed;
+  verdict.error =
+      Error{code, concat("simulated failure of call ", calls_, ", ", call_kind_name(call.kind),
+                         " of ", path(call.directory, call.name))};
+  return verdict;
+}
+
+SimulatedFileSystem::Verdict SimulatedFileSystem::admit(const Call& call) {
+  Verdict verdict;
+  if (call.kind == CallKind::read && !faults_.count_reads) return verdict;
+  ++calls_;
+  if (const CallFailure* planned = planned_failure()) verdict = failure(call, planned->code);
+  for (const FailureRate& rate : faults_.rates) {
+    if (verdict.error || rate.kind != call.kind) continue;
+    if (fault_random_.chance(rate.per_thousand, 1000)) verdict = failure(call, rate.code);
+  }
+  for (const CrashPoint& point : faults_.crashes)
+    if (point.call == calls_) verdict = crash(call, point.moment);
+  if (verdict.error) ++faults_hit_;
+  trace(call, verdict);
+  return verdict;
+}
+
+// An injected error hides what the call would have answered.
+Status SimulatedFileSystem::answer(Verdict verdict, Status outcome) {
+  if (verdict.error) return std::unexpected(*std::move(verdict.error));
+  return outcome;
+}
+
+void SimulatedFileSystem::trace(const Call& call, const Verdict& verdict) {
+  trace_ = mix(trace_, static_cast<uint64_t>(call.kind) | (verdict.error ? 256u : 0u));
+  trace_ = mix(trace_, as_bytes(call.directory));
+  trace_ = mix(trace_, as_bytes(call.name));
+  trace_ = mix(mix(trace_, call.offset), call.size);
+  for (const ByteSpan piece : call.data)
+    trace_ = mix(trace_, piece);
+  if (!recording_) return;
+  operations_.push_back({call.kind, std::string(call.directory), std::string(call.name),
+                         call.offset, call.size, verdict.error.has_value()});
+}
+
+Status SimulatedFileSystem::check_handle(uint64_t generation, const Call& call) const {
+  if (down_)
+    return fail(Errc::io, concat("simulated machine is down, ", call_kind_name(call.kind), " of ",
+                                 path(call.directory, call.name)));
+  if (generation != generation_)
+    return fail(Errc::io,
+                concat("handle from before a simulated crash, ", call_kind_name(call.kind), " of ",
+                       path(call.directory, call.name)));
+  return {};
+}
+
+// Crashes.
+
+void SimulatedFileSystem::begin_generation() {
+  ++generation_;
+  down_ = false;
+  shared_locks_ = 0;
+  exclusive_lock_ = false;
+  uint64_t used = 0;
+  const auto add_file = [&used](const SimulatedDirectory::Entry& entry) {
+    if (!entry.file) return;
+    entry.file->set_linked(true);
+    used += entry.file->visible().size();
+  };
+  for (const auto& [name, entry] : root_->visible()) {
+    add_file(entry);
+    if (!entry.directory) continue;
+    for (const auto& [child_name, child] : entry.directory->visible())
+      add_file(child);
+  }
+  used_bytes_ = used;
+}
+
+void SimulatedFileSystem::kill() {
+  MutexLock lock(mutex_);
+  begin_generation();
+}
+
+std::vector<PendingItem> SimulatedFileSystem::collect_pending(
+    std::vector<SimulatedDirectory::Entry>& owners) {
+  std::vector<PendingItem> items;
+  const uint64_t mark = ++mark_;
+  const auto add_file = [&](const SimulatedDirectory::Entry& entry) {
+    if (!entry.file || !entry.file->visit(mark)) return;
+    const size_t before = items.size();
+    entry.file->add_pending_items(items);
+    if (items.size() > before) owners.push_back(entry);
+  };
+  root_->add_pending_items(items);
+  root_->for_each_reachable([&](const SimulatedDirectory::Entry& entry) {
+    add_file(entry);
+    if (!entry.directory || !entry.directory->visit(mark)) return;
+    const size_t before = items.size();
+    entry.directory->add_pending_items(items);
+    if (items.size() > before) owners.push_back(entry);
+    entry.directory->for_each_reachable(add_file);
+  });
+  std::ranges::stable_sort(items, {}, &PendingItem::sequence);
+  return items;
+}
+
+std::vector<PendingItem> SimulatedFileSystem::pending_items() {
+  MutexLock lock(mutex_);
+  std::vector<SimulatedDirectory::Entry> owners;
+  return collect_pending(owners);
+}
+
+void SimulatedFileSystem::cut_power(const SurvivorPlan& survivors) {
+  MutexLock lock(mutex_);
+  // Losing an entry may drop the last reference to what later items belong to: `owners` keeps it.
+  std::vector<SimulatedDirectory::Entry> owners;
+  const std::vector<PendingItem> items = collect_pending(owners);
+  const std::vector<Fate> fates = survivors.fates(items);
+  for (const SimulatedDirectory::Entry& owner : owners)
+    if (owner.file) owner.file->begin_settling();
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (items[i].inode != nullptr)
+      items[i].inode->keep(items[i], fates[i]);
+    else if (fates[i].kind == Fate::Kind::kept)
+      items[i].directory->keep(items[i]);
+  }
+  for (const SimulatedDirectory::Entry& owner : owners) {
+    if (owner.file)
+      owner.file->finish_settling();
+    else
+      owner.directory->finish_settling();
+  }
+  root_->finish_settling();
+  root_->show_durable();
+  for (const auto& [name, entry] : root_->visible()) {
+    if (entry.file) entry.file->show_durable();
+    if (!entry.directory) continue;
+    entry.directory->show_durable();
+    for (const auto& [child_name, child] : entry.directory->visible())
+      child.file->show_durable();
+  }
+  begin_generation();
+}
+
+void SimulatedFileSystem::settle_partly(SimulatedInode& inode) {
+  std::vector<PendingItem> items;
+  inode.add_pending_items(items);
+  const std::vector<Fate> fates = SurvivorPlan::random(fault_random_.next()).fates(items);
+  inode.begin_settling();
+  for (size_t i = 0; i < items.size(); ++i)
+    inode.keep(items[i], fates[i]);
+  inode.finish_settling();
+}
+
+void SimulatedFileSystem::settle_partly(SimulatedDirectory& directory) {
+  std::vector<PendingItem> items;
+  directory.add_pending_items(items);
+  const std::vector<Fate> fates = SurvivorPlan::random(fault_random_.next()).fates(items);
+  for (size_t i = 0; i < items.size(); ++i)
+    if (fates[i].kind == Fate::Kind::kept) directory.keep(items[i]);
+  directory.finish_settling();
+}
+
+// The verbs of FileSystem.
+
+SimulatedDirectory* SimulatedFileSystem::find_directory(std::string_view name) const {
+  if (name.empty()) return root_.get();
+  const SimulatedDirectory::Entry* entry = root_->find(name);
+  return entry == nullptr ? nullptr : entry->directory.get();
+}
+
+Result<std::unique_ptr<File>> SimulatedFileSystem::open(std::string_view directory,
+                                                        std::string_view name, FileMode mode) {
+  MutexLock lock(mutex_);
+  const bool create = mode == FileMode::create_exclusive;
+  const Call call{
+      .kind = CallKind::open, .directory = directory, .name = name, .offset = create ? 1u : 0u};
+  TRY(check_handle(generation_, call));
+  Verdict verdict = admit(call);
+  if (verdict.error && !(verdict.performed && create)) return std::unexpected(*verdict.error);
+  SimulatedDirectory* parent = find_directory(directory);
+  if (parent == nullptr) return fail(Errc::not_found, concat("no directory ", path(directory, "")));
+  const SimulatedDirectory::Entry* entry = parent->find(name);
+  std::shared_ptr<SimulatedInode> inode;
+  if (create) {
+    if (entry != nullptr)
+      return fail(Errc::invalid_argument, concat(path(directory, name), " exists"));
+    inode = std::make_shared<SimulatedInode>(++numbers_);
+    parent->link(++sequence_, name, {inode, nullptr});
+    if (verdict.error) return std::unexpected(*verdict.error);
+  } else {
+    if (entry == nullptr) return fail(Errc::not_found, concat("no file ", path(directory, name)));
+    if (!entry->file) return fail(Errc::io, concat(path(directory, name), " is a directory"));
+    inode = entry->file;
+  }
+  return std::make_unique<SimulatedFile>(*this, std::move(inode), generation_,
+                                         mode != FileMode::read_only, directory, name);
+}
+
+Status SimulatedFileSystem::make_directory(std::string_view directory) {
+  MutexLock lock(mutex_);
+  const Call call{.kind = CallKind::make_directory, .directory = directory, .name = {}};
+  TRY(check_handle(generation_, call));
+  const Verdict verdict = admit(call);
+  const SimulatedDirectory::Entry* entry = root_->find(directory);
+  if (entry != nullptr && entry->file)
+    return answer(verdict, fail(Errc::io, concat(path(directory, ""), " exists and is a file")));
+  if (verdict.performed && entry == nullptr && !directory.empty())
+    root_->link(++sequence_, directory,
+                {nullptr, std::make_shared<SimulatedDirectory>(++numbers_)});
+  return answer(verdict, {});
+}
+
+Status SimulatedFileSystem::remove_file(std::string_view directory, std::string_view name) {
+  MutexLock lock(mutex_);
+  const Call call{.kind = CallKind::remove_file, .directory = directory, .name = name};
+  TRY(check_handle(generation_, call));
+  const Verdict verdict = admit(call);
+  SimulatedDirectory* parent = find_directory(directory);
+  const SimulatedDirectory::Entry* entry = parent == nullptr ? nullptr : parent->find(name);
+  if (entry == nullptr)
+    return answer(verdict, fail(Errc::not_found, concat("no file ", path(directory, name))));
+  if (!entry->file)
+    return answer(verdict, fail(Errc::io, concat(path(directory, name), " is a directory")));
+  if (verdict.performed) {
+    used_bytes_ -= entry->file->visible().size();
+    entry->file->set_linked(false);
+    parent->unlink(++sequence_, name);
+  }
+  return answer(verdict, {});
+}
+
+Status SimulatedFileSystem::remove_directory(std::string_view directory) {
+  MutexLock lock(mutex_);
+  const Call call{.kind = CallKind::remove_directory, .directory = directory, .name = {}};
+  TRY(check_handle(generation_, call));
+  const Verdict verdict = admit(call);
+  const SimulatedDirectory* found = directory.empty() ? nullptr : find_directory(directory);
+  if (found == nullptr)
+    return answer(verdict, fail(Errc::not_found, concat("no directory ", path(directory, ""))));
+  if (!found->visible().empty())
+    return answer(verdict, fail(Errc::io, concat(path(directory, ""), " is not empty")));
+  if (verdict.performed) root_->unlink(++sequence_, directory);
+  return answer(verdict, {});
+}
+
+Result<std::vector<DirectoryEntry>> SimulatedFileSystem::list(std::string_view directory) {
+  MutexLock lock(mutex_);
+  const Call call{.kind = CallKind::list, .directory = directory, .name = {}};
+  TRY(check_handle(generation_, call));
+  Verdict verdict = admit(call);
+  if (verdict.error) return std::unexpected(*verdict.error);
+  const SimulatedDirectory* found = find_directory(directory);
+  if (found == nullptr) return fail(Errc::not_found, concat("no directory ", path(directory, "")));
+  std::vector<DirectoryEntry> entries;
+  for (const auto& [name, entry] : found->visible())
+    entries.push_back(
+        {name, entry.file ? DirectoryEntry::Kind::file : DirectoryEntry::Kind::directory});
+  return entries;
+}
+
+Status SimulatedFileSystem::sync_directory(std::string_view directory) {
+  MutexLock lock(mutex_);
+  const Call call{.kind = CallKind::sync_directory, .directory = directory, .name = {}};
+  TRY(check_handle(generation_, call));
+  const Verdict verdict = admit(call);
+  SimulatedDirectory* found = find_directory(directory);
+  if (found == nullptr)
+    return answer(verdict, fail(Errc::not_found, concat("no directory ", path(directory, ""))));
+  // A crash leaves the entries pending for cut_power to decide. Only a failure makes ghosts.
+  if (!verdict.error || (down_ && verdict.performed && !verdict.partly))
+    found->settle();
+  else if (!down_)
+    settle_partly(*found);
+  return answer(verdict, {});
+}
+
+Result<std::unique_ptr<StorageLock>> SimulatedFileSystem::lock(LockMode mode) {
+  MutexLock lock(mutex_);
+  const Call call{.kind = CallKind::lock, .directory = {}, .name = kLockFileName};
+  TRY(check_handle(generation_, call));
+  Verdict verdict = admit(call);
+  if (verdict.error) return std::unexpected(*verdict.error);
+  if (root_->find(kLockFileName) == nullptr)
+    root_->link(++sequence_, kLockFileName,
+                {std::make_shared<SimulatedInode>(++numbers_), nullptr});
+  if (exclusive_lock_ || (mode == LockMode::exclusive && shared_locks_ > 0))
+    return fail(Errc::locked, "simulated is locked by another handle of this process");
+  if (mode == LockMode::exclusive)
+    exclusive_lock_ = true;
+  else
+    ++shared_locks_;
+  return std::make_unique<SimulatedLock>(*this, mode, generation_);
+}
+
+void SimulatedFileSystem::release(const SimulatedLock& held) {
+  MutexLock lock(mutex_);
+  if (held.generation_ != generation_) return;
+  if (held.mode_ == LockMode::exclusive)
+    exclusive_lock_ = false;
+  else
+    --shared_locks_;
+}
+
+// The verbs of SimulatedFile.
+
+Result<uint64_t> SimulatedFileSystem::size_of(SimulatedFile& file) {
+  MutexLock lock(mutex_);
+  TRY(check_handle(file.generation_,
+                   {.kind = CallKind::read, .directory = file.directory_, .name = file.name_}));
+  return file.inode_->visible().size();
+}
+
+Status SimulatedFileSystem::read(SimulatedFile& file, uint64_t offset, MutableByteSpan out) {
+  MutexLock lock(mutex_);
+  const Call call{.kind = CallKind::read,
+                  .directory = file.directory_,
+                  .name = file.name_,
+                  .offset = offset,
+                  .size = out.size()};
+  TRY(check_handle(file.generation_, call));
+  Verdict verdict = admit(call);
+  if (verdict.error) return std::unexpected(*verdict.error);
+  const Bytes& bytes = file.inode_->visible();
+  if (offset > bytes.size() || out.size() > bytes.size() - offset)
+    return fail(Errc::out_of_range, concat("read of ", out.size(), " bytes at ", offset, " of ",
+                                           path(file.directory_, file.name_), " ends behind its ",
+                                           bytes.size(), " bytes"));
+  if (file.inode_->is_unreadable(offset, out.size())) {
+    ++faults_hit_;
+    return fail(Errc::io, concat("simulated bad sector in ", out.size(), " bytes at ", offset,
+                                 " of ", path(file.directory_, file.name_)));
+  }
+  copy_bytes(out, ByteSpan(bytes).subspan(offset, out.size()));
+  return {};
+}
+
+Status SimulatedFileSystem::write(SimulatedFile& file, uint64_t offset,
+                                  std::span<const ByteSpan> buffers) {
+  MutexLock lock(mutex_);
+  uint64_t size = 0;
+  for (const ByteSpan buffer : buffers)
+    size += buffer.size();
+  const Call call{.kind = CallKind::write,
+                  .directory = file.directory_,
+                  .name = file.name_,
+                  .offset = offset,
+                  .size = size,
+                  .data = buffers};
+  TRY(check_handle(file.generation_, call));
+  if (!file.writable_)
+    return fail(Errc::invalid_argument,
+                concat(path(file.directory_, file.name_), " was opened read-only"));
+  Verdict verdict = admit(call);
+  if (!verdict.performed) return answer(verdict, {});
+  if (verdict.partly) size = fault_random_.below(size + 1);
+  const uint64_t before = file.inode_->visible().size();
+  const uint64_t room = room_for(*file.inode_);
+  if (offset > room || size > room - offset) {
+    if (!verdict.error) {
+      ++faults_hit_;
+      verdict.error =
+          Error{Errc::no_space, concat("simulated device is full, write of ", size, " bytes at ",
+                                       offset, " of ", path(file.directory_, file.name_))};
+    }
+    // As much as fits is written, as a short write would.
+    size = room > offset ? room - offset : 0;
+  }
+  file.inode_->write(++sequence_, offset, buffers, size);
+  if (file.inode_->is_linked()) used_bytes_ += file.inode_->visible().size() - before;
+  return answer(verdict, {});
+}
+
+uint64_t SimulatedFileSystem::room_for(const SimulatedInode& inode) const {
+  const uint64_t size = inode.visible().size();
+  const uint64_t capacity = faults_.capacity_bytes.value_or(UINT64_MAX);
+  const uint64_t free = capacity > used_bytes_ ? capacity - used_bytes_ : 0;
+  return std::max(size,
+                  std::min(kFileSizeMaxBytes, free < UINT64_MAX - size ? size + free : UINT64_MAX));
+}
+
+Status SimulatedFileSystem::resize(SimulatedFile& file, uint64_t size) {
+  MutexLock lock(mutex_);
+  const Call call{.kind = CallKind::resize,
+                  .directory = file.directory_,
+                  .name = file.name_,
+                  .offset = 0,
+                  .size = size};
+  TRY(check_handle(file.generation_, call));
+  if (!file.writable_)
+    return fail(Errc::invalid_argument,
+                concat(path(file.directory_, file.name_), " was opened read-only"));
+  const Verdict verdict = admit(call);
+  if (size > room_for(*file.inode_)) {
+    ++faults_hit_;
+    return answer(verdict, fail(Errc::no_space,
+                                concat("simulated device is full, resize of ",
+                                       path(file.directory_, file.name_), " to ", size, " bytes")));
+  }
+  if (!verdict.performed) return answer(verdict, {});
+  if (file.inode_->is_linked()) used_bytes_ += size - file.inode_->visible().size();
+  file.inode_->resize(++sequence_, size);
+  return answer(verdict, {});
+}
+
+Status SimulatedFileSystem::sync(SimulatedFile& file) {
+  MutexLock lock(mutex_);
+  const Call call{.kind = CallKind::sync, .directory = file.directory_, .name = file.name_};
+  TRY(check_handle(file.generation_, call));
+  Verdict verdict = admit(call);
+  if (!verdict.error || (down_ && verdict.performed && !verdict.partly))
+    file.inode_->settle();
+  else if (!down_)
+    settle_partly(*file.inode_);
+  return answer(verdict, {});
+}
+
+Result<std::unique_ptr<Mapping>> SimulatedFileSystem::map(SimulatedFile& file, uint64_t size) {
+  TRY_INTO(const uint64_t available, size_of(file));
+  if (size > available)
+    return fail(Errc::out_of_range,
+                concat("mapping of ", size, " bytes of ", path(file.directory_, file.name_),
+                       ", which has ", available));
+  Bytes bytes(size);
+  TRY(read(file, 0, bytes));
+  return std::make_unique<CopiedMapping>(std::move(bytes));
+}
+
+// Observation and damage.
+
+uint64_t SimulatedFileSystem::trace_hash() const {
+  MutexLock lock(mutex_);
+  return trace_;
+}
+
+void SimulatedFileSystem::record_operations(bool on) {
+  MutexLock lock(mutex_);
+  recording_ = on;
+  if (on) operations_.clear();
+}
+
+std::vector<Operation> SimulatedFileSystem::operations() const {
+  MutexLock lock(mutex_);
+  return operations_;
+}
+
+std::vector<SimulatedFileSystem::FileName> SimulatedFileSystem::raw_files() const {
+  MutexLock lock(mutex_);
+  std::vector<FileName> files;
+  for (const auto& [name, entry] : root_->visible()) {
+    if (entry.file) files.emplace_back("", name);
+    if (!entry.directory) continue;
+    for (const auto& [child_name, child] : entry.directory->visible())
+      files.emplace_back(name, child_name);
+  }
+  return files;
+}
+
+uint64_t SimulatedFileSystem::content_hash() const {
+  uint64_t hash = 0;
+  for (const auto& [directory, name] : raw_files()) {
+    MutexLock lock(mutex_);
+    hash = mix(mix(hash, as_bytes(directory)), as_bytes(name));
+    hash = mix(hash, raw_inode(directory, name).visible());
+  }
+  return hash;
+}
+
+SimulatedInode& SimulatedFileSystem::raw_inode(std::string_view directory,
+                                               std::string_view name) const {
+  const SimulatedDirectory* parent = find_directory(directory);
+  const SimulatedDirectory::Entry* entry = parent == nullptr ? nullptr : parent->find(name);
+  CHECK(entry != nullptr && entry->file, "the test names a file that exists");
+  return *entry->file;
+}
+
+bool SimulatedFileSystem::has_raw(std::string_view directory, std::string_view name) const {
+  MutexLock lock(mutex_);
+  const SimulatedDirectory* parent = find_directory(directory);
+  const SimulatedDirectory::Entry* entry = parent == nullptr ? nullptr : parent->find(name);
+  return entry != nullptr && entry->file;
+}
+
+Bytes SimulatedFileSystem::read_raw(std::string_view directory, std::string_view name) const {
+  MutexLock lock(mutex_);
+  return raw_inode(directory, name).visible();
+}
+
+void SimulatedFileSystem::write_raw(std::string_view directory, std::string_view name,
+                                    Bytes content) {
+  MutexLock lock(mutex_);
+  if (find_directory(directory) == nullptr)
+    root_->link_durably(directory, {nullptr, std::make_shared<SimulatedDirectory>(++numbers_)});
+  SimulatedDirectory* parent = find_directory(directory);
+  const SimulatedDirectory::Entry* entry = parent->find(name);
+  auto inode = entry != nullptr ? entry->file : std::make_shared<SimulatedInode>(++numbers_);
+  used_bytes_ += content.size() - inode->visible().size();
+  inode->overwrite(std::move(content));
+  parent->link_durably(name, {std::move(inode), nullptr});
+}
+
+void SimulatedFileSystem::remove_raw(std::string_view directory, std::string_view name) {
+  MutexLock lock(mutex_);
+  used_bytes_ -= raw_inode(directory, name).visible().size();
+  find_directory(directory)->unlink_durably(name);
+}
+
+void SimulatedFileSystem::corrupt(std::string_view directory, std::string_view name,
+                                  uint64_t offset, ByteSpan bytes) {
+  MutexLock lock(mutex_);
+  raw_inode(directory, name).corrupt(offset, bytes);
+}
+
+void SimulatedFileSystem::make_unreadable(std::string_view directory, std::string_view name,
+                                          uint64_t offset, uint64_t size) {
+  MutexLock lock(mutex_);
+  raw_inode(directory, name).make_unreadable(offset, size);
+}
+
+}  // namespace firn::testkit
