@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The small vocabulary headers: bytes, endian, result, strong_id, text, units.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <array>
 #include <concepts>
 #include <limits>
 #include <unordered_set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "firn/base/bytes.h"
 #include "firn/base/endian.h"
@@ -24,7 +24,8 @@ using testkit::FailsWith;
 
 TEST(Bytes, GivenAllByteValues_WhenWrittenAsHexAndReadBack_ThenTheyAreUnchanged) {
   Bytes all;
-  for (unsigned value = 0; value < 256; ++value) all.push_back(static_cast<std::byte>(value));
+  for (unsigned value = 0; value < 256; ++value)
+    all.push_back(static_cast<std::byte>(value));
 
   const std::string text = to_hex(all);
 
@@ -106,7 +107,8 @@ TEST(StrongId, GivenIds_WhenCompared_ThenTheyOrderByNumberAndTypesDoNotMix) {
 
 TEST(StrongId, GivenIdsAsKeysOfAHashSet_WhenLookedUp_ThenTheyAreFound) {
   std::unordered_set<Section> set;
-  for (uint64_t i = 0; i < 1000; ++i) set.insert(Section{i});
+  for (uint64_t i = 0; i < 1000; ++i)
+    set.insert(Section{i});
 
   EXPECT_EQ(set.size(), 1000u);
   EXPECT_TRUE(set.contains(Section{999}));

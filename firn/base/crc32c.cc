@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "firn/base/crc32c.h"
 
-#include <isa-l/crc.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
+
+#include <isa-l/crc.h>
 
 #include "firn/base/check.h"
 #include "firn/base/crc32c_implementation.h"
@@ -33,7 +33,9 @@ constexpr size_t kIsalMaxBytes = kGiB;
 constexpr uint32_t kPolynomial = 0x82F63B78;
 constexpr uint32_t kOne = 0x80000000;
 
-constexpr uint32_t times_x(uint32_t a) { return (a >> 1) ^ ((a & 1) != 0 ? kPolynomial : 0); }
+constexpr uint32_t times_x(uint32_t a) {
+  return (a >> 1) ^ ((a & 1) != 0 ? kPolynomial : 0);
+}
 
 constexpr uint32_t divided_by_x(uint32_t a) {
   return (a & kOne) != 0 ? ((a ^ kPolynomial) << 1 | 1) : a << 1;
@@ -55,7 +57,8 @@ constexpr std::array<ByteTable, 8> make_slices() {
   std::array<ByteTable, 8> slices{};
   for (uint32_t b = 0; b < 256; ++b) {
     uint32_t state = b;
-    for (int bit = 0; bit < 8; ++bit) state = times_x(state);
+    for (int bit = 0; bit < 8; ++bit)
+      state = times_x(state);
     slices[0][b] = state;
   }
   for (size_t k = 1; k < slices.size(); ++k) {
@@ -75,13 +78,17 @@ constexpr std::array<ByteTable, 8> kSlices = make_slices();
 constexpr std::array<ByteTable, 8> make_shifts() {
   std::array<ByteTable, 8> shifts{};
   uint32_t start = kOne;
-  for (int i = 0; i < 33; ++i) start = divided_by_x(start);
+  for (int i = 0; i < 33; ++i)
+    start = divided_by_x(start);
   uint32_t base = kOne;
-  for (int i = 0; i < 8; ++i) base = times_x(base);
+  for (int i = 0; i < 8; ++i)
+    base = times_x(base);
   for (ByteTable& table : shifts) {
     table[0] = start;
-    for (size_t d = 1; d < 256; ++d) table[d] = multiply(table[d - 1], base);
-    for (int i = 0; i < 8; ++i) base = multiply(base, base);
+    for (size_t d = 1; d < 256; ++d)
+      table[d] = multiply(table[d - 1], base);
+    for (int i = 0; i < 8; ++i)
+      base = multiply(base, base);
   }
   return shifts;
 }
@@ -91,7 +98,8 @@ constexpr std::array<ByteTable, 8> kShifts = make_shifts();
 uint32_t portable_step(uint32_t state, uint64_t eight_bytes) {
   const uint64_t mixed = eight_bytes ^ state;
   uint32_t next = 0;
-  for (size_t i = 0; i < 8; ++i) next ^= kSlices[7 - i][(mixed >> (8 * i)) & 0xFF];
+  for (size_t i = 0; i < 8; ++i)
+    next ^= kSlices[7 - i][(mixed >> (8 * i)) & 0xFF];
   return next;
 }
 
@@ -164,7 +172,9 @@ __attribute__((target("sse4.2,pclmul"))) uint32_t shift_hardware(uint32_t differ
 
 #elif defined(__aarch64__) && defined(__ARM_FEATURE_CRC32)
 
-bool has_hardware() { return true; }
+bool has_hardware() {
+  return true;
+}
 
 uint32_t extend_hardware(uint32_t crc, ByteSpan bytes) {
   const std::byte* next = bytes.data();
@@ -172,7 +182,8 @@ uint32_t extend_hardware(uint32_t crc, ByteSpan bytes) {
   uint32_t state = ~crc;
   for (; left >= 8; next += 8, left -= 8)
     state = __crc32cd(state, load_little_endian<uint64_t>(next));
-  for (; left > 0; ++next, --left) state = __crc32cb(state, std::to_integer<uint8_t>(*next));
+  for (; left > 0; ++next, --left)
+    state = __crc32cb(state, std::to_integer<uint8_t>(*next));
   return ~state;
 }
 
@@ -187,8 +198,12 @@ uint32_t shift_hardware(uint32_t difference, uint64_t zeros) {
 
 #else
 
-bool has_hardware() { return false; }
-uint32_t extend_hardware(uint32_t crc, ByteSpan bytes) { return extend_portable(crc, bytes); }
+bool has_hardware() {
+  return false;
+}
+uint32_t extend_hardware(uint32_t crc, ByteSpan bytes) {
+  return extend_portable(crc, bytes);
+}
 uint32_t shift_hardware(uint32_t difference, uint64_t zeros) {
   return shift_portable(difference, zeros);
 }
@@ -274,14 +289,10 @@ Crc32cImplementation choose_crc32c(const char* environment_value) {
 uint32_t extend_crc32c_with(Crc32cImplementation implementation, uint32_t crc, ByteSpan bytes) {
   CHECK(is_crc32c_supported(implementation), "this processor can run the asked implementation");
   switch (implementation) {
-    case Crc32cImplementation::automatic:
-      return extend_crc32c(crc, bytes);
-    case Crc32cImplementation::portable:
-      return extend_portable(crc, bytes);
-    case Crc32cImplementation::hardware:
-      return extend_hardware(crc, bytes);
-    case Crc32cImplementation::isal:
-      return extend_isal(crc, bytes);
+    case Crc32cImplementation::automatic: return extend_crc32c(crc, bytes);
+    case Crc32cImplementation::portable: return extend_portable(crc, bytes);
+    case Crc32cImplementation::hardware: return extend_hardware(crc, bytes);
+    case Crc32cImplementation::isal: return extend_isal(crc, bytes);
   }
   UNREACHABLE("every implementation has its case");
 }

@@ -26,7 +26,9 @@ namespace firn {
 // The checksum of A B, if `crc` is that of A and `bytes` is B. The checksum of nothing is 0.
 [[nodiscard]] uint32_t extend_crc32c(uint32_t crc, ByteSpan bytes);
 
-[[nodiscard]] inline uint32_t crc32c(ByteSpan bytes) { return extend_crc32c(0, bytes); }
+[[nodiscard]] inline uint32_t crc32c(ByteSpan bytes) {
+  return extend_crc32c(0, bytes);
+}
 
 // Multiplies by x^(8 * zeros): what `zeros` further zero bytes do to a difference of checksums. The
 // argument is such a difference (or any linear state), not the checksum of a message. A few

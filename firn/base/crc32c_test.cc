@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "firn/base/crc32c.h"
 
-#include <gtest/gtest.h>
-
 #include <random>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "firn/base/crc32c_implementation.h"
 
@@ -63,7 +63,8 @@ uint32_t crc32c_by_definition(ByteSpan bytes) {
 
 Bytes random_bytes(std::mt19937_64& random, size_t size) {
   Bytes bytes(size);
-  for (std::byte& b : bytes) b = static_cast<std::byte>(random());
+  for (std::byte& b : bytes)
+    b = static_cast<std::byte>(random());
   return bytes;
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "firn/base/random.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <bit>
+
+#include <sys/random.h>
 
 #include "firn/base/check.h"
 #include "firn/base/endian.h"
@@ -26,7 +26,8 @@ uint64_t split_mix64(uint64_t& state) {
 }
 
 Random::Random(uint64_t seed) {
-  for (uint64_t& word : state_) word = split_mix64(seed);
+  for (uint64_t& word : state_)
+    word = split_mix64(seed);
 }
 
 uint64_t Random::next() {
@@ -48,7 +49,8 @@ uint64_t Random::below(uint64_t bound) {
   Uint128 product = Uint128{next()} * bound;
   if (static_cast<uint64_t>(product) < bound) {
     const uint64_t biased = (0 - bound) % bound;
-    while (static_cast<uint64_t>(product) < biased) product = Uint128{next()} * bound;
+    while (static_cast<uint64_t>(product) < biased)
+      product = Uint128{next()} * bound;
   }
   return static_cast<uint64_t>(product >> 64);
 }

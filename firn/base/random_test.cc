@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "firn/base/random.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <array>
 #include <set>
+
+#include <gtest/gtest.h>
 
 #include "firn/base/hash.h"
 
@@ -24,7 +24,8 @@ TEST(Random, GivenEqualSeeds_WhenDrawing_ThenSequencesAreEqualAndFixedForever) {
   Random first(0);
   Random second(0);
 
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(first.next(), second.next());
+  for (int i = 0; i < 100; ++i)
+    EXPECT_EQ(first.next(), second.next());
 
   // Seeds in bug reports must still mean the same run: these numbers may never change.
   Random pinned(0);
@@ -37,9 +38,11 @@ TEST(Random, GivenASmallBound_WhenDrawing_ThenEveryValueIsAboutEquallyLikely) {
   Random random(7);
   std::array<int, 6> counts{};
 
-  for (int i = 0; i < 60000; ++i) ++counts.at(random.below(6));
+  for (int i = 0; i < 60000; ++i)
+    ++counts.at(random.below(6));
 
-  for (const int count : counts) EXPECT_NEAR(count, 10000, 500);
+  for (const int count : counts)
+    EXPECT_NEAR(count, 10000, 500);
 }
 
 TEST(Random, GivenABoundJustAboveHalfTheRange_WhenDrawing_ThenThereIsNoModuloBias) {
@@ -47,7 +50,8 @@ TEST(Random, GivenABoundJustAboveHalfTheRange_WhenDrawing_ThenThereIsNoModuloBia
   constexpr uint64_t kBound = (uint64_t{3} << 62);
   int in_first_third = 0;
 
-  for (int i = 0; i < 30000; ++i) in_first_third += random.below(kBound) < kBound / 3 ? 1 : 0;
+  for (int i = 0; i < 30000; ++i)
+    in_first_third += random.below(kBound) < kBound / 3 ? 1 : 0;
 
   EXPECT_NEAR(in_first_third, 10000, 500);
 }
@@ -56,7 +60,8 @@ TEST(Random, GivenRanges_WhenDrawing_ThenBothEndsAppearAndNothingOutside) {
   Random random(9);
   std::set<uint64_t> seen;
 
-  for (int i = 0; i < 1000; ++i) seen.insert(random.between(10, 13));
+  for (int i = 0; i < 1000; ++i)
+    seen.insert(random.between(10, 13));
 
   EXPECT_EQ(seen, (std::set<uint64_t>{10, 11, 12, 13}));
   EXPECT_EQ(random.between(5, 5), 5u);
