@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RecoveryReport: what opening a store found, cut and kept. Nothing is cut silently, and what is cut
-// is first saved to the partition "lost-found", so that a wrong decision can be undone by hand.
+// RecoveryReport: what opening a store found, cut and kept. Nothing is cut silently, and what is
+// cut is first saved to the partition "lost-found", so that a wrong decision can be undone by hand.
 #pragma once
 
 #include <cstdint>

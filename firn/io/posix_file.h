@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// PosixFile: a File over a descriptor.
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "firn/io/file_system.h"
+#include "firn/io/posix_support.h"
+
+namespace firn::io {
+
+class PosixFile final : public File {
+ public:
+  // `what` names the file in messages. A new file's first sync settles all of its metadata.
+  PosixFile(Descriptor descriptor, std::string what, bool is_new)
+      : descriptor_(std::move(descriptor)), what_(std::move(what)), sync_metadata_(is_new) {}
+
+  [[nodiscard]] Result<uint64_t> size() override;
+  [[nodiscard]] Status read_at(uint64_t offset, MutableByteSpan out) override;
+  [[nodiscard]] Status write_at(uint64_t offset, std::span<const ByteSpan> buffers) override;
+  [[nodiscard]] Status resize(uint64_t size) override;
+  [[nodiscard]] Status sync() override;
+  [[nodiscard]] Result<std::unique_ptr<Mapping>> map(uint64_t size) override;
+
+ private:
+  const Descriptor descriptor_;
+  const std::string what_;
+  // Set by creation and resize: the next sync is an fsync, as fdatasync after those is what some
+  // file systems got wrong. Plain appends need the file's data and size only.
+  std::atomic<bool> sync_metadata_;
+};
+
+}  // namespace firn::io

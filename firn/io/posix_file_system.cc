@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/io/posix_file_system.h"
+
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "firn/base/text.h"
+#include "firn/io/posix_file.h"
+#include "firn/io/posix_lock.h"
+#include "firn/io/posix_support.h"
+
+namespace firn {
+namespace {
+
+using io::Descriptor;
+using io::posix_failure;
+
+constexpr mode_t kOwnerOnlyDirectory = 0700;
+
+class PosixFileSystem final : public FileSystem {
+ public:
+  PosixFileSystem(Descriptor root, std::string path, bool read_only)
+      : root_(std::move(root)), path_(std::move(path)), read_only_(read_only) {}
+
+  [[nodiscard]] Result<std::unique_ptr<File>> open(std::string_view directory,
+                                                   std::string_view name, FileMode mode) override;
+  [[nodiscard]] Status make_directory(std::string_view directory) override;
+  [[nodiscard]] Status remove_file(std::string_view directory, std::string_view name) override;
+  [[nodiscard]] Status remove_directory(std::string_view directory) override;
+  [[nodiscard]] Result<std::vector<DirectoryEntry>> list(std::string_view directory) override;
+  [[nodiscard]] Status sync_directory(std::string_view directory) override;
+  [[nodiscard]] Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override;
+  [[nodiscard]] std::string description() const override { return path_; }
+
+ private:
+  // For messages: '<root>/<directory>/<name>'.
+  [[nodiscard]] std::string shown(std::string_view directory, std::string_view name = {}) const;
+  [[nodiscard]] Status check_component(std::string_view component) const;
+  [[nodiscard]] Status check_writable(std::string_view directory, std::string_view name) const;
+  [[nodiscard]] Result<Descriptor> open_directory(std::string_view directory, int flags) const;
+
+  const Descriptor root_;
+  const std::string path_;
+  const bool read_only_;
+};
+
+std::string PosixFileSystem::shown(std::string_view directory, std::string_view name) const {
+  return concat("'", path_, directory.empty() ? "" : "/", directory, name.empty() ? "" : "/", name,
+                "'");
+}
+
+// One step below a directory: nothing that would leave it or name it.
+Status PosixFileSystem::check_component(std::string_view component) const {
+  if (!component.empty() && component != "." && component != ".." &&
+      component.find('/') == std::string_view::npos &&
+      component.find('\0') == std::string_view::npos)
+    return {};
+  return fail(Errc::invalid_argument,
+              concat("'", component, "' cannot name an entry of a directory in ", shown({})));
+}
+
+Status PosixFileSystem::check_writable(std::string_view directory, std::string_view name) const {
+  if (!read_only_) return {};
+  return fail(Errc::invalid_argument,
+              concat("cannot change ", shown(directory, name), ": the store is open read-only"));
+}
+
+// Also checks the name. An empty one is the root.
+Result<Descriptor> PosixFileSystem::open_directory(std::string_view directory, int flags) const {
+  if (!directory.empty()) TRY(check_component(directory));
+  Descriptor descriptor =
+      io::open_at(root_.get(), directory.empty() ? std::string(".") : std::string(directory),
+                  flags | O_DIRECTORY);
+  if (!descriptor.is_open()) return posix_failure(errno, "open directory", shown(directory));
+  return descriptor;
+}
+
+Result<std::unique_ptr<File>> PosixFileSystem::open(std::string_view directory,
+                                                    std::string_view name, FileMode mode) {
+  TRY(check_component(name));
+  if (mode != FileMode::read_only) TRY(check_writable(directory, name));
+  TRY_INTO(const Descriptor parent, open_directory(directory, O_PATH));
+  int flags = O_RDONLY;
+  if (mode == FileMode::read_write) flags = O_RDWR;
+  if (mode == FileMode::create_exclusive) flags = O_RDWR | O_CREAT | O_EXCL;
+  const std::string what = shown(directory, name);
+  Descriptor file = io::open_at(parent.get(), std::string(name), flags);
+  if (!file.is_open())
+    return posix_failure(errno, mode == FileMode::create_exclusive ? "create" : "open", what);
+  TRY(io::check_regular_file(file.get(), what));
+  return std::make_unique<io::PosixFile>(std::move(file), what, mode == FileMode::create_exclusive);
+}
+
+Status PosixFileSystem::make_directory(std::string_view directory) {
+  TRY(check_component(directory));
+  TRY(check_writable(directory, {}));
+  const std::string name(directory);
+  if (::mkdirat(root_.get(), name.c_str(), kOwnerOnlyDirectory) == 0) return {};
+  if (errno != EEXIST) return posix_failure(errno, "make directory", shown(directory));
+  struct stat status;
+  if (::fstatat(root_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
+    return posix_failure(errno, "examine", shown(directory));
+  if (!S_ISDIR(status.st_mode)) return posix_failure(ENOTDIR, "make directory", shown(directory));
+  return {};
+}
+
+Status PosixFileSystem::remove_file(std::string_view directory, std::string_view name) {
+  TRY(check_component(name));
+  TRY(check_writable(directory, name));
+  TRY_INTO(const Descriptor parent, open_directory(directory, O_PATH));
+  if (::unlinkat(parent.get(), std::string(name).c_str(), 0) != 0)
+    return posix_failure(errno, "remove", shown(directory, name));
+  return {};
+}
+
+Status PosixFileSystem::remove_directory(std::string_view directory) {
+  TRY(check_component(directory));
+  TRY(check_writable(directory, {}));
+  if (::unlinkat(root_.get(), std::string(directory).c_str(), AT_REMOVEDIR) != 0)
+    return posix_failure(errno, "remove directory", shown(directory));
+  return {};
+}
+
+// The kind of an entry, asking the file where the directory does not tell.
+Result<DirectoryEntry::Kind> kind_of(int directory_fd, const dirent& entry,
+                                     const std::string& what) {
+  if (entry.d_type == DT_REG) return DirectoryEntry::Kind::file;
+  if (entry.d_type == DT_DIR) return DirectoryEntry::Kind::directory;
+  if (entry.d_type != DT_UNKNOWN) return DirectoryEntry::Kind::other;
+  struct stat status;
+  if (::fstatat(directory_fd, entry.d_name, &status, AT_SYMLINK_NOFOLLOW) != 0)
+    return posix_failure(errno, "examine", what);
+  if (S_ISREG(status.st_mode)) return DirectoryEntry::Kind::file;
+  if (S_ISDIR(status.st_mode)) return DirectoryEntry::Kind::directory;
+  return DirectoryEntry::Kind::other;
+}
+
+Result<std::vector<DirectoryEntry>> PosixFileSystem::list(std::string_view directory) {
+  TRY_INTO(const Descriptor descriptor, open_directory(directory, O_RDONLY));
+  // The stream closes the descriptor that it is given, so it gets one of its own.
+  const int copy = ::fcntl(descriptor.get(), F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) return posix_failure(errno, "list", shown(directory));
+  const auto close_stream = [](DIR* stream) { ::closedir(stream); };
+  const std::unique_ptr<DIR, decltype(close_stream)> stream(::fdopendir(copy));
+  if (stream == nullptr) {
+    const int error_number = errno;
+    ::close(copy);
+    return posix_failure(error_number, "list", shown(directory));
+  }
+  std::vector<DirectoryEntry> entries;
+  for (;;) {
+    errno = 0;
+    const dirent* const entry = ::readdir(stream.get());
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    auto kind = kind_of(descriptor.get(), *entry, shown(directory, name));
+    if (!kind && kind.error().code == Errc::not_found) continue;  // removed meanwhile
+    if (!kind) return pass_on(kind);
+    entries.push_back({std::string(name), *kind});
+  }
+  if (errno != 0) return posix_failure(errno, "list", shown(directory));
+  return entries;
+}
+
+Status PosixFileSystem::sync_directory(std::string_view directory) {
+  TRY(check_writable(directory, {}));
+  TRY_INTO(const Descriptor descriptor, open_directory(directory, O_RDONLY));
+  return io::sync_descriptor(descriptor.get(), shown(directory));
+}
+
+Result<std::unique_ptr<StorageLock>> PosixFileSystem::lock(LockMode mode) {
+  if (mode == LockMode::exclusive) TRY(check_writable({}, io::kLockFileName));
+  return io::take_posix_lock(root_.get(), path_, mode);
+}
+
+Descriptor open_path(const std::string& path, int flags) {
+  return Descriptor(::open(path.c_str(), flags | O_DIRECTORY | O_CLOEXEC));
+}
+
+// Makes the entry of the directory at `path` durable.
+Status sync_entry_of(const std::string& path, bool made_by_us) {
+  const Descriptor parent = open_path(path + "/..", O_RDONLY);
+  if (parent.is_open())
+    return io::sync_descriptor(parent.get(), concat("the parent of '", path, "'"));
+  // Without the right to look into its parent this user did not make the directory either.
+  if (!made_by_us && (errno == EACCES || errno == EPERM)) return {};
+  return posix_failure(errno, "open the parent of", concat("'", path, "'"));
+}
+
+// Makes `path` and what is missing above it, each entry durable before the next one. The entry of
+// the directory that is already there is synced as well: whoever made it may have died before.
+Status make_path(const std::string& path) {
+  std::vector<std::string> missing;
+  std::string existing = path;
+  while (!open_path(existing, O_PATH).is_open()) {
+    if (errno != ENOENT) return posix_failure(errno, "open directory", concat("'", existing, "'"));
+    missing.push_back(existing);
+    existing.resize(existing.find_last_not_of('/') + 1);
+    const size_t slash = existing.find_last_of('/');
+    if (slash == std::string::npos)
+      existing.assign(1, '.');
+    else
+      existing.resize(slash == 0 ? 1 : slash);
+  }
+  TRY(sync_entry_of(existing, false));
+  for (auto next = missing.rbegin(); next != missing.rend(); ++next) {
+    if (::mkdir(next->c_str(), kOwnerOnlyDirectory) != 0 && errno != EEXIST)
+      return posix_failure(errno, "make directory", concat("'", *next, "'"));
+    TRY(sync_entry_of(*next, true));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FileSystem>> open_posix_file_system(const std::string& path,
+                                                           const PosixOptions& options) {
+  if (path.empty() || path.find('\0') != std::string::npos)
+    return fail(Errc::invalid_argument, "the path of a store must not be empty or hold a NUL byte");
+  if (options.create && options.read_only)
+    return fail(Errc::invalid_argument,
+                concat("store '", path, "': 'create' and 'read_only' exclude each other"));
+  if (options.create) TRY(make_path(path));
+  Descriptor root = open_path(path, O_RDONLY);
+  if (!root.is_open()) return posix_failure(errno, "open store", concat("'", path, "'"));
+  if (!options.create && !options.read_only) TRY(sync_entry_of(path, false));
+  return std::make_unique<PosixFileSystem>(std::move(root), path, options.read_only);
+}
+
+}  // namespace firn

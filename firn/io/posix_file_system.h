@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The FileSystem of Linux: a directory, its sub-directories and their files. Every path is resolved
+// from the root's descriptor, one step at a time and without following symbolic links below it;
+// files get mode 0600, directories 0700. Whether the root itself is writable by other users is not
+// checked: keep it in a directory that is not.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "firn/base/result.h"
+#include "firn/io/file_system.h"
+
+namespace firn {
+
+struct PosixOptions {
+  bool create = false;     // make the directory, and its parents, if missing
+  bool read_only = false;  // refuse everything that changes the disk
+};
+
+// Errors: not_found (missing, without `create`), invalid_argument (not a directory), io.
+[[nodiscard]] Result<std::unique_ptr<FileSystem>> open_posix_file_system(
+    const std::string& path, const PosixOptions& options);
+
+}  // namespace firn

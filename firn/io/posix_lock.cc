@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/io/posix_lock.h"
+
+#include <array>
+#include <cerrno>
+#include <span>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "firn/base/bytes.h"
+#include "firn/base/text.h"
+#include "firn/io/posix_file.h"
+#include "firn/io/posix_support.h"
+
+namespace firn::io {
+namespace {
+
+constexpr size_t kHolderMaxBytes = 1024;
+constexpr int kReplacedRetriesMax = 16;
+
+class PosixLock final : public StorageLock {
+ public:
+  explicit PosixLock(Descriptor descriptor) : descriptor_(std::move(descriptor)) {}
+
+ private:
+  const Descriptor descriptor_;
+};
+
+// The start of a small file of the system, up to its first line's end; empty if unreadable.
+std::string read_line(const char* path) {
+  const Descriptor file(::open(path, O_RDONLY | O_CLOEXEC));
+  std::array<char, 128> text;
+  const ssize_t got = file.is_open() ? ::read(file.get(), text.data(), text.size()) : 0;
+  const std::string_view all(text.data(), got > 0 ? static_cast<size_t>(got) : 0);
+  return std::string(all.substr(0, all.find('\n')));
+}
+
+std::string this_host() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return "unknown";
+  return name.data();
+}
+
+std::string describe_this_process() {
+  return concat("pid=", ::getpid(), "\nhost=", this_host(),
+                "\nboot_id=", read_line("/proc/sys/kernel/random/boot_id"),
+                "\nprogram=", read_line("/proc/self/comm"), "\n");
+}
+
+// The value of `key` in lines of key=value. The file may hold anything, and the value goes to
+// somebody's terminal: control characters are masked and the length is bounded.
+std::string holder_field(std::string_view text, std::string_view key) {
+  constexpr size_t kShownMaxBytes = 64;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    if (line.size() <= key.size() || !line.starts_with(key) || line[key.size()] != '=') continue;
+    std::string value(line.substr(key.size() + 1, kShownMaxBytes));
+    for (char& c : value)
+      if (c < ' ' || c > '~') c = '?';
+    if (!value.empty()) return value;
+  }
+  return "unknown";
+}
+
+std::unexpected<Error> locked_by_another(int fd, const std::string& root_path, LockMode mode) {
+  struct flock probe{};
+  probe.l_type = mode == LockMode::exclusive ? F_WRLCK : F_RDLCK;
+  probe.l_whence = SEEK_SET;
+  const bool probed = ::fcntl(fd, F_OFD_GETLK, &probe) == 0;
+  if (probed && probe.l_type == F_RDLCK)
+    return fail(Errc::locked, concat("store '", root_path,
+                                     "' is open for reading in at least one other place; "
+                                     "close the readers first ('fuser ",
+                                     root_path, "/", kLockFileName, "' lists them)"));
+  std::array<char, kHolderMaxBytes> buffer;
+  const ssize_t got = ::pread(fd, buffer.data(), buffer.size(), 0);
+  const std::string_view text(buffer.data(), got > 0 ? static_cast<size_t>(got) : 0);
+  const std::string pid = holder_field(text, "pid");
+  const std::string host = holder_field(text, "host");
+  const bool is_this_process = pid == concat(::getpid()) && host == this_host();
+  return fail(Errc::locked,
+              concat("store '", root_path, "' is open for writing in ",
+                     is_this_process ? "this process: " : "another process: ", "pid ", pid,
+                     " on host ", host, ", program '", holder_field(text, "program"),
+                     "'; close it there, or wait until it ends (the lock goes with its process; "
+                     "never delete ",
+                     kLockFileName, ")"));
+}
+
+// An open LOCK file; a descriptor that is not open where a shared lock goes without one.
+Result<Descriptor> open_lock_file(int root_fd, const std::string& what, LockMode mode) {
+  const std::string name(kLockFileName);
+  Descriptor file;
+  if (mode == LockMode::shared) {
+    file = open_at(root_fd, name, O_RDONLY);
+    if (!file.is_open() && errno != ENOENT) return posix_failure(errno, "open", what);
+  }
+  if (!file.is_open()) {
+    file = open_at(root_fd, name, O_RDWR | O_CREAT);
+    const bool forbidden = errno == EROFS || errno == EACCES || errno == EPERM;
+    if (!file.is_open() && mode == LockMode::shared && forbidden) return Descriptor();
+    if (!file.is_open()) return posix_failure(errno, "open", what);
+  }
+  TRY(check_regular_file(file.get(), what));
+  return file;
+}
+
+// False if LOCK is no longer the file behind `fd`: somebody replaced it meanwhile.
+bool is_current_lock_file(int root_fd, int fd) {
+  struct stat at_path;
+  struct stat opened;
+  return ::fstatat(root_fd, std::string(kLockFileName).c_str(), &at_path, AT_SYMLINK_NOFOLLOW) ==
+             0 &&
+         ::fstat(fd, &opened) == 0 && at_path.st_ino == opened.st_ino &&
+         at_path.st_dev == opened.st_dev;
+}
+
+Status write_holder(int fd, const std::string& what) {
+  const std::string text = describe_this_process();
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t put =
+        ::pwrite(fd, text.data() + done, text.size() - done, static_cast<off_t>(done));
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return posix_failure(put < 0 ? errno : EIO, "write to", what);
+    done += static_cast<size_t>(put);
+  }
+  if (::ftruncate(fd, static_cast<off_t>(text.size())) != 0)
+    return posix_failure(errno, "resize", what);
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<StorageLock>> take_posix_lock(int root_fd, const std::string& root_path,
+                                                     LockMode mode) {
+  const std::string what = concat("lock file '", root_path, "/", kLockFileName, "'");
+  for (int attempt = 0; attempt < kReplacedRetriesMax; ++attempt) {
+    TRY_INTO(Descriptor file, open_lock_file(root_fd, what, mode));
+    if (!file.is_open()) return std::make_unique<PosixLock>(Descriptor());
+    struct flock request{};
+    request.l_type = mode == LockMode::exclusive ? F_WRLCK : F_RDLCK;
+    request.l_whence = SEEK_SET;
+    if (::fcntl(file.get(), F_OFD_SETLK, &request) != 0) {
+      if (errno == EAGAIN || errno == EACCES) return locked_by_another(file.get(), root_path, mode);
+      if (errno == EINTR) continue;
+      return posix_failure(errno, "lock", what);
+    }
+    if (!is_current_lock_file(root_fd, file.get())) continue;
+    if (mode == LockMode::exclusive) TRY(write_holder(file.get(), what));
+    return std::make_unique<PosixLock>(std::move(file));
+  }
+  return fail(Errc::io, concat(what, " is being replaced again and again; find out by whom"));
+}
+
+}  // namespace firn::io

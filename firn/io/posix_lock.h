@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The lock of a store on disk: an open-file-description lock on the file LOCK in its root. The
+// kernel drops it when the last copy of the descriptor closes, at the latest when the process dies
+// (a forked child holds a copy until it executes another program or exits). It excludes a second
+// open in the same process too. The holder writes who it is into the file, for messages only. The
+// file is never removed: two processes could then each lock a file of their own.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "firn/base/result.h"
+#include "firn/io/storage.h"
+
+namespace firn::io {
+
+inline constexpr std::string_view kLockFileName = "LOCK";
+
+// Takes the lock or fails with Errc::locked. A shared lock on a store whose LOCK file neither
+// exists nor can be made (a read-only file system) is granted without one.
+[[nodiscard]] Result<std::unique_ptr<StorageLock>> take_posix_lock(int root_fd,
+                                                                   const std::string& root_path,
+                                                                   LockMode mode);
+
+}  // namespace firn::io
