@@ -14,7 +14,9 @@ constexpr size_t kMapNodeOverheadBytes = 48;
 constexpr uint64_t kIndexMax = std::numeric_limits<uint64_t>::max();
 
 // Modulo 2^64: the full range counts as 0.
-uint64_t length(IndexRange range) { return range.end - range.start + 1; }
+uint64_t length(IndexRange range) {
+  return range.end - range.start + 1;
+}
 
 // The position of the first range with start > index.
 size_t position_after(const std::vector<IndexRange>& chunk, uint64_t index) {
@@ -145,7 +147,8 @@ void IntervalSet::erase_starts_between(uint64_t start, uint64_t end) {
     Chunk& ranges = chunk->second;
     const size_t to = position_after(ranges, end);
     if (to <= from) break;
-    for (size_t i = from; i < to; ++i) item_count_ -= length(ranges[i]);
+    for (size_t i = from; i < to; ++i)
+      item_count_ -= length(ranges[i]);
     range_count_ -= to - from;
     const bool reached_end = to < ranges.size();
     ranges.erase(ranges.begin() + static_cast<std::ptrdiff_t>(from),

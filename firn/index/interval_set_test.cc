@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "firn/index/interval_set.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <limits>
 #include <optional>
@@ -11,6 +8,9 @@
 #include <random>
 #include <ranges>
 #include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 namespace firn {
 
@@ -39,14 +39,16 @@ IntervalSet set_of(std::initializer_list<Range> ranges) {
 
 std::vector<Range> ranges_of(const IntervalSet& set) {
   std::vector<Range> out;
-  for (const Range& range : set.ranges()) out.push_back(range);
+  for (const Range& range : set.ranges())
+    out.push_back(range);
   EXPECT_EQ(out.size(), set.range_count());
   return out;
 }
 
 std::vector<Range> ranges_from(const IntervalSet& set, uint64_t from) {
   std::vector<Range> out;
-  for (const Range& range : set.ranges_from(from)) out.push_back(range);
+  for (const Range& range : set.ranges_from(from))
+    out.push_back(range);
   return out;
 }
 
@@ -116,13 +118,16 @@ TEST(IntervalSet, GivenTwoRanges_WhenGapFilled_ThenTheyMergeAtLast) {
 TEST(IntervalSet, GivenIndicesOutOfOrder_WhenInserted_ThenRangesMergeOnBothSides) {
   IntervalSet set;
 
-  for (const uint64_t index : {10U, 12U, 11U}) set.insert(index);
+  for (const uint64_t index : {10U, 12U, 11U})
+    set.insert(index);
   EXPECT_THAT(ranges_of(set), ElementsAre(Range{10, 12}));
-  for (const uint64_t index : {15U, 13U}) set.insert(index);
+  for (const uint64_t index : {15U, 13U})
+    set.insert(index);
   EXPECT_THAT(ranges_of(set), ElementsAre(Range{10, 13}, Range{15, 15}));
   set.insert(14);
   EXPECT_THAT(ranges_of(set), ElementsAre(Range{10, 15}));
-  for (const uint64_t index : {5U, 7U, 6U}) set.insert(index);
+  for (const uint64_t index : {5U, 7U, 6U})
+    set.insert(index);
   EXPECT_THAT(ranges_of(set), ElementsAre(Range{5, 7}, Range{10, 15}));
   set.insert(9);
   EXPECT_THAT(ranges_of(set), ElementsAre(Range{5, 7}, Range{9, 15}));
@@ -144,9 +149,12 @@ TEST(IntervalSet, GivenLargestIndex_WhenNeighbourBelowInserted_ThenOneRange) {
 TEST(IntervalSet, GivenTwoRanges_WhenFinding_ThenContainingRangeOrNothing) {
   const IntervalSet set = set_of({{1, 3}, {5, 6}});
 
-  for (const uint64_t index : {1U, 2U, 3U}) EXPECT_EQ(set.find(index), (Range{1, 3}));
-  for (const uint64_t index : {5U, 6U}) EXPECT_EQ(set.find(index), (Range{5, 6}));
-  for (const uint64_t index : {0U, 4U, 7U}) EXPECT_FALSE(set.contains(index));
+  for (const uint64_t index : {1U, 2U, 3U})
+    EXPECT_EQ(set.find(index), (Range{1, 3}));
+  for (const uint64_t index : {5U, 6U})
+    EXPECT_EQ(set.find(index), (Range{5, 6}));
+  for (const uint64_t index : {0U, 4U, 7U})
+    EXPECT_FALSE(set.contains(index));
 }
 
 TEST(IntervalSet, GivenEmptySetOrReversedBounds_WhenRemoving_ThenNothingChanges) {
@@ -252,7 +260,8 @@ TEST(IntervalSet, GivenInsertsAndRemoves_WhenIterated_ThenAscendingAndEndsFollow
   EXPECT_EQ(set.first_index(), kNone);
   EXPECT_EQ(set.last_index(), kNone);
 
-  for (const uint64_t index : {20U, 3U, 9U, 4U}) set.insert(index);
+  for (const uint64_t index : {20U, 3U, 9U, 4U})
+    set.insert(index);
   EXPECT_THAT(ranges_of(set), ElementsAre(Range{3, 4}, Range{9, 9}, Range{20, 20}));
   EXPECT_EQ(set.first_index(), 3U);
   EXPECT_EQ(set.last_index(), 20U);
@@ -273,7 +282,8 @@ TEST(IntervalSet, GivenOneRange_WhenAskedForNextGap_ThenBeforeInsideAndAfterDiff
   const IntervalSet set = set_of({{5, 7}});
 
   EXPECT_EQ(set.next_gap(4), gap(kNone, 5));
-  for (const uint64_t index : {5U, 6U, 7U}) EXPECT_EQ(set.next_gap(index), gap(7, kNone));
+  for (const uint64_t index : {5U, 6U, 7U})
+    EXPECT_EQ(set.next_gap(index), gap(7, kNone));
   EXPECT_EQ(set.next_gap(8), gap(kNone, kNone));
 }
 
@@ -281,10 +291,14 @@ TEST(IntervalSet, GivenThreeRanges_WhenAskedForNextGap_ThenNextStartIsStrictlyAf
   const IntervalSet set = set_of({{1, 2}, {5, 6}, {10, 10}});
 
   EXPECT_EQ(set.next_gap(0), gap(kNone, 1));
-  for (const uint64_t index : {1U, 2U}) EXPECT_EQ(set.next_gap(index), gap(2, 5));
-  for (const uint64_t index : {3U, 4U}) EXPECT_EQ(set.next_gap(index), gap(kNone, 5));
-  for (const uint64_t index : {5U, 6U}) EXPECT_EQ(set.next_gap(index), gap(6, 10));
-  for (const uint64_t index : {7U, 8U, 9U}) EXPECT_EQ(set.next_gap(index), gap(kNone, 10));
+  for (const uint64_t index : {1U, 2U})
+    EXPECT_EQ(set.next_gap(index), gap(2, 5));
+  for (const uint64_t index : {3U, 4U})
+    EXPECT_EQ(set.next_gap(index), gap(kNone, 5));
+  for (const uint64_t index : {5U, 6U})
+    EXPECT_EQ(set.next_gap(index), gap(6, 10));
+  for (const uint64_t index : {7U, 8U, 9U})
+    EXPECT_EQ(set.next_gap(index), gap(kNone, 10));
   EXPECT_EQ(set.next_gap(10), gap(10, kNone));
   EXPECT_EQ(set.next_gap(11), gap(kNone, kNone));
 }
@@ -423,7 +437,8 @@ TEST(IntervalSet, GivenRanges_WhenWalkedBackwards_ThenDescending) {
   const IntervalSet set = set_of({{0, 1}, {3, 4}, {7, 7}});
 
   std::vector<Range> reversed;
-  for (const Range& range : set.ranges() | std::views::reverse) reversed.push_back(range);
+  for (const Range& range : set.ranges() | std::views::reverse)
+    reversed.push_back(range);
   std::vector<Range> stepped;
   for (auto range = set.range_before(kMax); range; range = set.range_before(range->start))
     stepped.push_back(*range);
@@ -474,17 +489,17 @@ TEST(IntervalSet, GivenRandomOperations_WhenComparedWithBooleans_ThenAlwaysEqual
       switch (random() % 8) {
         case 0:
           set.remove(index, last);
-          for (uint64_t i = index; i <= last; ++i) model[i] = false;
+          for (uint64_t i = index; i <= last; ++i)
+            model[i] = false;
           break;
         case 1:
           if (step % 100 == 0) {
             set.insert_range(index, last);
-            for (uint64_t i = index; i <= last; ++i) model[i] = true;
+            for (uint64_t i = index; i <= last; ++i)
+              model[i] = true;
           }
           break;
-        default:
-          ASSERT_EQ(set.insert(index), !model[index]);
-          model[index] = true;
+        default: ASSERT_EQ(set.insert(index), !model[index]); model[index] = true;
       }
       ASSERT_EQ(set.contains(last), model[last]);
       if (step % 3000 != 0) continue;
@@ -506,13 +521,16 @@ TEST(IntervalSet, GivenRandomOperations_WhenComparedWithBooleans_ThenAlwaysEqual
 TEST(IntervalSet, GivenAlternatingIndices_WhenInsertedInAnyOrder_ThenAtMost24BytesARange) {
   constexpr uint64_t kRanges = 300'000;
   std::vector<uint64_t> indices(kRanges);
-  for (uint64_t i = 0; i < kRanges; ++i) indices[i] = 2 * i;
+  for (uint64_t i = 0; i < kRanges; ++i)
+    indices[i] = 2 * i;
   IntervalSet ascending;
   IntervalSet shuffled;
 
-  for (const uint64_t index : indices) ascending.insert(index);
+  for (const uint64_t index : indices)
+    ascending.insert(index);
   std::ranges::shuffle(indices, std::mt19937_64(7));
-  for (const uint64_t index : indices) shuffled.insert(index);
+  for (const uint64_t index : indices)
+    shuffled.insert(index);
 
   EXPECT_EQ(ascending.range_count(), kRanges);
   EXPECT_EQ(shuffled.range_count(), kRanges);
@@ -523,9 +541,11 @@ TEST(IntervalSet, GivenAlternatingIndices_WhenInsertedInAnyOrder_ThenAtMost24Byt
 
 TEST(IntervalSet, GivenManyRanges_WhenGapsFilledAgain_ThenMemoryIsGivenBack) {
   IntervalSet set;
-  for (uint64_t i = 0; i < 100'000; ++i) set.insert(2 * i);
+  for (uint64_t i = 0; i < 100'000; ++i)
+    set.insert(2 * i);
 
-  for (uint64_t i = 0; i < 100'000; ++i) set.insert(2 * i + 1);
+  for (uint64_t i = 0; i < 100'000; ++i)
+    set.insert(2 * i + 1);
 
   EXPECT_THAT(ranges_of(set), ElementsAre(Range{0, 199'999}));
   EXPECT_LE(set.memory_bytes(), 16U * 1024);

@@ -75,7 +75,8 @@ class KeyTranslator {
   [[nodiscard]] uint64_t prefix_token(ByteSpan key) const {
     const size_t taken = std::min<size_t>(key.size(), width_bytes_);
     uint64_t token = 0;
-    for (size_t i = 0; i < taken; ++i) token = token << 8 | std::to_integer<uint64_t>(key[i]);
+    for (size_t i = 0; i < taken; ++i)
+      token = token << 8 | std::to_integer<uint64_t>(key[i]);
     // Never a shift by 64: a width of 8 with nothing taken keeps token at 0.
     return taken == 0 ? 0 : token << (8 * (width_bytes_ - taken));
   }

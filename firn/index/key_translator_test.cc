@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "firn/index/key_translator.h"
 
-#include <gtest/gtest.h>
-
 #include <set>
 #include <string>
 #include <string_view>
+
+#include <gtest/gtest.h>
 
 namespace firn {
 namespace {
