@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What MetadataStore does after power cuts, failed writes and damage.
+#include <gtest/gtest.h>
+
+#include "firn/base/crc32c.h"
+#include "firn/base/endian.h"
+#include "firn/base/text.h"
+#include "firn/io/memory_storage.h"
+#include "firn/metadata/metadata_store.h"
+#include "testkit/logged_storage.h"
+#include "testkit/matchers.h"
+
+namespace firn {
+namespace {
+
+using testing::HasSubstr;
+using testkit::FailsWith;
+using testkit::LoggedStorage;
+
+using Map = std::map<std::string, std::string>;
+
+constexpr std::string_view kSides[] = {"left", "right"};
+
+Result<std::unique_ptr<MetadataStore>> open(Storage& storage, RecoveryLog& recovery) {
+  return MetadataStore::open(storage, {}, recovery);
+}
+
+Map map_of(const MetadataStore& store) {
+  Map map;
+  store.for_each([&](ByteSpan key, ByteSpan value) {
+    map.emplace(std::string(as_text(key)), std::string(as_text(value)));
+  });
+  return map;
+}
+
+// Commits {"same-key": value} for each value in turn.
+void fill(Storage& storage, const std::vector<std::string>& values) {
+  RecoveryLog recovery(storage, false);
+  ASSERT_OK_INTO(const auto store, open(storage, recovery));
+  for (const std::string& value : values) {
+    ASSERT_OK(store->put(as_bytes("same-key"), as_bytes(value)));
+    ASSERT_OK(store->sync());
+  }
+}
+
+Bytes raw(const MemoryStorage& storage, std::string_view side) {
+  return storage.raw("state", as_bytes(side)).value_or(Bytes());
+}
+
+void set_raw(MemoryStorage& storage, std::string_view side, Bytes content) {
+  storage.set_raw("state", as_bytes(side), std::move(content));
+}
+
+// Replaces what follows the header.
+void set_content(MemoryStorage& storage, std::string_view side, ByteSpan content) {
+  Bytes bytes = raw(storage, side);
+  bytes.resize(8);
+  bytes.insert(bytes.end(), content.begin(), content.end());
+  set_raw(storage, side, std::move(bytes));
+}
+
+struct Reopened {
+  Map map;
+  RecoveryReport report;
+  bool from_one_copy = false;
+};
+
+Result<Reopened> reopen(Storage& storage) {
+  RecoveryLog recovery(storage, false);
+  TRY_INTO(const auto store, open(storage, recovery));
+  return Reopened{map_of(*store), recovery.report(), store->opened_from_one_copy()};
+}
+
+TEST(MetadataDamage, GivenNewestCopyOverwritten_WhenReopened_ThenOlderIsUsedAndLossIsReported) {
+  MemoryStorage storage;
+  fill(storage, {"old", "hello", "newest"});
+  set_content(storage, "right", as_bytes("corrupted"));
+  const Bytes damaged = raw(storage, "right");
+
+  ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+
+  EXPECT_EQ(reopened.map, (Map{{"same-key", "hello"}}));
+  EXPECT_TRUE(reopened.from_one_copy);
+  ASSERT_EQ(reopened.report.damage.size(), 1u);
+  EXPECT_EQ(reopened.report.damage[0].blob, to_hex(as_bytes("right")));
+  EXPECT_THAT(reopened.report.damage[0].reason, HasSubstr("may be missing"));
+  EXPECT_EQ(raw(storage, "right"), damaged) << "evidence must stay";
+}
+
+TEST(MetadataDamage, GivenOlderCopyDamaged_WhenReopened_ThenNewestIsUsedAndNothingIsMissing) {
+  MemoryStorage storage;
+  fill(storage, {"old", "hello", "newest"});
+  Bytes left = raw(storage, "left");
+  left[20] ^= std::byte{1};
+  set_raw(storage, "left", left);
+
+  ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+
+  EXPECT_EQ(reopened.map, (Map{{"same-key", "newest"}}));
+  ASSERT_EQ(reopened.report.damage.size(), 1u);
+  EXPECT_THAT(reopened.report.damage[0].reason, HasSubstr("nothing is missing"));
+}
+
+TEST(MetadataDamage, GivenNewestVersionFieldFlippedToLookOld_WhenReopened_ThenLossIsReported) {
+  MemoryStorage storage;
+  fill(storage, {"old", "hello", "newest"});
+  Bytes right = raw(storage, "right");
+  ASSERT_EQ(right[15], std::byte{3});
+  right[15] = std::byte{1};
+  set_raw(storage, "right", right);
+
+  ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+
+  EXPECT_EQ(reopened.map, (Map{{"same-key", "hello"}}));
+  ASSERT_EQ(reopened.report.damage.size(), 1u);
+  EXPECT_THAT(reopened.report.damage[0].reason, HasSubstr("may be missing"));
+}
+
+TEST(MetadataDamage, GivenNewestCopyTruncated_WhenReopened_ThenOlderIsUsed) {
+  for (size_t cut_bytes = 1; cut_bytes <= 26; ++cut_bytes) {
+    MemoryStorage storage;
+    fill(storage, {"hello", "newest"});
+    Bytes left = raw(storage, "left");
+    left.resize(left.size() - cut_bytes);
+    set_raw(storage, "left", left);
+
+    ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+
+    EXPECT_EQ(reopened.map, (Map{{"same-key", "hello"}})) << cut_bytes;
+    EXPECT_TRUE(reopened.from_one_copy) << cut_bytes;
+    EXPECT_FALSE(reopened.report.empty()) << cut_bytes;
+  }
+}
+
+TEST(MetadataDamage, GivenBothCopiesDamaged_WhenReopened_ThenCorruptAndNothingChanges) {
+  MemoryStorage storage;
+  fill(storage, {"old", "hello"});
+  set_content(storage, "left", as_bytes("corrupted"));
+  set_content(storage, "right", as_bytes("corrupted"));
+  LoggedStorage logged(storage);
+
+  EXPECT_THAT(reopen(logged), FailsWith(Errc::corrupt, "no copy of the metadata is readable"));
+  EXPECT_THAT(reopen(logged), FailsWith(Errc::corrupt, "restore"));
+
+  EXPECT_THAT(logged.log(), testing::IsEmpty());
+}
+
+TEST(MetadataDamage, GivenOneCopyDamagedAndOtherMissing_WhenReopened_ThenCorrupt) {
+  for (const std::string_view missing : kSides) {
+    MemoryStorage storage;
+    fill(storage, {"old", "hello"});
+    const std::string_view other = missing == "left" ? "right" : "left";
+    set_content(storage, other, as_bytes("corrupted"));
+    const Bytes name = to_bytes(as_bytes(missing));
+    ASSERT_OK(storage.remove("state", std::span(&name, 1)));
+
+    EXPECT_THAT(reopen(storage), FailsWith(Errc::corrupt)) << missing;
+  }
+}
+
+TEST(MetadataDamage, GivenCopyMissing_WhenReopened_ThenOtherIsUsedAndBothAreWrittenAgain) {
+  MemoryStorage storage;
+  fill(storage, {"old", "hello", "newest"});
+  const Bytes name = to_bytes(as_bytes("right"));
+  ASSERT_OK(storage.remove("state", std::span(&name, 1)));
+
+  ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+
+  EXPECT_EQ(reopened.map, (Map{{"same-key", "hello"}}));
+  EXPECT_TRUE(reopened.from_one_copy);
+  ASSERT_EQ(reopened.report.notes.size(), 1u);
+  fill(storage, {"again", "again!"});
+  ASSERT_OK_INTO(const Reopened healed, reopen(storage));
+  EXPECT_TRUE(healed.report.empty());
+  EXPECT_EQ(healed.map, (Map{{"same-key", "again!"}}));
+}
+
+// The whole promise in one test: for each single changed byte, header included, the newest map is
+// read, or the one before together with a report, or an error; never anything else.
+TEST(MetadataDamage, GivenAnyByteFlipped_WhenReopened_ThenRightMapOrReported) {
+  for (size_t commits = 1; commits <= 4; ++commits) {
+    std::vector<std::string> values = {"one", "two", "six", "longer"};
+    values.resize(commits);
+    MemoryStorage storage;
+    fill(storage, values);
+    for (const std::string_view side : kSides) {
+      const Bytes good = raw(storage, side);
+      for (size_t i = 0; i < good.size(); ++i) {
+        for (const unsigned mask : {0x01u, 0x02u, 0x80u, 0xFFu}) {
+          Bytes bad = good;
+          bad[i] ^= static_cast<std::byte>(mask);
+          set_raw(storage, side, bad);
+          const auto reopened = reopen(storage);
+          if (!reopened) {
+            EXPECT_TRUE(reopened.error().code == Errc::corrupt ||
+                        reopened.error().code == Errc::unsupported_version)
+                << reopened.error().message;
+          } else if (reopened->map != Map{{"same-key", values.back()}}) {
+            ASSERT_GE(commits, 2u) << "an only commit was lost: " << side << " byte " << i;
+            EXPECT_EQ(reopened->map, (Map{{"same-key", values[commits - 2]}}));
+            EXPECT_THAT(reopened->report.damage.at(0).reason, HasSubstr("may be missing"));
+          }
+        }
+      }
+      set_raw(storage, side, good);
+    }
+  }
+}
+
+TEST(MetadataDamage, GivenDamagedHeader_WhenSynced_ThenTheBlobIsMadeAnew) {
+  MemoryStorage storage;
+  fill(storage, {"one", "two"});
+  Bytes left = raw(storage, "left");
+  left[0] = std::byte{'X'};
+  set_raw(storage, "left", left);
+  ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+  EXPECT_EQ(reopened.map, (Map{{"same-key", "one"}}));
+  EXPECT_EQ(raw(storage, "left"), left) << "evidence must stay until the next sync";
+
+  fill(storage, {"three"});
+
+  ASSERT_OK_INTO(const Reopened healed, reopen(storage));
+  EXPECT_EQ(healed.map, (Map{{"same-key", "three"}}));
+  EXPECT_TRUE(healed.report.empty());
+}
+
+TEST(MetadataDamage, GivenUndecodableContentUnderRightChecksum_WhenOpened_ThenCorrupt) {
+  const auto open_with_body = [](const Bytes& body, uint64_t version = 1) {
+    MemoryStorage storage;
+    fill(storage, {});
+    Bytes image(8);
+    store_big_endian<uint64_t>(image.data(), version);
+    image.insert(image.end(), body.begin(), body.end());
+    const uint32_t crc = crc32c(image);
+    image.resize(image.size() + 4);
+    store_big_endian<uint32_t>(image.data() + image.size() - 4, crc);
+    set_content(storage, "right", image);
+    return reopen(storage);
+  };
+  const auto body = [](std::string_view hex) { return *from_hex(hex); };
+
+  EXPECT_OK(open_with_body(body("000000000000000100")));
+  EXPECT_THAT(open_with_body(body("0000000000")), FailsWith(Errc::corrupt, "key is cut off"));
+  EXPECT_THAT(open_with_body(body("0000000000000001")), FailsWith(Errc::corrupt, "value"));
+  EXPECT_THAT(open_with_body(body("00000000000000010241")), FailsWith(Errc::corrupt, "offset 16"));
+  EXPECT_THAT(open_with_body(body("0000000000000001ffffffff0f41")), FailsWith(Errc::corrupt));
+  EXPECT_THAT(open_with_body(body("0000000000000001ffffffff1f41")), FailsWith(Errc::corrupt));
+  EXPECT_THAT(open_with_body(body("00000000000000018000")), FailsWith(Errc::corrupt, "value"));
+  EXPECT_THAT(open_with_body(body("000000000000000100000000000000000100")),
+              FailsWith(Errc::corrupt, "ascend"));
+  EXPECT_THAT(open_with_body(body("000000000000000200000000000000000100")),
+              FailsWith(Errc::corrupt, "ascend"));
+  EXPECT_THAT(open_with_body({}, 0), FailsWith(Errc::corrupt, "version 0"));
+  EXPECT_THAT(open_with_body({}, UINT64_MAX), FailsWith(Errc::corrupt, "version"));
+}
+
+TEST(MetadataDamage, GivenPowerCutAtAnyPointOfFirstSync_WhenReopened_ThenEmptyOrCommitted) {
+  for (uint64_t point = 0; point < 4; ++point) {
+    for (const bool unsynced_survives : {false, true}) {
+      MemoryStorage storage;
+      LoggedStorage logged(storage);
+      RecoveryLog recovery(logged, false);
+      ASSERT_OK_INTO(const auto store, open(logged, recovery));
+      ASSERT_OK(store->put(as_bytes("same-key"), as_bytes("value")));
+      logged.fail_change(point, true);
+      ASSERT_THAT(store->sync(), FailsWith(Errc::io));
+      if (!unsynced_survives) storage.lose_unsynced();
+
+      ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+
+      // From the flush of the body on, both outcomes are right, as the sync had not returned.
+      if (point < 2 && !unsynced_survives) {
+        EXPECT_TRUE(reopened.map.empty()) << point;
+      }
+      if (!reopened.map.empty()) {
+        EXPECT_EQ(reopened.map, (Map{{"same-key", "value"}}));
+      }
+      storage.lose_unsynced();
+      ASSERT_OK_INTO(const Reopened again, reopen(storage));
+      EXPECT_EQ(again.map, reopened.map) << "what was served must be durable, point " << point;
+    }
+  }
+}
+
+TEST(MetadataDamage, GivenTornFirstSync_WhenReopened_ThenEmptyWithReportAndUsable) {
+  MemoryStorage reference;
+  fill(reference, {"value"});
+  const Bytes whole = raw(reference, "right");
+  // Before the version is durable, any subset of the rest may have arrived. Here: a prefix.
+  for (size_t size = 9; size < whole.size(); ++size) {
+    MemoryStorage storage;
+    fill(storage, {});
+    Bytes torn(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(size));
+    std::fill_n(torn.begin() + 8, std::min<size_t>(8, size - 8), std::byte{0});
+    set_raw(storage, "right", torn);
+
+    ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+
+    EXPECT_TRUE(reopened.map.empty());
+    EXPECT_EQ(reopened.report.damage.size(), 1u) << size;
+    fill(storage, {"next"});
+    ASSERT_OK_INTO(const Reopened next, reopen(storage));
+    EXPECT_EQ(next.map, (Map{{"same-key", "next"}}));
+  }
+}
+
+TEST(MetadataDamage, GivenFailedSync_WhenRetried_ThenPoisonedAndOtherCopyStaysTheSource) {
+  for (uint64_t commits = 1; commits <= 4; ++commits) {
+    for (uint64_t point = 0;; ++point) {
+      MemoryStorage storage;
+      std::vector<std::string> values = {"one", "two", "six", "ten"};
+      values.resize(commits);
+      fill(storage, values);
+      LoggedStorage logged(storage);
+      RecoveryLog recovery(logged, false);
+      ASSERT_OK_INTO(const auto store, open(logged, recovery));
+      // One value of the same size and, at even counts, one of another: overwrite and rewrite.
+      ASSERT_OK(store->put(as_bytes("same-key"), as_bytes(commits % 2 == 1 ? "new" : "longer")));
+      const Map after = map_of(*store);
+      logged.fail_change(point);
+      const Status outcome = store->sync();
+      if (outcome) break;
+
+      EXPECT_THAT(outcome, FailsWith(Errc::io));
+      EXPECT_THAT(store->sync(), FailsWith(Errc::poisoned));
+      EXPECT_THAT(store->put(as_bytes("same-key"), as_bytes("x")), FailsWith(Errc::poisoned));
+      EXPECT_EQ(map_of(*store), after) << "reads go on";
+      ASSERT_OK_INTO(const Reopened killed, reopen(storage));
+      EXPECT_TRUE(killed.map == after || killed.map == (Map{{"same-key", values.back()}}));
+      storage.lose_unsynced();
+      ASSERT_OK_INTO(const Reopened power_cut, reopen(storage));
+      EXPECT_EQ(power_cut.map, killed.map) << "what was served must be durable";
+      ASSERT_LT(point, 20u);
+    }
+  }
+}
+
+TEST(MetadataDamage, GivenKilledBeforeFlush_WhenOpened_ThenServedStateSurvivesPowerCut) {
+  MemoryStorage storage;
+  fill(storage, {"one", "two"});
+  LoggedStorage logged(storage);
+  {
+    RecoveryLog recovery(logged, false);
+    ASSERT_OK_INTO(const auto store, open(logged, recovery));
+    ASSERT_OK(store->put(as_bytes("same-key"), as_bytes("new")));
+    logged.fail_change(3);  // three writes arrive, the flush does not
+    ASSERT_THAT(store->sync(), FailsWith(Errc::io));
+  }
+  ASSERT_OK_INTO(const Reopened served, reopen(storage));
+  ASSERT_EQ(served.map, (Map{{"same-key", "new"}}));
+
+  storage.lose_unsynced();
+
+  ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+  EXPECT_EQ(reopened.map, served.map);
+}
+
+TEST(MetadataDamage, GivenGrownBlobOfFailedSync_WhenShorterImageFollows_ThenItIsWhole) {
+  MemoryStorage storage;
+  fill(storage, {"one", "two"});
+  set_content(storage, "right", Bytes(5000, std::byte{7}));  // grown by a sync that failed
+
+  fill(storage, {"three"});
+
+  ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+  EXPECT_EQ(reopened.map, (Map{{"same-key", "three"}}));
+  EXPECT_TRUE(reopened.report.empty());
+}
+
+}  // namespace
+}  // namespace firn

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/metadata/metadata_image.h"
+
+#include <algorithm>
+#include <array>
+
+#include "firn/base/crc32c.h"
+#include "firn/base/endian.h"
+#include "firn/base/text.h"
+#include "firn/codec/varint.h"
+
+namespace firn::metadata {
+namespace {
+
+// The sizes of the value at the front of `rest`: its prefix, and the whole.
+struct ValueExtent {
+  size_t prefix_size = 0;
+  size_t encoded_size = 0;
+};
+
+std::optional<ValueExtent> value_extent(ByteSpan rest, const MetadataStoreOptions& options) {
+  if (options.self_delimiting) {
+    const std::optional<size_t> size = options.self_delimiting(rest);
+    if (!size || *size > rest.size()) return std::nullopt;
+    return ValueExtent{0, *size};
+  }
+  const VarintRead length = read_varint<uint32_t>(rest);
+  if (length.outcome != VarintOutcome::complete || length.value > rest.size() - length.size)
+    return std::nullopt;
+  return ValueExtent{length.size, length.size + static_cast<size_t>(length.value)};
+}
+
+}  // namespace
+
+std::optional<uint64_t> image_version(ByteSpan image) {
+  if (image.size() < kVersionSizeBytes) return std::nullopt;
+  return load_big_endian<uint64_t>(image.data());
+}
+
+uint32_t stored_crc(ByteSpan image) {
+  return load_big_endian<uint32_t>(image.data() + image.size() - kCrcSizeBytes);
+}
+
+uint32_t computed_crc(ByteSpan image, uint64_t version) {
+  std::array<std::byte, kVersionSizeBytes> field;
+  store_big_endian<uint64_t>(field.data(), version);
+  return extend_crc32c(crc32c(field),
+                       image.first(image.size() - kCrcSizeBytes).subspan(kVersionSizeBytes));
+}
+
+std::optional<std::string> why_invalid(ByteSpan image) {
+  if (image.size() < kImageSizeMinBytes)
+    return concat("has ", image.size(), " bytes, at least ", kImageSizeMinBytes, " expected");
+  const uint32_t computed = computed_crc(image, load_big_endian<uint64_t>(image.data()));
+  if (computed == stored_crc(image)) return std::nullopt;
+  return concat("checksum ", stored_crc(image), " stored at offset ", image.size() - kCrcSizeBytes,
+                ", ", computed, " computed");
+}
+
+Result<std::vector<ImagePair>> decode_pairs(ByteSpan image, const MetadataStoreOptions& options,
+                                            std::string_view where) {
+  const ByteSpan body = image.first(image.size() - kCrcSizeBytes);
+  const auto undecodable = [&](uint64_t offset, std::string_view what) {
+    return fail(Errc::corrupt,
+                concat(where, ", offset ", offset, ": ", what, " although the checksum is right; ",
+                       "was it written with another key size or value encoding than ",
+                       options.key_size_bytes, "-byte keys?"));
+  };
+  std::vector<ImagePair> pairs;
+  uint64_t offset = kVersionSizeBytes;
+  while (offset < body.size()) {
+    const ByteSpan rest = body.subspan(offset);
+    if (rest.size() < options.key_size_bytes) return undecodable(offset, "a key is cut off");
+    ImagePair pair;
+    pair.key = rest.first(options.key_size_bytes);
+    if (!pairs.empty() && !std::ranges::lexicographical_compare(pairs.back().key, pair.key))
+      return undecodable(offset, "keys do not ascend");
+    pair.start = offset + options.key_size_bytes;
+    const auto extent = value_extent(rest.subspan(options.key_size_bytes), options);
+    if (!extent) return undecodable(pair.start, "a value does not decode");
+    pair.encoded = rest.subspan(options.key_size_bytes, extent->encoded_size);
+    pair.prefix_size = extent->prefix_size;
+    offset = pair.start + extent->encoded_size;
+    pairs.push_back(pair);
+  }
+  return pairs;
+}
+
+EncodedValue encode_value(ByteSpan value, const MetadataStoreOptions& options) {
+  EncodedValue encoded;
+  if (!options.self_delimiting) {
+    std::array<std::byte, kMaxVarintSize<uint64_t>> length;
+    encoded.prefix_size = store_varint(length, value.size());
+    encoded.bytes.reserve(encoded.prefix_size + value.size());
+    encoded.bytes.assign(length.begin(),
+                         length.begin() + static_cast<ptrdiff_t>(encoded.prefix_size));
+  }
+  encoded.bytes.insert(encoded.bytes.end(), value.begin(), value.end());
+  return encoded;
+}
+
+}  // namespace firn::metadata

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The bytes of one copy of a MetadataStore (FORMAT.md, section 5): reading and checking them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "firn/base/bytes.h"
+#include "firn/base/result.h"
+#include "firn/metadata/metadata_store.h"
+
+namespace firn::metadata {
+
+inline constexpr size_t kVersionSizeBytes = 8;
+inline constexpr size_t kCrcSizeBytes = 4;
+inline constexpr size_t kImageSizeMinBytes = kVersionSizeBytes + kCrcSizeBytes;
+// A store is small state that is held in memory; a longer blob is damage.
+inline constexpr uint64_t kImageSizeMaxBytes = 1u << 30;
+
+// Where one pair lies in an image. The spans point into the image.
+struct ImagePair {
+  ByteSpan key;
+  ByteSpan encoded;        // the value as stored
+  size_t prefix_size = 0;  // bytes of `encoded` before the value itself
+  uint64_t start = 0;      // of `encoded` in the image
+};
+
+// The version field; nullopt if the image is too short to have one.
+[[nodiscard]] std::optional<uint64_t> image_version(ByteSpan image);
+
+// The checksum that the image carries. Requires: at least kImageSizeMinBytes.
+[[nodiscard]] uint32_t stored_crc(ByteSpan image);
+
+// The checksum of the image if its version field were `version`. Requires the same.
+[[nodiscard]] uint32_t computed_crc(ByteSpan image, uint64_t version);
+
+// Why the image cannot be trusted; nullopt if its checksum holds.
+[[nodiscard]] std::optional<std::string> why_invalid(ByteSpan image);
+
+// The pairs of an image whose checksum holds. Errc::corrupt, naming `where` and the offset, if they
+// do not decode: keys must ascend, and every byte up to the checksum must belong to a pair.
+[[nodiscard]] Result<std::vector<ImagePair>> decode_pairs(ByteSpan image,
+                                                          const MetadataStoreOptions& options,
+                                                          std::string_view where);
+
+// `value` as it is stored, and the size of its prefix.
+struct EncodedValue {
+  Bytes bytes;
+  size_t prefix_size = 0;
+};
+[[nodiscard]] EncodedValue encode_value(ByteSpan value, const MetadataStoreOptions& options);
+
+}  // namespace firn::metadata

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How a MetadataStore is opened: which of the two copies counts, and what is told about the other.
+#include <algorithm>
+#include <limits>
+
+#include "firn/base/text.h"
+#include "firn/metadata/metadata_image.h"
+#include "firn/metadata/metadata_store.h"
+
+namespace firn {
+
+using metadata::kImageSizeMaxBytes;
+using metadata::kImageSizeMinBytes;
+
+namespace {
+
+constexpr size_t kLeft = 0;
+constexpr size_t kRight = 1;  // the side of the first commit
+
+BlobRange whole_blob(const std::string& partition, size_t side, uint64_t size, std::string reason) {
+  const std::string_view name = side == kLeft ? "left" : "right";
+  return {partition, to_hex(as_bytes(name)), 0, size, std::move(reason)};
+}
+
+}  // namespace
+
+Status MetadataStore::load(RecoveryLog& recovery) {
+  std::array<Loaded, 2> loaded;
+  for (const size_t side : {kLeft, kRight})
+    TRY(read_copy(side, loaded[side]));
+  const bool nothing_there = std::ranges::none_of(
+      copies_, [](const Copy& copy) { return copy.blob != nullptr || copy.damaged_header; });
+  if (nothing_there && options_.read_only)
+    return fail(Errc::not_found, concat("metadata partition ", options_.partition, " in ",
+                                        storage_.description(), " does not exist"));
+  if (loaded[kLeft].version == 0 && loaded[kRight].version == 0)
+    TRY(resolve_lone_first_copy(loaded, recovery));
+  newest_ = loaded[kRight].version > loaded[kLeft].version ? kRight : kLeft;
+  version_ = loaded[newest_].version;
+  if (version_ > 0) {
+    report_other_copy(loaded[1 - newest_], recovery);
+    TRY(adopt(loaded));
+  }
+  if (options_.read_only) return {};
+  return make_ready_for_writing();
+}
+
+// Opens and checks one blob. Damage is not a failure here; what cannot be judged is.
+Status MetadataStore::read_copy(size_t side, Loaded& loaded) {
+  Copy& copy = copies_[side];
+  const OpenMode mode = options_.read_only ? OpenMode::read_only : OpenMode::read_write;
+  const std::string_view name = side == kLeft ? "left" : "right";
+  auto opened = storage_.open(options_.partition, as_bytes(name), mode);
+  if (!opened) {
+    if (opened.error().code == Errc::not_found) return {};
+    if (opened.error().code != Errc::corrupt) return pass_on(opened);
+    copy.damaged_header = true;
+    loaded.invalid_because = opened.error().message;
+    return {};
+  }
+  copy.blob = std::move(*opened);
+  const uint64_t size = copy.blob->size();
+  if (size == 0) return {};
+  if (size > kImageSizeMaxBytes) {
+    loaded.invalid_because =
+        concat("has ", size, " bytes, at most ", kImageSizeMaxBytes, " expected");
+    return {};
+  }
+  loaded.image = Buffer(size);
+  TRY(copy.blob->read_at(0, loaded.image.mutable_bytes()));
+  const ByteSpan image = loaded.image.bytes();
+  if (auto why = metadata::why_invalid(image)) {
+    loaded.invalid_because = std::move(*why);
+    return {};
+  }
+  loaded.version = metadata::image_version(image).value_or(0);
+  if (loaded.version == 0 || loaded.version == std::numeric_limits<uint64_t>::max())
+    return fail(Errc::corrupt, concat(blob_name(side), ", offset 0: version ", loaded.version,
+                                      " although the checksum is right"));
+  return {};
+}
+
+// Neither copy is valid. That is a new store, a first sync that was cut off, or damage.
+Status MetadataStore::resolve_lone_first_copy(std::array<Loaded, 2>& loaded,
+                                              RecoveryLog& recovery) {
+  Loaded& first = loaded[kRight];
+  if (first.invalid_because.empty() && loaded[kLeft].invalid_because.empty()) return {};
+
+  const ByteSpan image = first.image.bytes();
+  const uint64_t field = metadata::image_version(image).value_or(0);
+  const bool is_lone_first = loaded[kLeft].invalid_because.empty() && image.size() > 0;
+  if (is_lone_first && image.size() >= kImageSizeMinBytes &&
+      metadata::computed_crc(image, 1) == metadata::stored_crc(image)) {
+    // Everything but the version field arrived, so this is version 1.
+    if (field != 0)
+      recovery.note_damage(whole_blob(
+          options_.partition, kRight, image.size(),
+          concat("version field is ", field, "; the checksum proves that it was 1, used as such")));
+    first.version = 1;
+    first.invalid_because.clear();
+    return {};
+  }
+  if (is_lone_first && field == 0 &&
+      (image.size() >= metadata::kVersionSizeBytes ||
+       std::ranges::all_of(image, [](std::byte byte) { return byte == std::byte{0}; }))) {
+    recovery.note_damage(
+        whole_blob(options_.partition, kRight, image.size(),
+                   concat("the first commit was cut off before it was acknowledged (",
+                          first.invalid_because, "); the map is empty")));
+    return {};
+  }
+  std::string message = "no copy of the metadata is readable:";
+  for (const size_t side : {kLeft, kRight})
+    message += concat(" ", blob_name(side), " ",
+                      loaded[side].invalid_because.empty() ? std::string("is empty")
+                                                           : loaded[side].invalid_because,
+                      ";");
+  return fail(Errc::corrupt, concat(message, " restore both from a backup"));
+}
+
+// The copy in use is the newest valid one. Was there a newer one?
+void MetadataStore::report_other_copy(const Loaded& other, RecoveryLog& recovery) {
+  const size_t side = 1 - newest_;
+  const ByteSpan image = other.image.bytes();
+  if (other.invalid_because.empty()) {
+    // Without content: normal beside the first commit.
+    if (other.version > 0 || (version_ == 1 && newest_ == kRight)) return;
+    opened_from_one_copy_ = true;
+    recovery.note(concat(blob_name(side), " has no content although version ", version_,
+                         " follows another one; version ", version_,
+                         " is used, and a newer commit may be missing"));
+    return;
+  }
+  opened_from_one_copy_ = true;
+  const bool is_older = image.size() >= kImageSizeMinBytes &&
+                        metadata::image_version(image) == version_ - 1 &&
+                        metadata::computed_crc(image, version_ + 1) != metadata::stored_crc(image);
+  const std::string_view meaning =
+      is_older ? "; it is the older copy, nothing is missing"
+               : "; an acknowledged commit may be missing, unless it was being written when power "
+                 "failed";
+  recovery.note_damage(whole_blob(options_.partition, side, image.size(),
+                                  concat(other.invalid_because, "; version ", version_,
+                                         " in the other copy is used", meaning)));
+}
+
+Status MetadataStore::adopt(const std::array<Loaded, 2>& loaded) {
+  const Loaded& newest = loaded[newest_];
+  const ByteSpan image = newest.image.bytes();
+  TRY_INTO(const auto pairs, metadata::decode_pairs(image, options_, blob_name(newest_)));
+  for (const metadata::ImagePair& pair : pairs) {
+    Entry entry{to_bytes(pair.encoded), pair.prefix_size, {}};
+    entry.start[newest_] = pair.start;
+    map_.emplace_hint(map_.end(), to_bytes(pair.key), std::move(entry));
+  }
+  image_size_ = image.size();
+  copies_[newest_].version = version_;
+  copies_[newest_].crc = metadata::stored_crc(image);
+  copies_[newest_].stale = false;
+  if (loaded[1 - newest_].version == 0) return {};
+  return compare_older_copy(1 - newest_, loaded[1 - newest_]);
+}
+
+// Learns what the older copy lacks, so that the next sync writes no more than that.
+Status MetadataStore::compare_older_copy(size_t side, const Loaded& older) {
+  const ByteSpan image = older.image.bytes();
+  TRY_INTO(const auto pairs, metadata::decode_pairs(image, options_, blob_name(side)));
+  if (pairs.size() != map_.size()) return {};
+  Copy& copy = copies_[side];
+  auto pair = pairs.begin();
+  for (auto& [key, entry] : map_) {
+    if (!equal_bytes(key, pair->key)) {
+      copy.outdated.clear();
+      return {};
+    }
+    entry.start[side] = pair->start;
+    if (!equal_bytes(entry.encoded, pair->encoded))
+      copy.outdated.emplace(key, to_bytes(pair->encoded));
+    ++pair;
+  }
+  copy.version = older.version;
+  copy.crc = metadata::stored_crc(image);
+  copy.stale = false;
+  return {};
+}
+
+// A killed process may have left the newest commit unflushed; from now on it counts.
+Status MetadataStore::make_ready_for_writing() {
+  if (version_ > 0) TRY(copies_[newest_].blob->sync());
+  for (const size_t side : {kLeft, kRight})
+    if (!copies_[side].blob && !copies_[side].damaged_header) TRY(recreate_blob(side));
+  return {};
+}
+
+}  // namespace firn

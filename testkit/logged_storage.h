@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LoggedStorage: wraps a Storage, writes down what changes it, and can fail at the n-th change.
+// For tests of order ("the manifest is durable before ..."), of cost, and of failed writes.
+//
+//   LoggedStorage storage(memory);
+//   ... storage.log() -> {"create state/left", "write state/right 0+18", "sync state/right"}
+//
+// Threads: one, unless the log is not looked at.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "firn/io/storage.h"
+
+namespace firn::testkit {
+
+class LoggedStorage : public Storage {
+ public:
+  explicit LoggedStorage(Storage& inner) : inner_(inner) {}
+
+  [[nodiscard]] const std::vector<std::string>& log() const { return log_; }
+  [[nodiscard]] uint64_t written_bytes() const { return written_bytes_; }
+  [[nodiscard]] uint64_t changes() const { return changes_; }
+  // Entries of the log that start with `prefix`.
+  [[nodiscard]] size_t count(std::string_view prefix) const;
+  void clear_log() { log_.clear(); }
+
+  // The change with this number (from 0, since this call) fails with Errc::io and does not happen;
+  // so do all later ones if `and_later`.
+  void fail_change(uint64_t number, bool and_later = false);
+
+  Result<std::unique_ptr<Blob>> open(std::string_view partition, ByteSpan name, OpenMode mode,
+                                     BlobVersions versions = {}) override;
+  Status remove(std::string_view partition, std::span<const Bytes> names) override;
+  Status remove_partition(std::string_view partition) override;
+  Result<std::vector<Bytes>> scan(std::string_view partition) override {
+    return inner_.scan(partition);
+  }
+  Result<std::vector<std::string>> partitions() override { return inner_.partitions(); }
+  Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override { return inner_.lock(mode); }
+  [[nodiscard]] StorageLimits limits() const override { return inner_.limits(); }
+  [[nodiscard]] std::string description() const override { return inner_.description(); }
+
+ private:
+  class LoggedBlob;
+  Status note(std::string entry);
+
+  Storage& inner_;
+  std::vector<std::string> log_;
+  uint64_t written_bytes_ = 0;
+  uint64_t changes_ = 0;
+  std::optional<uint64_t> failing_change_;
+  bool and_later_ = false;
+};
+
+}  // namespace firn::testkit
