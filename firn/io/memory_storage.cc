@@ -244,7 +244,8 @@ Status MemoryStorage::remove(std::string_view partition, std::span<const Bytes> 
   MutexLock lock(mutex_);
   const auto directory = partitions_.find(partition);
   if (directory == partitions_.end()) return {};
-  for (const Bytes& name : names) directory->second.erase(name);
+  for (const Bytes& name : names)
+    directory->second.erase(name);
   return {};
 }
 
@@ -261,14 +262,16 @@ Result<std::vector<Bytes>> MemoryStorage::scan(std::string_view partition) {
   MutexLock lock(mutex_);
   std::vector<Bytes> names;
   if (const auto directory = partitions_.find(partition); directory != partitions_.end())
-    for (const auto& [name, content] : directory->second) names.push_back(name);
+    for (const auto& [name, content] : directory->second)
+      names.push_back(name);
   return names;
 }
 
 Result<std::vector<std::string>> MemoryStorage::partitions() {
   MutexLock lock(mutex_);
   std::vector<std::string> names;
-  for (const auto& [name, directory] : partitions_) names.push_back(name);
+  for (const auto& [name, directory] : partitions_)
+    names.push_back(name);
   return names;
 }
 
@@ -287,7 +290,9 @@ StorageLimits MemoryStorage::limits() const {
   return {.blob_size_max_bytes = kBlobSizeMaxBytes, .open_blobs_max = SIZE_MAX, .durable = false};
 }
 
-std::string MemoryStorage::description() const { return "memory"; }
+std::string MemoryStorage::description() const {
+  return "memory";
+}
 
 void MemoryStorage::lose_unsynced() {
   MutexLock lock(mutex_);

@@ -8,9 +8,11 @@
 // construction, and is never exceeded; memory is taken as pages arrive.
 //
 // Threads. All calls, concurrently. Cost of a hit: one hash probe and one copy, no allocation.
-// Replacement: Clock, as in the original; sharding and the byte bound are ours.
+// evict_from looks at every cached page. Replacement: Clock, as in the original; sharding and the
+// byte bound are ours.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -21,8 +23,9 @@ namespace firn {
 
 class PageCache {
  public:
-  // capacity_bytes 0: nothing is cached.
-  explicit PageCache(size_t capacity_bytes);
+  // capacity_bytes 0: nothing is cached. shard_count: a power of two; 0 chooses by capacity. A
+  // shard holds its share of the capacity, so a page larger than that share is never cached.
+  explicit PageCache(size_t capacity_bytes, size_t shard_count = 0);
   ~PageCache();
   PageCache(const PageCache&) = delete;
   PageCache& operator=(const PageCache&) = delete;
@@ -31,6 +34,7 @@ class PageCache {
   [[nodiscard]] uint64_t new_blob_id();
 
   // Copies out.size() bytes at `offset_in_page` of a cached page. False if it is not cached.
+  // Requires: offset_in_page + out.size() within the page.
   [[nodiscard]] bool read(uint64_t blob_id, uint64_t page, size_t offset_in_page,
                           MutableByteSpan out);
   // Stores a full page, replacing what is cached under the same key.
@@ -39,12 +43,21 @@ class PageCache {
   void evict_from(uint64_t blob_id, uint64_t first_page);
 
   [[nodiscard]] size_t used_bytes() const;
-  [[nodiscard]] size_t capacity_bytes() const;
+  [[nodiscard]] size_t capacity_bytes() const { return capacity_bytes_; }
+
+  // What a cached page of `page_size` bytes costs beyond its share of the hash table.
+  [[nodiscard]] static size_t cost_bytes(size_t page_size);
 
  private:
+  struct Node;
   struct Shard;
+
+  [[nodiscard]] Shard& shard_of(uint64_t hash) const;
+
+  const size_t capacity_bytes_;
+  const size_t shard_count_;
   std::unique_ptr<Shard[]> shards_;
-  // ...
+  std::atomic<uint64_t> next_blob_id_ = 0;
 };
 
 }  // namespace firn

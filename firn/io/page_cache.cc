@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/io/page_cache.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "firn/base/check.h"
+#include "firn/base/mutex.h"
+#include "firn/base/units.h"
+
+namespace firn {
+namespace {
+
+constexpr size_t kShardCountMax = 16;
+constexpr size_t kShardSizeMinBytes = kMiB;
+constexpr size_t kFirstTableSize = 16;
+// What the allocator adds to a block, so that the bound is about memory really taken.
+constexpr size_t kAllocationOverhead = 16;
+
+uint64_t hash_key(uint64_t blob_id, uint64_t page) {
+  // Two rounds of multiply and fold: neighbouring pages must land in different shards and slots.
+  uint64_t hash = (page ^ std::rotl(blob_id, 32)) * 0x9E3779B97F4A7C15u;
+  hash = (hash ^ (hash >> 32) ^ blob_id) * 0xD6E8FEB86659FD93u;
+  return hash ^ (hash >> 32);
+}
+
+size_t choose_shard_count(size_t capacity_bytes, size_t wanted) {
+  if (wanted != 0) return wanted;
+  return std::bit_floor(std::clamp<size_t>(capacity_bytes / kShardSizeMinBytes, 1, kShardCountMax));
+}
+
+}  // namespace
+
+// One cached page; its payload follows in the same allocation. All nodes of a shard form a ring.
+struct PageCache::Node {
+  Node* next = this;
+  Node* previous = this;
+  uint64_t blob_id = 0;
+  uint64_t page = 0;
+  uint32_t size_bytes = 0;
+  bool is_referenced = true;
+
+  [[nodiscard]] std::byte* payload() { return reinterpret_cast<std::byte*>(this + 1); }
+};
+
+struct alignas(64) PageCache::Shard {
+  struct Entry {
+    uint64_t blob_id = 0;
+    uint64_t page = 0;
+    Node* node = nullptr;  // null: free
+  };
+
+  ~Shard() {
+    for (const Entry& entry : table)
+      std::free(entry.node);
+  }
+
+  // The entry of a key, or the free entry where it belongs. Requires: a free entry exists.
+  [[nodiscard]] Entry& find(uint64_t blob_id, uint64_t page, uint64_t hash) REQUIRES(mutex) {
+    size_t at = hash & (table.size() - 1);
+    while (table[at].node != nullptr && (table[at].page != page || table[at].blob_id != blob_id))
+      at = (at + 1) & (table.size() - 1);
+    return table[at];
+  }
+
+  // Closes the gap that linear probing would stumble over.
+  void erase_entry(size_t hole) REQUIRES(mutex) {
+    const size_t mask = table.size() - 1;
+    for (size_t at = (hole + 1) & mask; table[at].node != nullptr; at = (at + 1) & mask) {
+      const size_t home = hash_key(table[at].blob_id, table[at].page) & mask;
+      if (((at - home) & mask) < ((at - hole) & mask)) continue;  // reachable without the hole
+      table[hole] = table[at];
+      hole = at;
+    }
+    table[hole] = {};
+    --count;
+  }
+
+  // Takes a node out of table and ring; the caller frees or reuses it.
+  void detach(Node* node) REQUIRES(mutex) {
+    Entry& entry = find(node->blob_id, node->page, hash_key(node->blob_id, node->page));
+    erase_entry(static_cast<size_t>(&entry - table.data()));
+    if (hand == node) hand = node->next == node ? nullptr : node->next;
+    node->previous->next = node->next;
+    node->next->previous = node->previous;
+    used -= cost_bytes(node->size_bytes);
+  }
+
+  // Requires: a page is cached.
+  [[nodiscard]] Node* detach_victim() REQUIRES(mutex) {
+    while (hand->is_referenced) {
+      hand->is_referenced = false;
+      hand = hand->next;
+    }
+    Node* victim = hand;
+    detach(victim);
+    return victim;
+  }
+
+  // Makes the table big enough for one more page, if the bound has room for old and new table.
+  void grow_table(size_t page_cost) REQUIRES(mutex) {
+    if (!table.empty() && (count + 1) * 4 <= table.size() * 3) return;
+    const size_t new_size = table.empty() ? kFirstTableSize : table.size() * 2;
+    const size_t new_cost = new_size * sizeof(Entry);
+    if (used + new_cost + page_cost > capacity) return;
+    std::vector<Entry> old(new_size);
+    std::swap(old, table);
+    for (const Entry& entry : old)
+      if (entry.node != nullptr)
+        find(entry.blob_id, entry.page, hash_key(entry.blob_id, entry.page)) = entry;
+    used += new_cost - old.size() * sizeof(Entry);
+  }
+
+  [[nodiscard]] bool is_table_full() const REQUIRES(mutex) {
+    return (count + 1) * 8 > table.size() * 7;
+  }
+
+  // Makes room for a page, evicting as needed; a node of the right size to reuse, or null.
+  [[nodiscard]] Node* make_room(size_t size_bytes) REQUIRES(mutex) {
+    const size_t cost = cost_bytes(size_bytes);
+    while (count > 0 && (used + cost > capacity || is_table_full())) {
+      Node* victim = detach_victim();
+      if (victim->size_bytes == size_bytes && used + cost <= capacity) return victim;
+      std::free(victim);
+    }
+    return nullptr;
+  }
+
+  void attach(Node* node, uint64_t hash) REQUIRES(mutex) {
+    find(node->blob_id, node->page, hash) = {node->blob_id, node->page, node};
+    ++count;
+    used += cost_bytes(node->size_bytes);
+    if (hand == nullptr) {
+      hand = node->next = node->previous = node;
+      return;
+    }
+    // Just behind the hand: the last place that it reaches.
+    node->next = hand;
+    node->previous = hand->previous;
+    node->previous->next = node;
+    hand->previous = node;
+  }
+
+  mutable Mutex mutex;
+  std::vector<Entry> table GUARDED_BY(mutex);
+  Node* hand GUARDED_BY(mutex) = nullptr;
+  size_t count GUARDED_BY(mutex) = 0;
+  size_t used GUARDED_BY(mutex) = 0;
+  size_t capacity = 0;  // set before the shard is shared
+};
+
+PageCache::PageCache(size_t capacity_bytes, size_t shard_count)
+    : capacity_bytes_(capacity_bytes),
+      shard_count_(choose_shard_count(capacity_bytes, shard_count)),
+      shards_(std::make_unique<Shard[]>(shard_count_)) {
+  CHECK(std::has_single_bit(shard_count_), "the number of shards is a power of two");
+  for (size_t i = 0; i < shard_count_; ++i)
+    shards_[i].capacity = capacity_bytes / shard_count_;
+}
+
+PageCache::~PageCache() = default;
+
+uint64_t PageCache::new_blob_id() {
+  return next_blob_id_.fetch_add(1, std::memory_order_relaxed);
+}
+
+size_t PageCache::cost_bytes(size_t page_size) {
+  return sizeof(Node) + page_size + kAllocationOverhead;
+}
+
+PageCache::Shard& PageCache::shard_of(uint64_t hash) const {
+  return shards_[(hash >> 48) & (shard_count_ - 1)];
+}
+
+bool PageCache::read(uint64_t blob_id, uint64_t page, size_t offset_in_page, MutableByteSpan out) {
+  const uint64_t hash = hash_key(blob_id, page);
+  Shard& shard = shard_of(hash);
+  MutexLock lock(shard.mutex);
+  if (shard.count == 0) return false;
+  Node* node = shard.find(blob_id, page, hash).node;
+  if (node == nullptr) return false;
+  CHECK(offset_in_page <= node->size_bytes && out.size() <= node->size_bytes - offset_in_page,
+        "a read stays within its page");
+  node->is_referenced = true;
+  if (!out.empty()) std::memcpy(out.data(), node->payload() + offset_in_page, out.size());
+  return true;
+}
+
+void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {
+  const uint64_t hash = hash_key(blob_id, page);
+  Shard& shard = shard_of(hash);
+  MutexLock lock(shard.mutex);
+  if (payload.empty() || payload.size() > UINT32_MAX) return;
+  if (shard.count > 0) {
+    if (Node* node = shard.find(blob_id, page, hash).node; node != nullptr) {
+      if (node->size_bytes == payload.size()) {
+        std::memcpy(node->payload(), payload.data(), payload.size());
+        node->is_referenced = true;
+        return;
+      }
+      shard.detach(node);
+      std::free(node);
+    }
+  }
+  shard.grow_table(cost_bytes(payload.size()));
+  if (shard.table.empty() ||
+      shard.table.size() * sizeof(Shard::Entry) + cost_bytes(payload.size()) > shard.capacity)
+    return;
+  Node* node = shard.make_room(payload.size());
+  if (node == nullptr) {
+    void* memory = std::malloc(sizeof(Node) + payload.size());
+    if (memory == nullptr) return;
+    node = static_cast<Node*>(memory);
+  }
+  new (node) Node{.blob_id = blob_id,
+                  .page = page,
+                  .size_bytes = static_cast<uint32_t>(payload.size()),
+                  .is_referenced = true};
+  std::memcpy(node->payload(), payload.data(), payload.size());
+  shard.attach(node, hash);
+}
+
+void PageCache::evict_from(uint64_t blob_id, uint64_t first_page) {
+  for (size_t i = 0; i < shard_count_; ++i) {
+    Shard& shard = shards_[i];
+    MutexLock lock(shard.mutex);
+    for (size_t at = 0; at < shard.table.size();) {
+      const Shard::Entry entry = shard.table[at];
+      if (entry.node == nullptr || entry.blob_id != blob_id || entry.page < first_page) {
+        ++at;
+        continue;
+      }
+      shard.detach(entry.node);  // another entry may move here: look again
+      std::free(entry.node);
+    }
+  }
+}
+
+size_t PageCache::used_bytes() const {
+  size_t used = 0;
+  for (size_t i = 0; i < shard_count_; ++i) {
+    MutexLock lock(shards_[i].mutex);
+    used += shards_[i].used;
+  }
+  return used;
+}
+
+}  // namespace firn
