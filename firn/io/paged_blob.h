@@ -20,13 +20,16 @@
 // manifest. Pages are validated from the floor forward.
 //   floor known: at or below it nothing is cut; a page there that is missing or invalid is
 //     Errc::corrupt (checked for the page that holds the floor; earlier ones when they are read).
-//     Above it the stream ends before the first page that is missing, invalid, or partial without
-//     being last; what follows is saved, cut, and reported.
-//   floor unknown: the trailing run of invalid pages is saved, cut and reported; an invalid page
-//     before a valid one is reported as damage and stays (reading it fails). A blob whose pages
-//     are all invalid under this page size but valid under another one is refused with
-//     Errc::invalid_argument, naming the size that fits.
-// What was adopted above the floor is synced before open returns. read_only changes nothing on disk.
+//     Above it the stream ends before the first page that is missing or invalid, or behind the
+//     first partial one (a sync may have made that durable after the floor was noted); what follows
+//     is saved, cut, and reported.
+//   floor unknown: the trailing run of invalid pages is saved, cut and reported; an invalid or
+//     partial page before a valid one, if it is among the last kUnknownFloorScanBytes, is reported
+//     as damage and stays (reading past its valid bytes fails).
+//   A blob none of whose pages can be adopted, but whose first page is valid under another page
+//   size, is refused with Errc::invalid_argument, naming the size that fits.
+// What was adopted above the floor is synced before open returns. read_only changes nothing on
+// disk.
 //
 // Threads. One writer (append, sync, truncate: serialised by the caller). read_at and size run
 // concurrently with each other and with the writer, and never wait for a flush.
@@ -35,6 +38,8 @@
 // reads and checks one page. Buffer bound: write_buffer_bytes, at least two pages.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -50,17 +55,20 @@
 namespace firn {
 
 struct PagedBlobOptions {
-  std::string partition;               // for messages and the recovery report
-  std::string blob_name;               // hexadecimal
-  uint32_t page_size = 4084;           // payload bytes a page, 1..65535
-  size_t write_buffer_bytes = 1 << 20;  // raised to two pages
-  PageCache* cache = nullptr;          // required; outlives the blob
-  uint64_t cache_id = 0;               // from PageCache::new_blob_id
-  std::optional<uint64_t> floor;       // payload bytes known durable
+  std::string partition = {};                    // for messages and the recovery report
+  std::string blob_name = {};                    // hexadecimal
+  uint32_t page_size = 4084;                     // payload bytes a page, 1..65535
+  size_t write_buffer_bytes = 1 << 20;           // raised to two pages
+  PageCache* cache = nullptr;                    // required; outlives the blob
+  uint64_t cache_id = 0;                         // from PageCache::new_blob_id
+  std::optional<uint64_t> floor = std::nullopt;  // payload bytes known durable
   // Bytes become part of the stream in whole records of this size only: open cuts a trailing
   // fraction above the floor. 1: no records.
   uint32_t record_size = 1;
 };
+
+// With an unknown floor, open looks for damaged pages this far before the last valid page.
+inline constexpr uint64_t kUnknownFloorScanBytes = 64u << 20;
 
 class PagedBlob {
  public:
@@ -78,7 +86,8 @@ class PagedBlob {
 
   [[nodiscard]] Status append(ByteSpan bytes);
   [[nodiscard]] Status sync();
-  // Drops everything from `size` on, durably. Requires: size <= this->size().
+  // Drops everything from `size` on, durably. Errc::invalid_argument beyond size(). What is kept
+  // stays durable if it was; bytes that no sync covered may stay unsynced.
   [[nodiscard]] Status truncate(uint64_t size);
 
   // Fills `out` from `offset`. Errc::out_of_range beyond size(), Errc::corrupt for a bad page.
@@ -88,11 +97,81 @@ class PagedBlob {
   // replay. Same errors as read_at.
   [[nodiscard]] Status read_sequential(uint64_t offset, MutableByteSpan out) const;
 
-  // Checks every page on disk below durable_size() and notes each damaged one.
+  // Checks every page on disk below durable_size() and notes each damaged one. Serialised with the
+  // writer by the caller.
   [[nodiscard]] Status verify(RecoveryLog& findings) const;
 
  private:
-  PagedBlob();
+  // The record slot that must not be touched: it holds the durable length of a partial page.
+  struct ProtectedSlot {
+    size_t slot = 0;
+    uint32_t size_bytes = 0;
+    uint32_t crc = 0;
+  };
+  // The checksum of a prefix of one page, so that a sync does not start from the page's front.
+  struct RunningCrc {
+    uint64_t page = UINT64_MAX;
+    uint32_t size_bytes = 0;
+    uint32_t crc = 0;
+  };
+  // A page that truncate keeps the front of.
+  struct KeptPage {
+    uint64_t page = 0;
+    Bytes payload;                              // the kept bytes
+    std::optional<ProtectedSlot> durable_slot;  // of the page on disk; none: nothing is durable
+  };
+  PagedBlob(std::unique_ptr<Blob> blob, const PagedBlobOptions& options);
+
+  [[nodiscard]] Status check_healthy() const;
+  [[nodiscard]] Status poison(Status failure);
+  // Takes over a stream that is on disk: its size and the bytes and record of its partial page.
+  void adopt(uint64_t size, ByteSpan partial_payload, std::optional<ProtectedSlot> slot);
+  [[nodiscard]] Status cut_unfinished_record(uint64_t size, bool read_only);
+
+  void copy_to_tip(ByteSpan bytes);
+  [[nodiscard]] Result<std::optional<ProtectedSlot>> write_tip(bool with_partial);
+  [[nodiscard]] Status write_image(uint64_t first_page, ByteSpan image,
+                                   const ProtectedSlot* protected_slot);
+  [[nodiscard]] const ProtectedSlot* protected_slot_of(uint64_t page) const;
+  [[nodiscard]] uint32_t page_crc(uint64_t page, ByteSpan payload);
+  void drop_full_pages(uint64_t pages);
+  void release_idle_tip();
+
+  [[nodiscard]] Result<KeptPage> load_kept_page(uint64_t size);
+  void publish_cut(uint64_t size, const KeptPage& kept);
+  [[nodiscard]] Status cut_file(const KeptPage& kept);
+
+  [[nodiscard]] Status read(uint64_t offset, MutableByteSpan out, bool use_cache) const;
+  [[nodiscard]] Status read_full_pages(uint64_t offset, MutableByteSpan out, bool use_cache,
+                                       uint64_t generation) const;
+  [[nodiscard]] std::string where(uint64_t page) const;
+
+  [[nodiscard]] uint64_t physical_size() const { return page_size_ + uint64_t{12}; }
+
+  // Constant after open.
+  const std::unique_ptr<Blob> blob_;
+  const PagedBlobOptions options_;
+  const uint64_t page_size_;
+  const uint64_t capacity_;  // payload bytes buffered before full pages are written
+
+  // The writer's own.
+  uint64_t end_ = 0;                        // size() once the current call succeeds
+  bool unsynced_ = false;                   // something was written since the last successful sync
+  std::optional<ProtectedSlot> protected_;  // of page durable_size / page_size
+  RunningCrc running_;
+  std::optional<Error> first_failure_;
+
+  // The tip: the stream from tip_offset_, a page boundary, in physical layout, so that full pages
+  // leave in one write. Only the writer moves or grows it, under the mutex; readers copy under it.
+  mutable Mutex mutex_;
+  Buffer tip_ GUARDED_BY(mutex_);
+
+  // Stored under the mutex by the writer, loaded by anyone. A cut stores generation_ last: a read
+  // that saw the same generation before and after saw no cut.
+  std::atomic<uint64_t> size_ = 0;
+  std::atomic<uint64_t> tip_offset_ = 0;
+  std::atomic<uint64_t> durable_size_ = 0;
+  std::atomic<uint64_t> generation_ = 0;
 };
 
 }  // namespace firn
