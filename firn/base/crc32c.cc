@@ -97,10 +97,9 @@ constexpr std::array<ByteTable, 8> kShifts = make_shifts();
 
 uint32_t portable_step(uint32_t state, uint64_t eight_bytes) {
   const uint64_t mixed = eight_bytes ^ state;
-  uint32_t next = 0;
-  for (size_t i = 0; i < 8; ++i)
-    next ^= kSlices[7 - i][(mixed >> (8 * i)) & 0xFF];
-  return next;
+  const auto slice = [mixed](size_t i) { return kSlices[7 - i][(mixed >> (8 * i)) & 0xFF]; };
+  return (slice(0) ^ slice(1)) ^ (slice(2) ^ slice(3)) ^ (slice(4) ^ slice(5)) ^
+         (slice(6) ^ slice(7));
 }
 
 uint32_t extend_portable(uint32_t crc, ByteSpan bytes) {
@@ -242,25 +241,32 @@ Route resolve_route() {
   return route;
 }
 
-inline Route route_now() {
-  const Route route = current_route.load(std::memory_order_relaxed);
-  return route != Route::unresolved ? route : resolve_route();
+uint32_t extend_automatically(Route route, uint32_t crc, ByteSpan bytes) {
+  if (bytes.size() >= kIsalFromBytes) return extend_isal(crc, bytes);
+  return route == Route::automatic_hardware ? extend_hardware(crc, bytes)
+                                            : extend_portable(crc, bytes);
+}
+
+// Kept out of line, so that the usual route has no registers to save.
+__attribute__((noinline)) uint32_t extend_unusually(uint32_t crc, ByteSpan bytes) {
+  const Route route = resolve_route();
+  if (route == Route::forced) return extend_crc32c_with(forced_implementation(), crc, bytes);
+  return extend_automatically(route, crc, bytes);
 }
 
 }  // namespace
 
 uint32_t extend_crc32c(uint32_t crc, ByteSpan bytes) {
-  const Route route = route_now();
-  if (route == Route::forced) [[unlikely]]
-    return extend_crc32c_with(forced_implementation(), crc, bytes);
-  if (bytes.size() >= kIsalFromBytes) return extend_isal(crc, bytes);
+  const Route route = current_route.load(std::memory_order_relaxed);
   if (route == Route::automatic_hardware) [[likely]]
-    return extend_hardware(crc, bytes);
-  return extend_portable(crc, bytes);
+    return extend_automatically(route, crc, bytes);
+  return extend_unusually(crc, bytes);
 }
 
 uint32_t shift_crc32c(uint32_t difference, uint64_t zeros) {
-  const Route route = route_now();
+  Route route = current_route.load(std::memory_order_relaxed);
+  if (route == Route::unresolved) [[unlikely]]
+    route = resolve_route();
   const bool is_hardware =
       route == Route::automatic_hardware ||
       (route == Route::forced && forced_implementation() == Crc32cImplementation::hardware);
