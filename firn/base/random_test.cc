@@ -45,15 +45,18 @@ TEST(Random, GivenASmallBound_WhenDrawing_ThenEveryValueIsAboutEquallyLikely) {
     EXPECT_NEAR(count, 10000, 500);
 }
 
-TEST(Random, GivenABoundJustAboveHalfTheRange_WhenDrawing_ThenThereIsNoModuloBias) {
+// Four draws map to three results here: without drawing again, multiples of 3 would come up in
+// every second case.
+TEST(Random, GivenABoundThatDoesNotDivideTheDraws_WhenDrawing_ThenNoResultIsMoreLikely) {
   Random random(8);
-  constexpr uint64_t kBound = (uint64_t{3} << 62);
-  int in_first_third = 0;
+  constexpr uint64_t kBound = uint64_t{3} << 62;
+  std::array<int, 3> counts{};
 
   for (int i = 0; i < 30000; ++i)
-    in_first_third += random.below(kBound) < kBound / 3 ? 1 : 0;
+    ++counts.at(random.below(kBound) % 3);
 
-  EXPECT_NEAR(in_first_third, 10000, 500);
+  for (const int count : counts)
+    EXPECT_NEAR(count, 10000, 500);
 }
 
 TEST(Random, GivenRanges_WhenDrawing_ThenBothEndsAppearAndNothingOutside) {
