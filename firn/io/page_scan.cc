@@ -152,8 +152,8 @@ class EndFinder {
     Bytes front(static_cast<size_t>(
         std::min<uint64_t>(blob_size_, uint64_t{kPageSizeMax} + kPageRecordSize)));
     TRY(blob_.read_at(0, front));
-    const std::optional<uint32_t> fitting = find_page_size(front);
-    if (!fitting || *fitting == options_.page_size) return {};
+    const std::optional<uint32_t> fitting = find_page_size(front, blob_size_, options_.page_size);
+    if (!fitting) return {};
     return fail(Errc::invalid_argument,
                 concat(what_, ": page size ", options_.page_size,
                        " does not fit; its first page is valid with page size ", *fitting,
@@ -200,21 +200,33 @@ Result<StreamEnd> find_stream_end(Blob& blob, const PagedBlobOptions& options,
   return EndFinder(blob, options, recovery).run();
 }
 
-std::optional<uint32_t> find_page_size(ByteSpan front) {
+std::optional<uint32_t> find_page_size(ByteSpan front, uint64_t blob_size,
+                                       uint32_t refused_page_size) {
   if (front.size() <= kPageRecordSize) return std::nullopt;
   const size_t largest = std::min<size_t>(front.size() - kPageRecordSize, kPageSizeMax);
   // One checksum a prefix, so that trying every size costs one pass.
   std::vector<uint32_t> prefix_crcs(largest + 1);
   for (size_t i = 0; i < largest; ++i)
     prefix_crcs[i + 1] = extend_crc32c(prefix_crcs[i], front.subspan(i, 1));
+  // A slot of the true size can look like the other slot of a neighbouring size, so a size that
+  // divides the blob into whole pages goes before one that does not.
+  std::optional<uint32_t> fitting;
   for (size_t size = 1; size <= largest; ++size) {
     const PageRecord record = decode_page_record(front.data() + size);
-    for (const PageSlot slot : record.slots)
-      if (slot.size_bytes > 0 && slot.size_bytes <= size &&
-          prefix_crcs[slot.size_bytes] == slot.crc)
-        return static_cast<uint32_t>(size);
+    bool is_valid = false;
+    for (size_t i = 0; i < record.slots.size(); ++i) {
+      const PageSlot slot = record.slots[i];
+      const size_t at = size + i * kPageSlotSize;
+      // A torn first page of the refused size proves nothing about another one.
+      if (at == refused_page_size || at == refused_page_size + kPageSlotSize) continue;
+      is_valid = is_valid || (slot.size_bytes > 0 && slot.size_bytes <= size &&
+                              prefix_crcs[slot.size_bytes] == slot.crc);
+    }
+    if (!is_valid) continue;
+    if (blob_size % (size + kPageRecordSize) == 0) return static_cast<uint32_t>(size);
+    if (!fitting) fitting = static_cast<uint32_t>(size);
   }
-  return std::nullopt;
+  return fitting;
 }
 
 }  // namespace firn::io

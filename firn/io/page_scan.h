@@ -42,7 +42,9 @@ struct StreamEnd {
 [[nodiscard]] Result<StreamEnd> find_stream_end(Blob& blob, const PagedBlobOptions& options,
                                                 RecoveryLog& recovery);
 
-// The page size under which `front`, the first bytes of a blob, starts with a valid page.
-[[nodiscard]] std::optional<uint32_t> find_page_size(ByteSpan front);
+// The page size other than `refused_page_size` under which `front`, the first bytes of a blob of
+// `blob_size` bytes, starts with a valid page.
+[[nodiscard]] std::optional<uint32_t> find_page_size(ByteSpan front, uint64_t blob_size,
+                                                     uint32_t refused_page_size);
 
 }  // namespace firn::io
