@@ -28,14 +28,6 @@ Result<uint16_t> read_header(File& file, BlobVersions versions, std::string_view
   return check_blob_header(header, versions, partition, name);
 }
 
-// One write for the whole header: a torn one leaves fewer than 8 bytes, which is recognised.
-Status write_header(File& file, uint16_t version) {
-  const auto header = encode_blob_header(version);
-  const ByteSpan buffer = header;
-  TRY(file.write_at(0, std::span(&buffer, 1)));
-  return file.sync();
-}
-
 bool is_lower_case_hex(std::string_view text) {
   return std::ranges::all_of(
       text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
@@ -92,20 +84,14 @@ Result<std::unique_ptr<Blob>> FileStorage::create(const Target& target) {
     TRY(file_system_.make_directory(target.partition));
     state->maybe_made = true;
   }
-  auto file = file_system_.open(target.partition, target.file_name, FileMode::create_exclusive);
+  const auto header = encode_blob_header(target.versions.highest);
+  auto file = file_system_.create_file(target.partition, target.file_name, header);
   if (!file && file.error().code == Errc::invalid_argument)
     return fail(Errc::invalid_argument,
                 concat(describe_blob(target.partition, target.name), " cannot be created in ",
                        description(), ": ", file.error().message));
+  if (!file && file.error().code == Errc::poisoned) state->failure = file.error();
   if (!file) return pass_on(file);
-
-  Status written = write_header(**file, target.versions.highest);
-  if (!written) {
-    // Nothing refers to the file yet. Left behind, it could pass for a durable empty blob.
-    if (!file_system_.remove_file(target.partition, target.file_name))
-      state->failure = written.error();
-    return pass_on(written);
-  }
   TRY(sync_partition(target.partition, *state));
   TRY(settle_entry_in_root(*state));
   return make_blob(target, std::move(*file), 0, target.versions.highest, true);
@@ -115,8 +101,10 @@ Result<std::unique_ptr<Blob>> FileStorage::adopt(const Target& target, std::uniq
   TRY_INTO(Partition* const state, state_for_change(target.partition));
   TRY_INTO(const uint64_t raw_size, file->size());
   if (raw_size < kBlobHeaderSizeBytes) {
-    TRY(reset_torn(target, *state, *file));
-    return make_blob(target, std::move(file), 0, target.versions.highest, true);
+    // Torn: it never was a blob. In place the header could tear again, with the length of a whole
+    // one; a crash between these two steps leaves no blob, which is as true.
+    TRY(file_system_.remove_file(target.partition, target.file_name));
+    return create(target);
   }
   TRY_INTO(const uint16_t version,
            read_header(*file, target.versions, target.partition, target.name));
@@ -130,16 +118,6 @@ Result<std::unique_ptr<Blob>> FileStorage::adopt(const Target& target, std::uniq
   if (!state->entries_durable) TRY(sync_partition(target.partition, *state));
   TRY(settle_entry_in_root(*state));
   return make_blob(target, std::move(file), raw_size - kBlobHeaderSizeBytes, version, true);
-}
-
-Status FileStorage::reset_torn(const Target& target, Partition& state, File& file) {
-  Status written = write_header(file, target.versions.highest);
-  if (!written) {
-    state.failure = written.error();
-    return written;
-  }
-  TRY(sync_partition(target.partition, state));
-  return settle_entry_in_root(state);
 }
 
 std::unique_ptr<Blob> FileStorage::make_blob(const Target& target, std::unique_ptr<File> file,

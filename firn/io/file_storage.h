@@ -6,9 +6,9 @@
 //   <root>/<partition>/<blob name in lower-case hexadecimal>      FORMAT.md, section 1
 //
 // Crash argument.
-//   create -> directory, file (exclusively), header, file sync, partition sync, root sync; only
-//             then does open return. A power cut leaves no file, one shorter than its header (torn:
-//             the next writer resets it), or a whole empty blob.
+//   create -> directory, file with a durable header behind a new name, partition sync, root sync;
+//             only then does open return. A power cut leaves no blob or a whole empty one. A file
+//             shorter than its header comes from elsewhere: a writer replaces it.
 //   adopt  -> a process that died between creating an entry and syncing its directory leaves an
 //             entry that is visible but not durable. So the first writable open in a partition
 //             syncs the partition, the first of all syncs the root, and an existing blob that is
@@ -76,8 +76,6 @@ class FileStorage final : public Storage {
   [[nodiscard]] Result<std::unique_ptr<Blob>> create(const Target& target) REQUIRES(changes_);
   [[nodiscard]] Result<std::unique_ptr<Blob>> adopt(const Target& target,
                                                     std::unique_ptr<File> file) REQUIRES(changes_);
-  [[nodiscard]] Status reset_torn(const Target& target, Partition& state, File& file)
-      REQUIRES(changes_);
   [[nodiscard]] std::unique_ptr<Blob> make_blob(const Target& target, std::unique_ptr<File> file,
                                                 uint64_t size, uint16_t version, bool writable);
 

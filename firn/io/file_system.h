@@ -69,6 +69,14 @@ class FileSystem {
   [[nodiscard]] virtual Result<std::unique_ptr<File>> open(std::string_view directory,
                                                            std::string_view name,
                                                            FileMode mode) = 0;
+  // Creates a file that holds `content`, synced, and opens it for reading and writing. The content
+  // is durable before the name can be: no crash shows the name with anything else behind it. The
+  // name itself is durable after sync_directory. Errc::invalid_argument if it exists. A failure
+  // leaves no name behind, or its code is Errc::poisoned. This default cannot keep the promise
+  // about crashes: the name may appear before the content.
+  [[nodiscard]] virtual Result<std::unique_ptr<File>> create_file(std::string_view directory,
+                                                                  std::string_view name,
+                                                                  ByteSpan content);
   // An existing directory is fine.
   [[nodiscard]] virtual Status make_directory(std::string_view directory) = 0;
   [[nodiscard]] virtual Status remove_file(std::string_view directory, std::string_view name) = 0;

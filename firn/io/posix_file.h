@@ -13,7 +13,7 @@ namespace firn::io {
 
 class PosixFile final : public File {
  public:
-  // `what` names the file in messages. A new file's first sync settles all of its metadata.
+  // `what` names the file in messages. The first sync of a new file settles all of its metadata.
   PosixFile(Descriptor descriptor, std::string what, bool is_new)
       : descriptor_(std::move(descriptor)), what_(std::move(what)), sync_metadata_(is_new) {}
 

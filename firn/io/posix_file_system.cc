@@ -7,9 +7,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "firn/base/mutex.h"
 #include "firn/base/text.h"
 #include "firn/io/posix_file.h"
 #include "firn/io/posix_lock.h"
@@ -22,6 +24,7 @@ using io::Descriptor;
 using io::posix_failure;
 
 constexpr mode_t kOwnerOnlyDirectory = 0700;
+constexpr char kStagedFileName[] = "new.tmp";  // no partition can have this name
 
 class PosixFileSystem final : public FileSystem {
  public:
@@ -30,6 +33,10 @@ class PosixFileSystem final : public FileSystem {
 
   [[nodiscard]] Result<std::unique_ptr<File>> open(std::string_view directory,
                                                    std::string_view name, FileMode mode) override;
+  [[nodiscard]] Result<std::unique_ptr<File>> create_file(std::string_view directory,
+                                                          std::string_view name,
+                                                          ByteSpan content) override
+      EXCLUDES(staging_);
   [[nodiscard]] Status make_directory(std::string_view directory) override;
   [[nodiscard]] Status remove_file(std::string_view directory, std::string_view name) override;
   [[nodiscard]] Status remove_directory(std::string_view directory) override;
@@ -48,6 +55,7 @@ class PosixFileSystem final : public FileSystem {
   const Descriptor root_;
   const std::string path_;
   const bool read_only_;
+  Mutex staging_;  // held while the staged file is in use
 };
 
 std::string PosixFileSystem::shown(std::string_view directory, std::string_view name) const {
@@ -97,9 +105,47 @@ Result<std::unique_ptr<File>> PosixFileSystem::open(std::string_view directory,
   return std::make_unique<io::PosixFile>(std::move(file), what, mode == FileMode::create_exclusive);
 }
 
+// Gives the staged file its final name, which must not exist.
+Status publish(int root_fd, int directory_fd, const std::string& name, const std::string& what) {
+  if (::renameat2(root_fd, kStagedFileName, directory_fd, name.c_str(), RENAME_NOREPLACE) == 0)
+    return {};
+  const bool unsupported = errno == EINVAL || errno == ENOSYS;
+  if (!unsupported) return posix_failure(errno, "create", what);
+  // A file system without such a rename: for a moment the file has both names.
+  if (::linkat(root_fd, kStagedFileName, directory_fd, name.c_str(), 0) != 0)
+    return posix_failure(errno, "create", what);
+  static_cast<void>(::unlinkat(root_fd, kStagedFileName, 0));
+  return {};
+}
+
+Result<std::unique_ptr<File>> PosixFileSystem::create_file(std::string_view directory,
+                                                           std::string_view name,
+                                                           ByteSpan content) {
+  TRY(check_component(name));
+  TRY(check_writable(directory, name));
+  TRY_INTO(const Descriptor parent, open_directory(directory, O_PATH));
+  const std::string what = shown(directory, name);
+  MutexLock lock(staging_);
+  // What is left of an interrupted creation is removed, never reused: it may be a second name of a
+  // file that is in use.
+  if (::unlinkat(root_.get(), kStagedFileName, 0) != 0 && errno != ENOENT)
+    return posix_failure(errno, "remove", shown({}, kStagedFileName));
+  Descriptor staged = io::open_at(root_.get(), kStagedFileName, O_RDWR | O_CREAT | O_EXCL);
+  if (!staged.is_open()) return posix_failure(errno, "create", shown({}, kStagedFileName));
+  auto file = std::make_unique<io::PosixFile>(std::move(staged), what, true);
+  Status done = file->write_at(0, std::span(&content, 1));
+  if (done) done = file->sync();
+  if (done) done = publish(root_.get(), parent.get(), std::string(name), what);
+  if (done) return file;
+  static_cast<void>(::unlinkat(root_.get(), kStagedFileName, 0));
+  return pass_on(done);
+}
+
 Status PosixFileSystem::make_directory(std::string_view directory) {
   TRY(check_component(directory));
   TRY(check_writable(directory, {}));
+  if (directory == io::kLockFileName)
+    return fail(Errc::invalid_argument, concat(shown(directory), " is the name of the lock file"));
   const std::string name(directory);
   if (::mkdirat(root_.get(), name.c_str(), kOwnerOnlyDirectory) == 0) return {};
   if (errno != EEXIST) return posix_failure(errno, "make directory", shown(directory));

@@ -4,6 +4,10 @@
 // from the root's descriptor, one step at a time and without following symbolic links below it;
 // files get mode 0600, directories 0700. Whether the root itself is writable by other users is not
 // checked: keep it in a directory that is not.
+//
+// A new file is written and synced as new.tmp in the root, then renamed to its place: after a crash
+// a name has its whole content or does not exist. What a crash leaves of that is replaced by the
+// next creation and means nothing. Only one process may create files at a time: see lock().
 #pragma once
 
 #include <memory>
