@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/archive/prunable_archive.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "firn/archive/format.h"
+#include "firn/base/check.h"
+#include "firn/base/text.h"
+
+namespace firn {
+namespace {
+
+// A record's place in memory: the section's slot (31 bits) and the position (32 bits).
+constexpr uint64_t pack(uint32_t slot, Position position) {
+  return uint64_t{slot} << 32 | position.value;
+}
+constexpr uint32_t slot_of(uint64_t packed) { return static_cast<uint32_t>(packed >> 32); }
+constexpr Position position_of(uint64_t packed) { return Position(packed & UINT32_MAX); }
+
+// Stale tokens are swept once they outnumber the live ones.
+constexpr uint64_t kStaleTokensMin = 4096;
+
+bool is_gone(const Error& error) {
+  return error.code == Errc::pruned || error.code == Errc::out_of_range;
+}
+
+}  // namespace
+
+PrunableArchive::~PrunableArchive() = default;
+
+Status PrunableArchive::check_put(uint64_t index, ByteSpan key) const {
+  if (key.size() != key_size_bytes_) {
+    return fail(Errc::invalid_argument, concat("a key of ", key.size(), " bytes, but the keys of ",
+                                               store_->storage().description(), " have ",
+                                               key_size_bytes_, " bytes"));
+  }
+  if (!damaged_.empty()) {
+    return fail(Errc::corrupt,
+                concat("section ", damaged_.front(),
+                       " is damaged: the archive is read-only until it is salvaged"));
+  }
+  if (const uint64_t oldest = oldest_allowed(); index < oldest) {
+    return fail(Errc::pruned,
+                concat("index ", index, " is pruned: indices from ", oldest, " on are allowed"));
+  }
+  return {};
+}
+
+Result<PutOutcome> PrunableArchive::put(uint64_t index, ByteSpan key,
+                                        std::span<const ByteSpan> value) {
+  MutexLock lock(writer_);
+  TRY(check_put(index, key));
+  if (locate_first(index)) return PutOutcome::already_present;
+  TRY(append(index, key, value));
+  return PutOutcome::added;
+}
+
+Status PrunableArchive::put_multi(uint64_t index, ByteSpan key, std::span<const ByteSpan> value) {
+  MutexLock lock(writer_);
+  TRY(check_put(index, key));
+  return append(index, key, value);
+}
+
+Status PrunableArchive::append(uint64_t index, ByteSpan key, std::span<const ByteSpan> value) {
+  if (closed_) return fail(Errc::invalid_argument, "the archive is closed");
+  const Section section = section_of(index);
+  archive::encode_prefix(prefix_, index, key);
+  TRY_INTO(const auto appended, log_->append(section, prefix_, value));
+  CHECK(appended.position.value <= UINT32_MAX, "the record fits the section");
+  const uint64_t token = translator_->token(key);
+  {
+    WriterLock state(state_);
+    remember(index, token, {section, appended.position}, false);
+  }
+  put_count_.fetch_add(1, std::memory_order_release);
+  return {};
+}
+
+PrunableArchive::SectionItems& PrunableArchive::items_of(Section section) {
+  const auto [found, added] = sections_.try_emplace(section);
+  if (added) {
+    CHECK(slots_.size() < (uint64_t{1} << 31), "fewer than 2^31 sections");
+    found->second.slot = static_cast<uint32_t>(slots_.size());
+    slots_.push_back(section);
+  }
+  return found->second;
+}
+
+void PrunableArchive::remember(uint64_t index, uint64_t token, Locator locator, bool replayed) {
+  SectionItems& items = items_of(locator.section);
+  const auto position = static_cast<uint32_t>(locator.position.value);
+  if (intervals_.insert(index))
+    items.first.insert(index, position);
+  else
+    items.more[index].push_back(position);
+  ++items.records;
+
+  const uint64_t packed = pack(items.slot, locator.position);
+  if (replayed) {
+    tokens_->insert(token, packed);
+    return;
+  }
+  const auto is_stale = [this](uint64_t candidate) {
+    return slots_[slot_of(candidate)].value < oldest_allowed_;
+  };
+  const uint64_t pruned_before = tokens_->statistics().pruned;
+  tokens_->insert_and_prune(token, packed, is_stale);
+  const uint64_t dropped = tokens_->statistics().pruned - pruned_before;
+  stale_tokens_ -= std::min(stale_tokens_, dropped);
+}
+
+std::optional<PrunableArchive::Locator> PrunableArchive::locate_first(uint64_t index) const {
+  ReaderLock lock(state_);
+  const Section section = section_of(index);
+  const auto found = sections_.find(section);
+  if (found == sections_.end()) return std::nullopt;
+  const auto position = found->second.first.find(index);
+  if (!position) return std::nullopt;
+  return Locator{section, Position(*position)};
+}
+
+std::vector<PrunableArchive::Locator> PrunableArchive::locate(uint64_t index) const {
+  std::vector<Locator> all;
+  const auto first = locate_first(index);
+  if (!first) return all;
+  all.push_back(*first);
+  ReaderLock lock(state_);
+  const auto items = sections_.find(first->section);
+  if (items == sections_.end()) return all;
+  const auto more = items->second.more.find(index);
+  if (more == items->second.more.end()) return all;
+  for (const uint32_t position : more->second)
+    all.push_back({first->section, Position(position)});
+  return all;
+}
+
+std::vector<PrunableArchive::Locator> PrunableArchive::candidates(uint64_t token) const {
+  std::vector<Locator> found;
+  ReaderLock lock(state_);
+  tokens_->for_each(token, [&](uint64_t packed) NO_THREAD_SAFETY_ANALYSIS {
+    const Section section = slots_[slot_of(packed)];
+    if (section.value >= oldest_allowed_) found.push_back({section, position_of(packed)});
+  });
+  return found;
+}
+
+Status PrunableArchive::absence_of(uint64_t index) const {
+  if (!std::ranges::binary_search(damaged_, section_of(index))) return {};
+  return fail(Errc::corrupt,
+              concat("index ", index, " was not found, but its section ", section_of(index),
+                     " is damaged: run verify, then salvage the store"));
+}
+
+Status PrunableArchive::absence_of_key() const {
+  if (damaged_.empty()) return {};
+  return fail(Errc::corrupt, concat("the key was not found, but section ", damaged_.front(),
+                                    " is damaged: run verify, then salvage the store"));
+}
+
+Result<std::optional<ArchiveItem>> PrunableArchive::read_item(Locator locator) const {
+  std::byte scratch[archive::record_size_bytes(archive::kKeySizeMaxBytes)];
+  const MutableByteSpan record(scratch, archive::record_size_bytes(key_size_bytes_));
+  const Status read = log_->read_entry(locator.section, locator.position, record);
+  if (!read) {
+    // Pruned since it was located.
+    if (is_gone(read.error()) && locator.section.value < oldest_allowed())
+      return std::optional<ArchiveItem>();
+    return fail(read.error().code, read.error().message);
+  }
+  return std::optional(ArchiveItem{archive::index_of(record), to_bytes(archive::key_of(record)),
+                                   locator.section, locator.position,
+                                   IndexedValueLog::location_of(record)});
+}
+
+Result<std::optional<ArchiveItem>> PrunableArchive::find_among(
+    const std::vector<Locator>& among, ByteSpan key) const {
+  std::optional<Error> failure;
+  for (const Locator& locator : among) {
+    auto item = read_item(locator);
+    if (!item) {
+      if (!failure) failure = item.error();
+      continue;
+    }
+    if (!*item) continue;
+    if (equal_bytes((*item)->key, key)) return item;
+    unnecessary_reads_.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (failure) return fail(failure->code, failure->message);
+  TRY(absence_of_key());
+  return std::optional<ArchiveItem>();
+}
+
+Result<std::optional<ArchiveItem>> PrunableArchive::find(uint64_t index) const {
+  const auto locator = locate_first(index);
+  if (locator) return read_item(*locator);
+  TRY(absence_of(index));
+  return std::optional<ArchiveItem>();
+}
+
+Result<std::optional<ArchiveItem>> PrunableArchive::find(ByteSpan key) const {
+  if (key.size() != key_size_bytes_) {
+    return fail(Errc::invalid_argument, concat("a key of ", key.size(),
+                                               " bytes, but the keys here have ", key_size_bytes_));
+  }
+  return find_among(candidates(translator_->token(key)), key);
+}
+
+Result<Value> PrunableArchive::read_value(const ArchiveItem& item) const {
+  auto value = log_->read_value(item.section, item.location);
+  if (value || value.error().code != Errc::out_of_range) return value;
+  return fail(Errc::corrupt, concat("index ", item.index, ": ", value.error().message));
+}
+
+Result<std::optional<Value>> PrunableArchive::get(uint64_t index) const {
+  gets_.fetch_add(1, std::memory_order_relaxed);
+  TRY_INTO(const auto item, find(index));
+  if (!item) return std::optional<Value>();
+  TRY_INTO(Value value, read_value(*item));
+  return std::optional<Value>(std::move(value));
+}
+
+Result<std::optional<Value>> PrunableArchive::get(ByteSpan key) const {
+  gets_.fetch_add(1, std::memory_order_relaxed);
+  TRY_INTO(const auto item, find(key));
+  if (!item) return std::optional<Value>();
+  TRY_INTO(Value value, read_value(*item));
+  return std::optional<Value>(std::move(value));
+}
+
+Result<std::optional<std::vector<Value>>> PrunableArchive::get_all(uint64_t index) const {
+  gets_.fetch_add(1, std::memory_order_relaxed);
+  std::vector<Value> values;
+  for (const Locator& locator : locate(index)) {
+    TRY_INTO(const auto item, read_item(locator));
+    if (!item) continue;
+    TRY_INTO(Value value, read_value(*item));
+    values.push_back(std::move(value));
+  }
+  if (!values.empty()) return std::optional(std::move(values));
+  TRY(absence_of(index));
+  return std::optional<std::vector<Value>>();
+}
+
+std::vector<Result<std::optional<Value>>> PrunableArchive::get_many(
+    std::span<const uint64_t> indices) const {
+  std::vector<Result<std::optional<Value>>> answers;
+  answers.reserve(indices.size());
+  for (const uint64_t index : indices) answers.push_back(get(index));
+  return answers;
+}
+
+std::vector<Result<std::optional<Value>>> PrunableArchive::get_many(
+    std::span<const ByteSpan> keys) const {
+  // All tokens are looked up at once, so that their cache misses overlap.
+  std::vector<uint64_t> tokens(keys.size());
+  std::ranges::transform(keys, tokens.begin(),
+                         [this](ByteSpan key) { return translator_->token(key); });
+  std::vector<std::vector<Locator>> located(keys.size());
+  {
+    ReaderLock lock(state_);
+    tokens_->find_many(tokens, [&](size_t i, uint64_t packed) NO_THREAD_SAFETY_ANALYSIS {
+      const Section section = slots_[slot_of(packed)];
+      if (section.value >= oldest_allowed_)
+        located[i].push_back({section, position_of(packed)});
+    });
+  }
+  std::vector<Result<std::optional<Value>>> answers;
+  answers.reserve(keys.size());
+  gets_.fetch_add(keys.size(), std::memory_order_relaxed);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const auto answer = [&]() -> Result<std::optional<Value>> {
+      TRY_INTO(const auto item, find_among(located[i], keys[i]));
+      if (!item) return std::optional<Value>();
+      TRY_INTO(Value value, read_value(*item));
+      return std::optional<Value>(std::move(value));
+    };
+    answers.push_back(answer());
+  }
+  return answers;
+}
+
+Result<PrunableArchive::Presence> PrunableArchive::contains(uint64_t index) const {
+  has_.fetch_add(1, std::memory_order_relaxed);
+  if (locate_first(index)) return Presence::present;
+  TRY(absence_of(index));
+  return Presence::absent;
+}
+
+Result<PrunableArchive::Presence> PrunableArchive::contains(ByteSpan key) const {
+  has_.fetch_add(1, std::memory_order_relaxed);
+  TRY_INTO(const auto item, find(key));
+  return item ? Presence::present : Presence::absent;
+}
+
+Status PrunableArchive::sync() {
+  const uint64_t wanted = put_count_.load(std::memory_order_acquire);
+  MutexLock lock(writer_);
+  // A sync that ran while this one waited has covered everything that it was asked for.
+  if (synced_count_ >= wanted) return log_->check_writable();
+  const uint64_t covered = put_count_.load(std::memory_order_acquire);
+  const size_t sections = log_->unsynced_section_count();
+  TRY(log_->sync_all());
+  synced_count_ = covered;
+  WriterLock state(state_);
+  syncs_ += sections;
+  return {};
+}
+
+Status PrunableArchive::prune(uint64_t min) {
+  // What the caller put may be its reason to prune: it must survive first.
+  TRY(sync());
+  MutexLock lock(writer_);
+  if (closed_) return fail(Errc::invalid_argument, "the archive is closed");
+  const Section boundary = section_of(min);
+  if (boundary.value <= oldest_allowed()) return {};
+  TRY(log_->prune(boundary));
+
+  WriterLock state(state_);
+  const auto end = sections_.lower_bound(boundary);
+  for (auto dropped = sections_.begin(); dropped != end; ++dropped) {
+    indices_pruned_ += dropped->second.first.size();
+    stale_tokens_ += dropped->second.records;
+  }
+  sections_.erase(sections_.begin(), end);
+  intervals_.remove(0, boundary.value - 1);
+  oldest_allowed_ = boundary.value;
+  if (stale_tokens_ > kStaleTokensMin &&
+      stale_tokens_ > tokens_->statistics().items - stale_tokens_)
+    sweep_stale_tokens();
+  return {};
+}
+
+void PrunableArchive::sweep_stale_tokens() {
+  tokens_->prune_all([this](uint64_t packed) NO_THREAD_SAFETY_ANALYSIS {
+    return slots_[slot_of(packed)].value < oldest_allowed_;
+  });
+  stale_tokens_ = 0;
+}
+
+Status PrunableArchive::close() {
+  MutexLock lock(writer_);
+  if (closed_) return {};
+  TRY(log_->close());
+  TRY(store_->close());
+  closed_ = true;
+  return {};
+}
+
+Status PrunableArchive::destroy() {
+  MutexLock lock(writer_);
+  closed_ = true;
+  TRY(log_->destroy());
+  TRY(store_->storage().remove_partition(kLostFoundPartition));
+  return store_->storage().remove_partition(kManifestPartition);
+}
+
+ArchiveStatistics PrunableArchive::statistics() const {
+  ArchiveStatistics result;
+  result.gets = gets_.load();
+  result.has = has_.load();
+  result.unnecessary_reads = unnecessary_reads_.load();
+  ReaderLock lock(state_);
+  result.memory_bytes = tokens_->memory_bytes() + slots_.capacity() * sizeof(Section);
+  for (const auto& [section, items] : sections_) {
+    result.items_tracked += items.first.size();
+    result.records += items.records;
+    result.memory_bytes += sizeof(items) + 48 + items.first.memory_bytes();
+    for (const auto& [index, positions] : items.more)
+      result.memory_bytes += 72 + positions.capacity() * sizeof(uint32_t);
+  }
+  result.indices_pruned = indices_pruned_;
+  result.tokens_pruned = tokens_->statistics().pruned;
+  result.syncs = syncs_;
+  return result;
+}
+
+}  // namespace firn

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// PrunableArchive: write-once items found by a number and by a key; the oldest can be dropped.
+// Use it for blocks, events, messages or documents that arrive in an order and are read by either
+// name. Numbers may have gaps and arrive in any order; several items may share one.
+//
+//   index partition    section s: records | index u64 | key | offset u64 | size u32 |, in put order
+//   values partition   section s: values, in put order
+//   manifest           geometry, floors, prune boundary, clean mark
+//   memory             index -> position (runs), key token -> record, intervals of indices
+//   section of an index = index rounded down to a multiple of items_per_section. FORMAT.md, 6.
+//
+// Crash argument. What was put before a sync() that succeeded survives. Later puts survive as a
+// prefix per section. prune() makes its boundary durable before it removes anything, so that after
+// a crash the items below it are gone for good and all others are there. See IndexedValueLog.
+//
+// Damage. A lookup that cannot rule out that the item was on a damaged page fails with
+// Errc::corrupt; it never reports "not found". An archive with damaged index pages opens, serves
+// what is readable, and refuses to be written.
+//
+// Threads. All calls, concurrently. Mutations are serialised inside; reads run beside them and
+// never wait for a flush. Concurrent sync() calls share flushes.
+//
+// Cost. put: two copies, a checksum, two hash insertions. sync: 2 flushes a touched section.
+// get: a search in memory, one cache probe, one read of the value. contains: no value is read.
+// open: replays the index sections (one sequential read), never the values.
+// Memory: about 20 bytes an item with distinct tokens and indices in order.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "firn/archive/position_map.h"
+#include "firn/base/bytes.h"
+#include "firn/base/mutex.h"
+#include "firn/base/result.h"
+#include "firn/base/value.h"
+#include "firn/index/interval_set.h"
+#include "firn/index/key_translator.h"
+#include "firn/index/token_index.h"
+#include "firn/io/page_cache.h"
+#include "firn/io/storage.h"
+#include "firn/journal/indexed_value_log.h"
+#include "firn/store/store.h"
+
+namespace firn {
+
+struct PrunableArchiveOptions {
+  // Geometry. Unset: what the store's manifest says, or the default for a new store and for one
+  // without a manifest. Values that contradict the store are refused.
+  std::optional<uint32_t> key_size_bytes;      // 1 to 1024; default 32
+  std::optional<uint64_t> items_per_section;   // at least 1; default 65,536
+  std::optional<uint32_t> page_size_bytes;     // 1 to 65535; default 4084
+  std::optional<int> compression_level;        // zstd; default none
+  std::string index_partition = "index";
+  std::string values_partition = "values";
+  // In memory. Tokens of 8 hashed bytes with a random seed unless told.
+  std::optional<KeyTranslator> translator;
+  size_t page_cache_bytes = 64 << 20;  // for index pages
+  size_t write_buffer_bytes = 1 << 20;  // a touched section's index; as much for its values
+  size_t open_sections_max = 128;       // bound on open index blobs; as many value blobs
+  bool read_only = false;
+  bool create = true;  // make the store if there is none
+};
+
+enum class PutOutcome : uint8_t { added, already_present };
+
+struct ArchiveStatistics {
+  uint64_t items_tracked = 0;       // distinct indices
+  uint64_t records = 0;             // items, counting every one of an index
+  uint64_t indices_pruned = 0;
+  uint64_t gets = 0;
+  uint64_t has = 0;
+  uint64_t unnecessary_reads = 0;   // records read for a key that had another key
+  uint64_t syncs = 0;               // sections synced
+  uint64_t tokens_pruned = 0;       // stale index entries dropped
+  uint64_t memory_bytes = 0;        // of the maps, without caches and buffers
+};
+
+struct ArchiveItem {
+  uint64_t index = 0;
+  Bytes key;
+  Section section;
+  Position position;
+  ValueLocation location;
+};
+
+class PrunableArchive {
+ public:
+  // Errors: not_found (create is off), locked, invalid_argument (geometry), corrupt, io, no_space.
+  [[nodiscard]] static Result<std::unique_ptr<PrunableArchive>> open(
+      Storage& storage, const PrunableArchiveOptions& options);
+  ~PrunableArchive();  // does not sync
+
+  // Adds an item unless the index has one already (then nothing happens). Durable after sync().
+  // Errors: invalid_argument (key size, value size), pruned, no_space, io, poisoned.
+  [[nodiscard]] Result<PutOutcome> put(uint64_t index, ByteSpan key,
+                                       std::span<const ByteSpan> value);
+  [[nodiscard]] Result<PutOutcome> put(uint64_t index, ByteSpan key, ByteSpan value) {
+    return put(index, key, std::span<const ByteSpan>(&value, 1));
+  }
+  // Adds an item to those of the index.
+  [[nodiscard]] Status put_multi(uint64_t index, ByteSpan key, std::span<const ByteSpan> value);
+  [[nodiscard]] Status put_multi(uint64_t index, ByteSpan key, ByteSpan value) {
+    return put_multi(index, key, std::span<const ByteSpan>(&value, 1));
+  }
+
+  // The first item of an index; any item with the key. Values are as they were put.
+  [[nodiscard]] Result<std::optional<Value>> get(uint64_t index) const;
+  [[nodiscard]] Result<std::optional<Value>> get(ByteSpan key) const;
+  // All items of an index in the order of their puts; nullopt if there is none.
+  [[nodiscard]] Result<std::optional<std::vector<Value>>> get_all(uint64_t index) const;
+  // Answers in the order of the questions; one that fails does not affect the others.
+  [[nodiscard]] std::vector<Result<std::optional<Value>>> get_many(
+      std::span<const uint64_t> indices) const;
+  [[nodiscard]] std::vector<Result<std::optional<Value>>> get_many(
+      std::span<const ByteSpan> keys) const;
+
+  enum class Presence : uint8_t { absent, present };
+  // No value is read. By index no I/O at all.
+  [[nodiscard]] Result<Presence> contains(uint64_t index) const;
+  [[nodiscard]] Result<Presence> contains(ByteSpan key) const;
+
+  // The item without its value; the item of a key.
+  [[nodiscard]] Result<std::optional<ArchiveItem>> find(uint64_t index) const;
+  [[nodiscard]] Result<std::optional<ArchiveItem>> find(ByteSpan key) const;
+  [[nodiscard]] Result<Value> read_value(const ArchiveItem& item) const;
+
+  // Iteration: the first present index at or after (before) `index`.
+  [[nodiscard]] std::optional<uint64_t> next_index(uint64_t index) const;
+  [[nodiscard]] std::optional<uint64_t> previous_index(uint64_t index) const;
+  // Visits the items of [first, last] in order (descending with `reverse`), all items of an index
+  // in put order, until the visitor returns false. Puts during the visit may or may not be seen.
+  using Visitor = std::function<bool(const ArchiveItem&)>;
+  [[nodiscard]] Status visit(uint64_t first, uint64_t last, bool reverse,
+                             const Visitor& visitor) const;
+
+  [[nodiscard]] IndexGap next_gap(uint64_t index) const;
+  [[nodiscard]] std::vector<uint64_t> missing_items(uint64_t start, size_t max) const;
+  [[nodiscard]] std::vector<IndexRange> ranges(uint64_t from = 0,
+                                               size_t max = SIZE_MAX) const;
+  [[nodiscard]] std::optional<uint64_t> first_index() const;
+  [[nodiscard]] std::optional<uint64_t> last_index() const;
+  // Items below this index were pruned; always a multiple of items_per_section.
+  [[nodiscard]] uint64_t oldest_allowed() const;
+
+  // Everything put before the call is durable on return.
+  [[nodiscard]] Status sync();
+  // Drops every section that lies below `min` completely, durably.
+  [[nodiscard]] Status prune(uint64_t min);
+  // sync, then the clean mark: the next open needs no recovery. The archive is then unusable.
+  [[nodiscard]] Status close();
+  // Removes the archive's partitions. The archive is then unusable.
+  [[nodiscard]] Status destroy();
+
+  [[nodiscard]] ArchiveStatistics statistics() const;
+  [[nodiscard]] const RecoveryReport& recovery() const { return store_->recovery().report(); }
+  [[nodiscard]] const IndexedValueLog& log() const { return *log_; }
+  [[nodiscard]] Manifest* manifest() const { return store_->manifest(); }  // null: none
+  [[nodiscard]] uint32_t key_size_bytes() const { return key_size_bytes_; }
+  [[nodiscard]] uint64_t items_per_section() const { return items_per_section_; }
+
+ private:
+  struct SectionItems {
+    uint32_t slot = 0;  // in slots_
+    PositionMap first;  // the first record of each index
+    std::map<uint64_t, std::vector<uint32_t>> more;
+    uint64_t records = 0;
+  };
+  struct Locator {
+    Section section;
+    Position position;
+  };
+
+  PrunableArchive() = default;
+  [[nodiscard]] Status open_store(Storage& storage, const PrunableArchiveOptions& options);
+  [[nodiscard]] Status open_log(Storage& storage, const PrunableArchiveOptions& options);
+  [[nodiscard]] Status replay() EXCLUDES(state_);
+  [[nodiscard]] Status check_put(uint64_t index, ByteSpan key) const;
+  [[nodiscard]] Status append(uint64_t index, ByteSpan key, std::span<const ByteSpan> value)
+      REQUIRES(writer_);
+  void remember(uint64_t index, uint64_t token, Locator locator, bool replayed) REQUIRES(state_);
+  SectionItems& items_of(Section section) REQUIRES(state_);
+  void sweep_stale_tokens() REQUIRES(state_);
+  [[nodiscard]] Section section_of(uint64_t index) const {
+    return Section(index - index % items_per_section_);
+  }
+  [[nodiscard]] std::vector<Locator> locate(uint64_t index) const EXCLUDES(state_);
+  [[nodiscard]] std::optional<Locator> locate_first(uint64_t index) const EXCLUDES(state_);
+  [[nodiscard]] std::vector<Locator> candidates(uint64_t token) const EXCLUDES(state_);
+  [[nodiscard]] Status absence_of(uint64_t index) const;
+  [[nodiscard]] Status absence_of_key() const;
+  [[nodiscard]] Result<std::optional<ArchiveItem>> read_item(Locator locator) const;
+  [[nodiscard]] Result<std::optional<ArchiveItem>> find_among(
+      const std::vector<Locator>& candidates, ByteSpan key) const;
+
+  // Constant after open.
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<PageCache> cache_;
+  std::unique_ptr<IndexedValueLog> log_;
+  std::optional<KeyTranslator> translator_;
+  uint32_t key_size_bytes_ = 0;
+  uint64_t items_per_section_ = 0;
+  std::vector<Section> damaged_;  // ascending
+
+  // Lock order: writer_, then state_.
+  Mutex writer_;  // held through a whole mutation, flushes included
+  Bytes prefix_ GUARDED_BY(writer_);
+  std::atomic<uint64_t> put_count_ = 0;      // puts that returned
+  uint64_t synced_count_ GUARDED_BY(writer_) = 0;  // puts that a sync covered
+  bool closed_ GUARDED_BY(writer_) = false;
+
+  mutable SharedMutex state_;  // held for memory only, never during I/O
+  std::map<Section, SectionItems> sections_ GUARDED_BY(state_);
+  std::vector<Section> slots_ GUARDED_BY(state_);
+  std::unique_ptr<TokenIndex> tokens_ GUARDED_BY(state_);
+  IntervalSet intervals_ GUARDED_BY(state_);
+  uint64_t oldest_allowed_ GUARDED_BY(state_) = 0;
+  uint64_t stale_tokens_ GUARDED_BY(state_) = 0;
+  uint64_t indices_pruned_ GUARDED_BY(state_) = 0;
+  uint64_t syncs_ GUARDED_BY(state_) = 0;
+
+  mutable std::atomic<uint64_t> gets_ = 0;
+  mutable std::atomic<uint64_t> has_ = 0;
+  mutable std::atomic<uint64_t> unnecessary_reads_ = 0;
+};
+
+}  // namespace firn

@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/journal/fixed_journal.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "firn/base/check.h"
+#include "firn/base/text.h"
+#include "firn/base/units.h"
+#include "firn/journal/section_name.h"
+
+namespace firn {
+namespace {
+
+constexpr uint32_t kRecordSizeMaxBytes = 1 << 20;
+
+Status check_options(const FixedJournalOptions& options) {
+  if (options.record_size_bytes == 0 || options.record_size_bytes > kRecordSizeMaxBytes) {
+    return fail(Errc::invalid_argument,
+                concat("journal ", options.partition, ": record size ", options.record_size_bytes,
+                       " is not between 1 and ", kRecordSizeMaxBytes));
+  }
+  if (options.page_size_bytes == 0 || options.page_size_bytes > UINT16_MAX) {
+    return fail(Errc::invalid_argument,
+                concat("journal ", options.partition, ": page size ", options.page_size_bytes,
+                       " is not between 1 and 65535"));
+  }
+  CHECK(options.cache != nullptr, "a journal needs a page cache");
+  return {};
+}
+
+}  // namespace
+
+FixedJournal::FixedJournal(Storage& storage, const FixedJournalOptions& options, bool read_only)
+    : storage_(storage),
+      options_(options),
+      read_only_(read_only),
+      table_(std::max<size_t>(options.open_sections_max, 1),
+             [this](Section section, std::optional<uint64_t> known_size, uint64_t cache_id) {
+               // Reopened: everything was durable when it was closed.
+               RecoveryLog unexpected(storage_, read_only_);
+               return open_section(section, read_only_ ? OpenMode::read_only : OpenMode::read_write,
+                                   known_size, cache_id, unexpected);
+             }) {}
+
+FixedJournal::~FixedJournal() = default;
+
+Result<std::unique_ptr<FixedJournal>> FixedJournal::open(Storage& storage,
+                                                         const FixedJournalOptions& options,
+                                                         RecoveryLog& recovery) {
+  TRY_INTO(auto journal, open_unraised(storage, options, recovery));
+  if (options.floors == nullptr || recovery.read_only()) return journal;
+  for (const auto& [section, size] : journal->table_.known_sizes())
+    TRY(journal->raise_floor(section, size));
+  return journal;
+}
+
+Result<std::unique_ptr<FixedJournal>> FixedJournal::open_unraised(
+    Storage& storage, const FixedJournalOptions& options, RecoveryLog& recovery) {
+  TRY(check_options(options));
+  std::unique_ptr<FixedJournal> journal(
+      new FixedJournal(storage, options, recovery.read_only()));
+  TRY(journal->recover(recovery));
+  return journal;
+}
+
+Status FixedJournal::recover(RecoveryLog& recovery) {
+  TRY_INTO(std::vector<Section> found, journal::scan_sections(storage_, options_.partition));
+  if (options_.floors != nullptr) {
+    boundary_ = options_.floors->boundary().value;
+    const auto retained = std::ranges::lower_bound(found, options_.floors->boundary());
+    const std::vector<Section> leftovers(found.begin(), retained);
+    found.erase(found.begin(), retained);
+    if (!leftovers.empty()) {
+      recovery.note(concat("finished an interrupted prune of ", leftovers.size(),
+                           " sections in partition ", options_.partition));
+      if (!read_only_) TRY(journal::remove_sections(storage_, options_.partition, leftovers));
+    }
+    TRY(check_sections_exist(found));
+  }
+  // After a clean close nothing needs recovery, and sections open when they are first used.
+  const bool clean = options_.floors != nullptr && options_.floors->was_clean();
+  for (const Section section : found) {
+    const uint64_t cache_id = options_.cache->new_blob_id();
+    if (clean) {
+      table_.add_closed(section, cache_id);
+      continue;
+    }
+    std::optional<uint64_t> floor;
+    if (options_.floors != nullptr) floor = options_.floors->floor(section);
+    TRY_INTO(auto handle, open_section(section, read_only_ ? OpenMode::read_only : OpenMode::read_write,
+                                       floor, cache_id, recovery));
+    table_.add_open(section, cache_id, std::move(handle));
+  }
+  return {};
+}
+
+Status FixedJournal::check_sections_exist(const std::vector<Section>& found) const {
+  for (const Section section : options_.floors->sections()) {
+    if (std::ranges::binary_search(found, section)) continue;
+    return fail(Errc::corrupt,
+                concat("section ", section, " of partition ", options_.partition,
+                       " is missing: ", options_.floors->floor(section),
+                       " bytes of it were synced; restore the blob ",
+                       journal::section_hex(section), " or salvage the store"));
+  }
+  return {};
+}
+
+Result<std::shared_ptr<PagedSection>> FixedJournal::open_section(Section section, OpenMode mode,
+                                                                 std::optional<uint64_t> known_size,
+                                                                 uint64_t cache_id,
+                                                                 RecoveryLog& recovery) const {
+  TRY_INTO(auto blob,
+           storage_.open(options_.partition, journal::section_name(section), mode));
+  PagedBlobOptions paged;
+  paged.partition = options_.partition;
+  paged.blob_name = journal::section_hex(section);
+  paged.page_size = options_.page_size_bytes;
+  paged.write_buffer_bytes = options_.write_buffer_bytes;
+  paged.cache = options_.cache;
+  paged.cache_id = cache_id;
+  paged.floor = known_size;
+  if (!known_size && options_.floors != nullptr) paged.floor = options_.floors->floor(section);
+  paged.record_size = options_.record_size_bytes;
+  auto handle = std::make_shared<PagedSection>();
+  TRY_INTO(handle->blob, PagedBlob::open(std::move(blob), paged, recovery));
+  if (read_only_ && known_size && table_.contains(section)) handle->limit = *known_size;
+  return handle;
+}
+
+Status FixedJournal::check_retained(Section section) const {
+  const uint64_t boundary = boundary_.load();
+  if (section.value >= boundary) return {};
+  return fail(Errc::pruned, concat("section ", section, " of partition ", options_.partition,
+                                   " is pruned: sections from ", boundary, " on are retained"));
+}
+
+Result<std::shared_ptr<PagedSection>> FixedJournal::find_retained(Section section) const {
+  TRY(check_retained(section));
+  return table_.find(section);
+}
+
+Result<std::shared_ptr<PagedSection>> FixedJournal::find_or_create(Section section) {
+  TRY_INTO(auto existing, find_retained(section));
+  if (existing != nullptr) return existing;
+  const uint64_t cache_id = options_.cache->new_blob_id();
+  RecoveryLog unexpected(storage_, false);
+  TRY_INTO(auto handle, open_section(section, OpenMode::create_new, 0, cache_id, unexpected));
+  table_.add_open(section, cache_id, handle);
+  return handle;
+}
+
+Result<Position> FixedJournal::append(Section section, ByteSpan record) {
+  if (record.size() != options_.record_size_bytes) {
+    return fail(Errc::invalid_argument,
+                concat("journal ", options_.partition, ": record of ", record.size(),
+                       " bytes, expected ", options_.record_size_bytes));
+  }
+  if (read_only_) {
+    return fail(Errc::invalid_argument,
+                concat("journal ", options_.partition, " is open for reading only"));
+  }
+  TRY(poison_.check());
+  TRY(check_retained(section));
+  if (options_.floors != nullptr) TRY(poison_.watch(options_.floors->begin_writing()));
+  TRY_INTO(const auto handle, poison_.watch(find_or_create(section)));
+  const uint64_t size = handle->blob->size();
+  CHECK(size % options_.record_size_bytes == 0, "sections hold whole records");
+  TRY(poison_.watch(handle->blob->append(record)));
+  return Position(size / options_.record_size_bytes);
+}
+
+bool FixedJournal::append_would_write(Section section) const {
+  const auto handle = table_.find(section);
+  return handle && *handle != nullptr &&
+         (*handle)->blob->append_would_write(options_.record_size_bytes);
+}
+
+Status FixedJournal::read(Section section, Position position, MutableByteSpan out) const {
+  CHECK(out.size() == options_.record_size_bytes, "a record is read whole");
+  TRY_INTO(const auto handle, find_retained(section));
+  if (handle == nullptr) {
+    return fail(Errc::out_of_range,
+                concat("partition ", options_.partition, " has no section ", section));
+  }
+  const uint64_t count = handle->size() / options_.record_size_bytes;
+  if (position.value >= count) {
+    return fail(Errc::out_of_range, concat("section ", section, " of partition ",
+                                           options_.partition, " holds ", count,
+                                           " records; there is no record ", position));
+  }
+  return handle->blob->read_at(position.value * options_.record_size_bytes, out);
+}
+
+Result<std::optional<Position>> FixedJournal::read_last(Section section,
+                                                        MutableByteSpan out) const {
+  TRY_INTO(const auto handle, find_retained(section));
+  if (handle == nullptr) {
+    return fail(Errc::out_of_range,
+                concat("partition ", options_.partition, " has no section ", section));
+  }
+  const uint64_t count = handle->size() / options_.record_size_bytes;
+  if (count == 0) return std::optional<Position>();
+  TRY(read(section, Position(count - 1), out));
+  return std::optional(Position(count - 1));
+}
+
+Result<uint64_t> FixedJournal::size(Section section) const {
+  TRY_INTO(const auto handle, find_retained(section));
+  return handle == nullptr ? 0 : handle->size();
+}
+
+Result<uint64_t> FixedJournal::record_count(Section section) const {
+  TRY_INTO(const uint64_t bytes, size(section));
+  return bytes / options_.record_size_bytes;
+}
+
+std::vector<Section> FixedJournal::dirty_sections() const {
+  std::vector<Section> dirty;
+  for (const auto& [section, handle] : table_.dirty()) dirty.push_back(section);
+  return dirty;
+}
+
+Status FixedJournal::sync_section(Section section, PagedSection& handle) {
+  if (!handle.dirty()) return {};
+  TRY(poison_.watch(handle.blob->sync()));
+  if (options_.floors == nullptr) return {};
+  return poison_.watch(options_.floors->raise(section, handle.blob->durable_size()));
+}
+
+Status FixedJournal::sync(Section section) {
+  TRY(poison_.check());
+  TRY_INTO(const auto handle, find_retained(section));
+  return handle == nullptr ? Status() : sync_section(section, *handle);
+}
+
+Status FixedJournal::sync_all() {
+  TRY(poison_.check());
+  for (const auto& [section, handle] : table_.dirty()) TRY(sync_section(section, *handle));
+  return {};
+}
+
+Status FixedJournal::close() {
+  TRY(sync_all());
+  for (const auto& [section, size] : table_.known_sizes())
+    TRY(raise_floor(section, size));
+  return {};
+}
+
+Status FixedJournal::raise_floor(Section section, uint64_t size_bytes) {
+  if (options_.floors == nullptr || size_bytes <= options_.floors->floor(section)) return {};
+  TRY(poison_.watch(options_.floors->begin_writing()));
+  return poison_.watch(options_.floors->raise(section, size_bytes));
+}
+
+Status FixedJournal::remove(const std::vector<Section>& sections) {
+  for (const Section section : sections)
+    options_.cache->evict_from(table_.erase(section), 0);
+  return journal::remove_sections(storage_, options_.partition, sections);
+}
+
+Result<size_t> FixedJournal::prune(Section oldest_retained) {
+  TRY(poison_.check());
+  if (oldest_retained.value <= boundary_.load()) return 0;
+  if (options_.floors != nullptr)
+    TRY(poison_.watch(options_.floors->set_boundary(oldest_retained)));
+  boundary_ = oldest_retained.value;
+  std::vector<Section> dropped = table_.sections();
+  dropped.erase(std::ranges::lower_bound(dropped, oldest_retained), dropped.end());
+  if (!dropped.empty()) TRY(poison_.watch(remove(dropped)));
+  return dropped.size();
+}
+
+Status FixedJournal::rewind(Section section, uint64_t size_bytes) {
+  TRY(poison_.check());
+  TRY(check_retained(section));
+  std::vector<Section> later = table_.sections();
+  later.erase(later.begin(), std::ranges::upper_bound(later, section));
+  std::ranges::reverse(later);
+  if (!later.empty() && options_.floors != nullptr)
+    TRY(poison_.watch(options_.floors->forget(later)));
+  // One at a time: a power cut must not leave a later section without an earlier one.
+  for (const Section newest : later) TRY(poison_.watch(remove({newest})));
+  return rewind_section(section, size_bytes);
+}
+
+Status FixedJournal::rewind_section(Section section, uint64_t size_bytes) {
+  CHECK(size_bytes % options_.record_size_bytes == 0, "sections hold whole records");
+  TRY(poison_.check());
+  TRY_INTO(const auto handle, find_retained(section));
+  if (handle == nullptr || size_bytes >= handle->size()) return {};
+  if (options_.floors != nullptr)
+    TRY(poison_.watch(options_.floors->lower(section, size_bytes)));
+  return poison_.watch(handle->blob->truncate(size_bytes));
+}
+
+Status FixedJournal::cut_recovered(Section section, uint64_t size_bytes) {
+  if (!read_only_) return rewind_section(section, size_bytes);
+  TRY_INTO(const auto handle, table_.find(section));
+  if (handle != nullptr) handle->limit = std::min(handle->limit.load(), size_bytes);
+  return {};
+}
+
+Status FixedJournal::clear() {
+  TRY(poison_.check());
+  const std::vector<Section> all = table_.sections();
+  if (options_.floors != nullptr) TRY(poison_.watch(options_.floors->forget(all)));
+  TRY(poison_.watch(remove(all)));
+  if (options_.floors == nullptr) boundary_ = 0;
+  return {};
+}
+
+Status FixedJournal::destroy() {
+  TRY(clear());
+  return poison_.watch(storage_.remove_partition(options_.partition));
+}
+
+Status FixedJournal::verify(RecoveryLog& findings) const {
+  for (const Section section : table_.sections()) TRY(verify_section(section, findings));
+  return {};
+}
+
+Status FixedJournal::verify_section(Section section, RecoveryLog& findings) const {
+  TRY_INTO(const auto handle, table_.find(section));
+  return handle == nullptr ? Status() : handle->blob->verify(findings);
+}
+
+Result<FixedReplay> FixedJournal::replay(Section section, Position position,
+                                         size_t buffer_bytes) const {
+  std::vector<FixedReplay::Range> ranges;
+  for (const Section candidate : table_.sections()) {
+    if (candidate < section) continue;
+    TRY_INTO(const uint64_t end, size(candidate));
+    uint64_t begin = 0;
+    if (candidate == section) {
+      const uint64_t count = end / options_.record_size_bytes;
+      if (position.value > count) {
+        return fail(Errc::out_of_range,
+                    concat("section ", section, " of partition ", options_.partition, " holds ",
+                           count, " records; replay cannot start at ", position));
+      }
+      begin = position.value * options_.record_size_bytes;
+    }
+    ranges.push_back({candidate, begin, end});
+  }
+  return FixedReplay(*this, std::move(ranges), buffer_bytes);
+}
+
+FixedReplay::FixedReplay(const FixedJournal& journal, std::vector<Range> ranges,
+                         size_t buffer_bytes)
+    : journal_(&journal), ranges_(std::move(ranges)) {
+  const size_t record = journal.record_size_bytes();
+  buffer_.resize(std::max<size_t>(buffer_bytes / record, 1) * record);
+  if (!ranges_.empty()) offset_ = ranges_[0].begin;
+}
+
+Result<std::optional<FixedReplay::Item>> FixedReplay::next() {
+  const size_t record = journal_->record_size_bytes();
+  while (current_ < ranges_.size()) {
+    const Range& range = ranges_[current_];
+    const bool buffered = offset_ >= buffer_offset_ &&
+                          offset_ + record <= buffer_offset_ + buffer_size_;
+    if (offset_ + record <= range.end && !buffered) {
+      Status filled = fill(range);
+      if (!filled) {
+        failed_offset_ = std::exchange(offset_, range.end);
+        return pass_on(filled);
+      }
+    }
+    if (offset_ + record <= range.end) {
+      const ByteSpan bytes(buffer_.data() + (offset_ - buffer_offset_), record);
+      const Item item{range.section, Position(offset_ / record), bytes};
+      offset_ += record;
+      return std::optional(item);
+    }
+    ++current_;
+    buffer_size_ = 0;
+    if (current_ < ranges_.size()) offset_ = ranges_[current_].begin;
+  }
+  return std::optional<Item>();
+}
+
+void FixedReplay::skip_damaged_page() {
+  const uint64_t record = journal_->record_size_bytes();
+  const uint64_t page = journal_->options_.page_size_bytes;
+  // A record that fails begins in its damaged page or in the page before.
+  const uint64_t damaged_page = (failed_offset_ + record - 1) / page;
+  const uint64_t next_page = (damaged_page + 1) * page;
+  offset_ = std::max(failed_offset_ + record, divide_rounding_up(next_page, record) * record);
+  buffer_size_ = 0;
+}
+
+Status FixedReplay::fill(const Range& range) {
+  TRY_INTO(const auto handle, journal_->find_retained(range.section));
+  if (handle == nullptr) {
+    return fail(Errc::out_of_range, concat("section ", range.section, " of partition ",
+                                           journal_->options_.partition, " was removed"));
+  }
+  // Records before a damaged page are still delivered: halve the read until it succeeds.
+  const size_t record = journal_->record_size_bytes();
+  buffer_offset_ = offset_;
+  buffer_size_ = std::min<uint64_t>(buffer_.size(), range.end - offset_);
+  while (true) {
+    Status filled =
+        handle->blob->read_sequential(offset_, MutableByteSpan(buffer_).first(buffer_size_));
+    if (filled) return {};
+    if (buffer_size_ <= record || filled.error().code != Errc::corrupt) {
+      buffer_size_ = 0;
+      return filled;
+    }
+    buffer_size_ = std::max<size_t>(buffer_size_ / 2 / record, 1) * record;
+  }
+}
+
+}  // namespace firn

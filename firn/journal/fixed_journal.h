@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// FixedJournal: append-only records of one size, in sections that can be dropped one by one.
+// Use it for indexes and ledgers whose records have a fixed size; values of any size belong in a
+// ValueLog or an IndexedValueLog.
+//
+//   partition: one blob per section, named by the section's number; records back to back in
+//   checksummed pages (FORMAT.md, section 3).
+//
+// Crash argument. After sync(section) returned, its records survive; later ones survive as a prefix.
+//   append    -> nothing is promised; a new section's blob exists durably.
+//   sync      -> pages, one flush, then the floor is raised.
+//   prune     -> the boundary is durable before the first blob is removed; leftovers of an
+//                interrupted prune are removed at open.
+//   rewind    -> later sections go first, newest first, each durably; then the floor is lowered
+//                durably; then the section is truncated, durably.
+//   open      -> see PagedBlob: damage at or below the floor is reported and never cut; an invalid
+//                tail above it is saved aside, cut at a record boundary, and made durable.
+// Without Floors (a store of the original) all floors are unknown and 0 sections are expected.
+//
+// Invariants. 1. Section sizes are multiples of the record size. 2. No section lies below the
+// boundary. 3. Every section with a floor exists and is at least that long.
+//
+// Threads. One writer at a time (append, sync, prune, rewind, close). read, size, section lists and
+// Replay run concurrently with it and never wait for a flush.
+//
+// Cost. append: a copy. sync: at most 2 writes and 1 flush a dirty section. read: one cache probe.
+// open: one directory listing; after an unclean stop, and without floors, every section is opened
+// once. At most `open_sections_max` blobs are open at a time, unless more are unsynced.
+//
+// The structure is the original's segmented fixed journal; floors and the bound are ours.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "firn/base/bytes.h"
+#include "firn/base/poison.h"
+#include "firn/base/result.h"
+#include "firn/base/strong_id.h"
+#include "firn/io/page_cache.h"
+#include "firn/io/paged_blob.h"
+#include "firn/io/recovery_report.h"
+#include "firn/io/storage.h"
+#include "firn/journal/floors.h"
+#include "firn/journal/section_table.h"
+
+namespace firn {
+
+struct FixedJournalOptions {
+  std::string partition;                // one journal's own; [A-Za-z0-9_-]+
+  uint32_t record_size_bytes = 0;       // required, 1 to 1 MiB; must not change
+  uint32_t page_size_bytes = 4084;      // 1 to 65535; must not change; 4084 makes pages of 4 KiB
+  size_t write_buffer_bytes = 1 << 20;  // a dirty section's buffer; at least two pages
+  size_t open_sections_max = 128;       // bound on open blobs
+  PageCache* cache = nullptr;           // required; may be shared; outlives the journal
+  Floors* floors = nullptr;             // null: unknown (a store without a manifest)
+};
+
+// One blob of a FixedJournal while it is open.
+struct PagedSection {
+  std::unique_ptr<PagedBlob> blob;
+  std::atomic<uint64_t> limit = UINT64_MAX;  // what a read-only open adopts of the blob
+
+  [[nodiscard]] uint64_t size() const { return std::min(blob->size(), limit.load()); }
+  [[nodiscard]] bool dirty() const { return blob->size() != blob->durable_size(); }
+};
+
+class FixedReplay;
+
+class FixedJournal {
+ public:
+  // Opens the journal, creating nothing. `recovery` also decides whether it is read-only.
+  // Errors: invalid_argument (options), corrupt (a missing or damaged section), io.
+  [[nodiscard]] static Result<std::unique_ptr<FixedJournal>> open(
+      Storage& storage, const FixedJournalOptions& options, RecoveryLog& recovery);
+  ~FixedJournal();  // does not sync
+
+  // Appends one record of exactly record_size_bytes and returns its position in the section.
+  // Errors: pruned, invalid_argument (size), no_space, io, poisoned.
+  [[nodiscard]] Result<Position> append(Section section, ByteSpan record);
+  // True if appending one more record would write pages of the section before a sync.
+  [[nodiscard]] bool append_would_write(Section section) const;
+
+  // Copies the record into `out` (record_size_bytes). Errors: pruned, out_of_range, corrupt, io.
+  [[nodiscard]] Status read(Section section, Position position, MutableByteSpan out) const;
+  // Copies the last record; false if the section is empty. out_of_range: no such section.
+  [[nodiscard]] Result<std::optional<Position>> read_last(Section section,
+                                                          MutableByteSpan out) const;
+
+  // Payload bytes of a section, 0 if it does not exist; pruned below the boundary.
+  [[nodiscard]] Result<uint64_t> size(Section section) const;
+  [[nodiscard]] Result<uint64_t> record_count(Section section) const;
+  [[nodiscard]] std::vector<Section> sections() const { return table_.sections(); }
+  [[nodiscard]] std::optional<Section> oldest_section() const { return table_.oldest(); }
+  [[nodiscard]] std::optional<Section> newest_section() const { return table_.newest(); }
+  [[nodiscard]] size_t open_section_count() const { return table_.open_count(); }
+  [[nodiscard]] std::vector<Section> dirty_sections() const;
+
+  // Durable on return. A missing section is fine; a clean one costs nothing.
+  [[nodiscard]] Status sync(Section section);
+  [[nodiscard]] Status sync_all();
+  // sync_all, then records every floor, so that nothing is above one. Further calls stay possible.
+  [[nodiscard]] Status close();
+
+  // Drops every section below `oldest_retained`, durably. Returns how many were removed.
+  [[nodiscard]] Result<size_t> prune(Section oldest_retained);
+  // Drops the sections after `section` and everything in it from `size_bytes` on, durably. Growing
+  // is not an error and changes nothing. Requires: size_bytes is a multiple of the record size.
+  [[nodiscard]] Status rewind(Section section, uint64_t size_bytes);
+  // The same for the one section.
+  [[nodiscard]] Status rewind_section(Section section, uint64_t size_bytes);
+  // Drops every section, durably; the journal stays usable. A boundary in the floors stays.
+  [[nodiscard]] Status clear();
+  // Drops every section and the partition itself.
+  [[nodiscard]] Status destroy();
+
+  // Checks every page of every section and notes each damaged range. Changes nothing.
+  [[nodiscard]] Status verify(RecoveryLog& findings) const;
+  [[nodiscard]] Status verify_section(Section section, RecoveryLog& findings) const;
+
+  [[nodiscard]] uint32_t record_size_bytes() const { return options_.record_size_bytes; }
+
+  // See FixedReplay. From `position` if the first section is `section` itself, else from its start.
+  // out_of_range if `position` lies beyond the end of that section.
+  [[nodiscard]] Result<FixedReplay> replay(Section section = Section(0),
+                                           Position position = Position(0),
+                                           size_t buffer_bytes = 256 << 10) const;
+
+ private:
+  using Table = journal::SectionTable<PagedSection>;
+
+  FixedJournal(Storage& storage, const FixedJournalOptions& options, bool read_only);
+  [[nodiscard]] Status recover(RecoveryLog& recovery);
+  [[nodiscard]] Status check_sections_exist(const std::vector<Section>& found) const;
+  [[nodiscard]] Result<std::shared_ptr<PagedSection>> open_section(Section section, OpenMode mode,
+                                                                   std::optional<uint64_t> floor,
+                                                                   uint64_t cache_id,
+                                                                   RecoveryLog& recovery) const;
+  [[nodiscard]] Result<std::shared_ptr<PagedSection>> find_or_create(Section section);
+  [[nodiscard]] Result<std::shared_ptr<PagedSection>> find_retained(Section section) const;
+  [[nodiscard]] Status check_retained(Section section) const;
+  [[nodiscard]] Status sync_section(Section section, PagedSection& handle);
+  [[nodiscard]] Status remove(const std::vector<Section>& sections);
+
+  // For the owner, which checks what the records refer to before the floors are raised to them.
+  [[nodiscard]] static Result<std::unique_ptr<FixedJournal>> open_unraised(
+      Storage& storage, const FixedJournalOptions& options, RecoveryLog& recovery);
+  // Raises the floor to `size_bytes`. Requires: they are durable.
+  [[nodiscard]] Status raise_floor(Section section, uint64_t size_bytes);
+  // Recovery of the owner: cuts a section, or only the view of it if the journal is read-only.
+  [[nodiscard]] Status cut_recovered(Section section, uint64_t size_bytes);
+
+  friend class IndexedValueLog;
+  friend class FixedReplay;
+
+  Storage& storage_;
+  const FixedJournalOptions options_;
+  const bool read_only_;
+  Table table_;
+  std::atomic<uint64_t> boundary_ = 0;
+  Poison poison_;
+};
+
+// Reads the records of a journal in order, from a snapshot of the section sizes, in large reads
+// that bypass the page cache. An error ends its section: it is returned once, and the next call
+// goes on with the next section. Must not outlive the journal. One thread.
+class FixedReplay {
+ public:
+  struct Item {
+    Section section;
+    Position position;
+    ByteSpan record;  // valid until the next call
+  };
+
+  // nullopt at the end.
+  [[nodiscard]] Result<std::optional<Item>> next();
+
+  // After next() failed with Errc::corrupt: go on in the same section, after the damaged page.
+  void skip_damaged_page();
+
+ private:
+  friend class FixedJournal;
+  struct Range {
+    Section section;
+    uint64_t begin;  // bytes
+    uint64_t end;
+  };
+
+  FixedReplay(const FixedJournal& journal, std::vector<Range> ranges, size_t buffer_bytes);
+  [[nodiscard]] Status fill(const Range& range);
+
+  const FixedJournal* journal_;
+  std::vector<Range> ranges_;
+  size_t current_ = 0;    // index into ranges_
+  uint64_t failed_offset_ = 0;
+  uint64_t offset_ = 0;   // next byte of the current range to hand out
+  Bytes buffer_;
+  uint64_t buffer_offset_ = 0;
+  size_t buffer_size_ = 0;
+};
+
+}  // namespace firn

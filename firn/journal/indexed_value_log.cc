@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/journal/indexed_value_log.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "firn/base/check.h"
+#include "firn/base/endian.h"
+#include "firn/base/text.h"
+#include "firn/base/units.h"
+#include "firn/journal/section_name.h"
+
+namespace firn {
+namespace {
+
+// Where a value ends; UINT64_MAX if that does not fit, which no blob can reach.
+uint64_t end_of(ValueLocation location) {
+  uint64_t end;
+  return add_without_overflow(location.offset, location.size_bytes, end) ? end : UINT64_MAX;
+}
+
+void encode_location(MutableByteSpan target, ValueLocation location) {
+  store_big_endian(target.data(), location.offset);
+  store_big_endian(target.data() + sizeof(uint64_t), location.size_bytes);
+}
+
+}  // namespace
+
+ValueLocation IndexedValueLog::location_of(ByteSpan entry) {
+  CHECK(entry.size() >= kLocationSizeBytes, "a whole entry");
+  const std::byte* bytes = entry.data() + (entry.size() - kLocationSizeBytes);
+  return {load_big_endian<uint64_t>(bytes), load_big_endian<uint32_t>(bytes + sizeof(uint64_t))};
+}
+
+Result<std::unique_ptr<IndexedValueLog>> IndexedValueLog::open(
+    Storage& storage, const IndexedValueLogOptions& options, RecoveryLog& recovery) {
+  if (options.index.record_size_bytes < kLocationSizeBytes) {
+    return fail(Errc::invalid_argument,
+                concat("entries of ", options.index.record_size_bytes,
+                       " bytes cannot hold the 12 bytes of a value's location"));
+  }
+  if (options.index.partition == options.values.partition) {
+    return fail(Errc::invalid_argument,
+                concat("index and values cannot share the partition ", options.index.partition));
+  }
+  std::unique_ptr<IndexedValueLog> log(new IndexedValueLog(
+      options.index.floors, std::max<size_t>(options.index.open_sections_max / 2, 1)));
+  TRY_INTO(log->values_, ValueLog::open(storage, options.values, recovery));
+  TRY_INTO(log->index_, FixedJournal::open_unraised(storage, options.index, recovery));
+  TRY(log->recover(recovery));
+  return log;
+}
+
+Status IndexedValueLog::recover(RecoveryLog& recovery) {
+  if (floors_ != nullptr && !recovery.read_only()) {
+    // An interrupted prune may have removed index sections only.
+    TRY(values_->prune(floors_->boundary()));
+  }
+  const bool clean = floors_ != nullptr && floors_->was_clean();
+  if (clean) {
+    for (const Section section : floors_->sections()) {
+      if (values_->contains(section)) continue;
+      return fail(Errc::corrupt, concat("the values of section ", section, " are missing: blob ",
+                                        journal::section_hex(section),
+                                        " of the value partition; restore it or salvage the store"));
+    }
+    return {};
+  }
+  for (const Section section : index_->sections()) TRY(recover_section(section, recovery));
+  return remove_orphans(recovery);
+}
+
+Status IndexedValueLog::recover_section(Section section, RecoveryLog& recovery) {
+  TRY_INTO(const uint64_t count, index_->record_count(section));
+  TRY_INTO(const uint64_t value_bytes, values_->size(section));
+  if (count == 0 && floors_ == nullptr) return {};
+  uint64_t kept = 0;
+  std::string reason = "the value lies beyond the end of the value blob";
+  if (floors_ != nullptr) {
+    TRY_INTO(kept, count_from_floor(section, count, value_bytes, reason));
+  } else {
+    TRY_INTO(kept, count_like_original(section, count, value_bytes));
+  }
+  // Served values must be durable; their entries are already (FixedJournal::open).
+  const bool above_floor =
+      floors_ == nullptr ||
+      kept > floors_->floor(section) / index_->record_size_bytes();
+  if (above_floor && kept > 0 && !recovery.read_only()) TRY(values_->adopt(section));
+  TRY(cut(section, count, kept, std::move(reason), recovery));
+  if (!above_floor || recovery.read_only()) return {};
+  return index_->raise_floor(section, kept * index_->record_size_bytes());
+}
+
+Result<uint64_t> IndexedValueLog::count_from_floor(Section section, uint64_t count,
+                                                   uint64_t value_bytes,
+                                                   std::string& reason) const {
+  const uint64_t floor_count = floors_->floor(section) / index_->record_size_bytes();
+  CHECK(floor_count <= count, "FixedJournal::open checks the floor");
+  uint64_t end = 0;
+  if (floor_count > 0) {
+    TRY_INTO(end, end_of_entry(section, floor_count - 1));
+    if (end > value_bytes) {
+      return fail(Errc::corrupt,
+                  concat("the values of section ", section, " end at ", value_bytes,
+                         " bytes, but ", end, " were synced: blob ",
+                         journal::section_hex(section),
+                         " of the value partition is cut; restore it or salvage the store"));
+    }
+  }
+  for (uint64_t position = floor_count; position < count; ++position) {
+    TRY_INTO(const ValueLocation location, location_at(section, position));
+    if (location.offset < end || end_of(location) > value_bytes) return position;
+    const Status checked = values_->check(section, location);
+    if (!checked && checked.error().code != Errc::corrupt &&
+        checked.error().code != Errc::out_of_range)
+      return fail(checked.error().code, checked.error().message);
+    if (!checked) {
+      reason = checked.error().message;
+      return position;
+    }
+    end = end_of(location);
+  }
+  return count;
+}
+
+Result<uint64_t> IndexedValueLog::count_like_original(Section section, uint64_t count,
+                                                      uint64_t value_bytes) const {
+  for (uint64_t kept = count; kept > 0; --kept) {
+    const Result<ValueLocation> location = location_at(section, kept - 1);
+    if (!location && location.error().code != Errc::corrupt)
+      return fail(location.error().code, location.error().message);
+    if (location && end_of(*location) <= value_bytes) return kept;
+  }
+  return 0;
+}
+
+Status IndexedValueLog::cut(Section section, uint64_t count, uint64_t kept, std::string reason,
+                            RecoveryLog& recovery) {
+  uint64_t values_end = 0;
+  if (kept > 0) {
+    TRY_INTO(values_end, end_of_entry(section, kept - 1));
+  }
+  TRY_INTO(const uint64_t value_bytes, values_->size(section));
+  if (kept < count) {
+    recovery.note(concat("section ", section, ": dropped ", count - kept, " entries after entry ",
+                         kept, ": ", reason));
+    TRY(values_->save_before_cut(section, values_end, "values of dropped entries", recovery));
+    TRY(index_->cut_recovered(section, kept * index_->record_size_bytes()));
+  } else if (value_bytes > values_end && !recovery.read_only()) {
+    recovery.note(concat("section ", section, ": reclaimed ", value_bytes - values_end,
+                         " value bytes that no entry refers to"));
+  }
+  if (value_bytes > values_end && !recovery.read_only())
+    TRY(values_->rewind_section(section, values_end));
+  return {};
+}
+
+Status IndexedValueLog::remove_orphans(RecoveryLog& recovery) {
+  const std::vector<Section> indexed = index_->sections();
+  for (const Section section : values_->sections()) {
+    if (std::ranges::binary_search(indexed, section)) continue;
+    recovery.note(concat("removed the values of section ", section, ", which has no index"));
+    if (recovery.read_only()) continue;
+    TRY(values_->save_before_cut(section, 0, "values without an index section", recovery));
+    TRY(values_->remove_section(section));
+  }
+  return {};
+}
+
+Result<ValueLocation> IndexedValueLog::location_at(Section section, uint64_t position) const {
+  Bytes entry(index_->record_size_bytes());
+  TRY(index_->read(section, Position(position), entry));
+  return location_of(entry);
+}
+
+Result<uint64_t> IndexedValueLog::end_of_entry(Section section, uint64_t position) const {
+  TRY_INTO(const ValueLocation location, location_at(section, position));
+  return end_of(location);
+}
+
+Result<IndexedValueLog::Appended> IndexedValueLog::append(Section section, ByteSpan prefix,
+                                                          std::span<const ByteSpan> value) {
+  if (prefix.size() + kLocationSizeBytes != index_->record_size_bytes()) {
+    return fail(Errc::invalid_argument,
+                concat("an entry prefix of ", prefix.size(), " bytes, expected ",
+                       index_->record_size_bytes() - kLocationSizeBytes));
+  }
+  if (last_appended_ != section) {
+    // Unsynced sections stay open; a bound on them bounds the descriptors.
+    if (unsynced_.size() >= unsynced_max_) TRY(sync_all());
+    if (floors_ != nullptr) TRY(floors_->begin_writing());
+    unsynced_.insert(section);
+    last_appended_ = section;
+  }
+  TRY_INTO(const ValueLocation location, values_->append(section, value));
+  // Pages that leave the buffer now may hold this entry and every earlier one.
+  if (index_->append_would_write(section)) TRY(values_->sync(section));
+  entry_.assign(prefix.begin(), prefix.end());
+  entry_.resize(index_->record_size_bytes());
+  encode_location(MutableByteSpan(entry_).last(kLocationSizeBytes), location);
+  TRY_INTO(const Position position, index_->append(section, entry_));
+  return Appended{position, location};
+}
+
+Result<uint64_t> IndexedValueLog::value_size(Section section) const {
+  TRY_INTO(const uint64_t count, index_->record_count(section));
+  if (count == 0) return 0;
+  TRY_INTO(const uint64_t end, end_of_entry(section, count - 1));
+  if (end == UINT64_MAX)
+    return fail(Errc::corrupt, concat("the last value of section ", section, " ends nowhere"));
+  return end;
+}
+
+Status IndexedValueLog::sync(Section section) {
+  TRY(values_->sync(section));
+  TRY(index_->sync(section));
+  unsynced_.erase(section);
+  last_appended_.reset();
+  return {};
+}
+
+Status IndexedValueLog::sync_all() {
+  for (const Section section : unsynced_) TRY(values_->sync(section));
+  for (const Section section : unsynced_) TRY(index_->sync(section));
+  unsynced_.clear();
+  last_appended_.reset();
+  return {};
+}
+
+Status IndexedValueLog::close() {
+  TRY(sync_all());
+  return index_->close();
+}
+
+Result<size_t> IndexedValueLog::prune(Section oldest_retained) {
+  unsynced_.erase(unsynced_.begin(), unsynced_.lower_bound(oldest_retained));
+  last_appended_.reset();
+  TRY_INTO(const size_t removed_index, index_->prune(oldest_retained));
+  TRY_INTO(const size_t removed_values, values_->prune(oldest_retained));
+  return std::max(removed_index, removed_values);
+}
+
+Status IndexedValueLog::rewind(Section section, uint64_t index_size_bytes) {
+  const std::vector<Section> existing = index_->sections();
+  if (index_size_bytes != 0 && !std::ranges::binary_search(existing, section))
+    return fail(Errc::out_of_range, concat("there is no section ", section, " to rewind"));
+  TRY(sync_all());
+  TRY(index_->rewind(section, index_size_bytes));
+  TRY_INTO(const uint64_t target, value_size(section));
+  return values_->rewind(section, target);
+}
+
+Status IndexedValueLog::rewind_section(Section section, uint64_t index_size_bytes) {
+  const std::vector<Section> existing = index_->sections();
+  if (index_size_bytes != 0 && !std::ranges::binary_search(existing, section))
+    return fail(Errc::out_of_range, concat("there is no section ", section, " to rewind"));
+  TRY(sync(section));
+  TRY(index_->rewind_section(section, index_size_bytes));
+  TRY_INTO(const uint64_t target, value_size(section));
+  return values_->rewind_section(section, target);
+}
+
+Status IndexedValueLog::destroy() {
+  TRY(index_->destroy());
+  return values_->destroy();
+}
+
+Status IndexedValueLog::verify(bool values, RecoveryLog& findings,
+                               const std::function<void(uint64_t)>& progress) const {
+  for (const Section section : index_->sections())
+    TRY(verify_section(section, values, findings, progress));
+  return {};
+}
+
+Status IndexedValueLog::verify_section(Section section, bool values, RecoveryLog& findings,
+                                       const std::function<void(uint64_t)>& progress) const {
+  TRY(index_->verify_section(section, findings));
+  TRY_INTO(const uint64_t count, index_->record_count(section));
+  TRY_INTO(const uint64_t value_bytes, values_->size(section));
+  progress(count * index_->record_size_bytes());
+  uint64_t end = 0;
+  for (uint64_t position = 0; position < count; ++position) {
+    const Result<ValueLocation> location = location_at(section, position);
+    if (!location) continue;  // its page is already noted
+    const auto damaged = [&](std::string why) {
+      findings.note_damage({values_->partition(), journal::section_hex(section), location->offset,
+                            location->size_bytes,
+                            concat("value of entry ", position, ": ", why)});
+    };
+    if (location->offset < end || end_of(*location) > value_bytes) {
+      damaged("its location is impossible");
+    } else if (values) {
+      const Status checked = values_->check(section, *location);
+      if (!checked) damaged(checked.error().message);
+      progress(location->size_bytes);
+    }
+    end = std::max(end, std::min(end_of(*location), value_bytes));
+  }
+  return {};
+}
+
+}  // namespace firn

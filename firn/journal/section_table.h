@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// SectionTable: the sections of one partition, with a bound on how many of them are open.
+//
+// A section is known by its number and, once it was opened, by its size; its Handle (the open blob
+// with its buffers) exists only while it is used. When more than `open_max` handles exist, the least
+// recently used one that has nothing unsynced and no reader is closed. Handles with unsynced bytes
+// are never closed: closing a file loses the error of a failed flush.
+//
+// Handle needs: uint64_t size() const, bool dirty() const.
+// Threads. All calls, concurrently. A call that must open a blob does so under the table's lock.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "firn/base/check.h"
+#include "firn/base/mutex.h"
+#include "firn/base/result.h"
+#include "firn/base/strong_id.h"
+
+namespace firn::journal {
+
+template <class Handle>
+class SectionTable {
+ public:
+  struct Entry {
+    std::shared_ptr<Handle> handle;  // null while closed
+    std::optional<uint64_t> size;    // as of the last close; nullopt before the first open
+    uint64_t cache_id = 0;
+    std::list<Entry*>::iterator use;  // place in recently_used_, while open
+  };
+  // Opens the blob of a known section; `known_size` is its size if it was open before.
+  using Opener =
+      std::function<Result<std::shared_ptr<Handle>>(Section, std::optional<uint64_t>, uint64_t)>;
+
+  SectionTable(size_t open_max, Opener opener) : open_max_(open_max), opener_(std::move(opener)) {}
+
+  void add_closed(Section section, uint64_t cache_id) {
+    MutexLock lock(mutex_);
+    entries_[section].cache_id = cache_id;
+  }
+
+  void add_open(Section section, uint64_t cache_id, std::shared_ptr<Handle> handle) {
+    MutexLock lock(mutex_);
+    Entry& entry = entries_[section];
+    CHECK(entry.handle == nullptr, "a section is added once");
+    entry.cache_id = cache_id;
+    install(entry, std::move(handle));
+  }
+
+  // The open handle of a section, or null if there is no such section.
+  [[nodiscard]] Result<std::shared_ptr<Handle>> find(Section section) const {
+    MutexLock lock(mutex_);
+    const auto found = entries_.find(section);
+    if (found == entries_.end()) return std::shared_ptr<Handle>();
+    Entry& entry = found->second;
+    if (entry.handle == nullptr) {
+      TRY_INTO(auto handle, opener_(section, entry.size, entry.cache_id));
+      install(entry, std::move(handle));
+    }
+    recently_used_.splice(recently_used_.begin(), recently_used_, entry.use);
+    return entry.handle;
+  }
+
+  [[nodiscard]] bool contains(Section section) const {
+    MutexLock lock(mutex_);
+    return entries_.contains(section);
+  }
+
+  // Drops a section from the table; returns its cache id.
+  uint64_t erase(Section section) {
+    MutexLock lock(mutex_);
+    const auto found = entries_.find(section);
+    if (found == entries_.end()) return 0;
+    const uint64_t cache_id = found->second.cache_id;
+    if (found->second.handle != nullptr) recently_used_.erase(found->second.use);
+    entries_.erase(found);
+    return cache_id;
+  }
+
+  [[nodiscard]] std::vector<Section> sections() const {
+    MutexLock lock(mutex_);
+    std::vector<Section> all;
+    all.reserve(entries_.size());
+    for (const auto& [section, entry] : entries_) all.push_back(section);
+    return all;
+  }
+
+  [[nodiscard]] std::optional<Section> oldest() const {
+    MutexLock lock(mutex_);
+    if (entries_.empty()) return std::nullopt;
+    return entries_.begin()->first;
+  }
+
+  [[nodiscard]] std::optional<Section> newest() const {
+    MutexLock lock(mutex_);
+    if (entries_.empty()) return std::nullopt;
+    return entries_.rbegin()->first;
+  }
+
+  // Open sections that have unsynced bytes, ascending.
+  [[nodiscard]] std::vector<std::pair<Section, std::shared_ptr<Handle>>> dirty() const {
+    MutexLock lock(mutex_);
+    std::vector<std::pair<Section, std::shared_ptr<Handle>>> result;
+    for (const auto& [section, entry] : entries_)
+      if (entry.handle != nullptr && entry.handle->dirty())
+        result.emplace_back(section, entry.handle);
+    return result;
+  }
+
+  // The sizes of the sections that are or were open, ascending.
+  [[nodiscard]] std::vector<std::pair<Section, uint64_t>> known_sizes() const {
+    MutexLock lock(mutex_);
+    std::vector<std::pair<Section, uint64_t>> result;
+    for (const auto& [section, entry] : entries_) {
+      if (entry.handle != nullptr)
+        result.emplace_back(section, entry.handle->size());
+      else if (entry.size)
+        result.emplace_back(section, *entry.size);
+    }
+    return result;
+  }
+
+  [[nodiscard]] size_t open_count() const {
+    MutexLock lock(mutex_);
+    return recently_used_.size();
+  }
+
+ private:
+  void install(Entry& entry, std::shared_ptr<Handle> handle) const REQUIRES(mutex_) {
+    entry.handle = std::move(handle);
+    recently_used_.push_front(&entry);
+    entry.use = recently_used_.begin();
+    // The new entry itself is in front and stays.
+    auto candidate = recently_used_.end();
+    while (recently_used_.size() > open_max_ && --candidate != recently_used_.begin()) {
+      Entry& idle = **candidate;
+      if (idle.handle.use_count() != 1 || idle.handle->dirty()) continue;
+      idle.size = idle.handle->size();
+      idle.handle.reset();
+      candidate = recently_used_.erase(candidate);
+    }
+  }
+
+  const size_t open_max_;
+  const Opener opener_;
+  mutable Mutex mutex_;
+  mutable std::map<Section, Entry> entries_ GUARDED_BY(mutex_);
+  mutable std::list<Entry*> recently_used_ GUARDED_BY(mutex_);  // open entries, latest first
+};
+
+}  // namespace firn::journal

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/journal/value_log.h"
+
+#include <zstd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "firn/base/check.h"
+#include "firn/base/crc32c.h"
+#include "firn/base/endian.h"
+#include "firn/base/text.h"
+#include "firn/base/units.h"
+#include "firn/journal/section_name.h"
+
+namespace firn {
+namespace {
+
+constexpr uint32_t kChecksumSizeBytes = 4;
+
+// A zstd block of at most 128 KiB takes at least 4 bytes, so a frame that claims more is a lie.
+constexpr uint64_t kFrameExpansionMax = (128u << 10) / 4;
+
+// What all frames claim to decompress to; nullopt if there is garbage or a frame does not say.
+std::optional<uint64_t> claimed_size(ByteSpan frames) {
+  uint64_t total = 0;
+  while (!frames.empty()) {
+    const unsigned long long claimed = ZSTD_getFrameContentSize(frames.data(), frames.size());
+    const size_t frame_bytes = ZSTD_findFrameCompressedSize(frames.data(), frames.size());
+    if (claimed == ZSTD_CONTENTSIZE_ERROR || claimed == ZSTD_CONTENTSIZE_UNKNOWN ||
+        ZSTD_isError(frame_bytes) != 0 || !add_without_overflow(total, claimed, total))
+      return std::nullopt;
+    frames = frames.subspan(frame_bytes);
+  }
+  return total;
+}
+
+struct FreeContext {
+  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+  void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+};
+
+}  // namespace
+
+ValueLog::ValueLog(Storage& storage, const ValueLogOptions& options, bool read_only)
+    : storage_(storage),
+      options_(options),
+      read_only_(read_only),
+      table_(std::max<size_t>(options.open_sections_max, 1),
+             [this](Section section, std::optional<uint64_t> known_size, uint64_t) {
+               return open_section(section, read_only_ ? OpenMode::read_only : OpenMode::read_write,
+                                   known_size);
+             }) {}
+
+ValueLog::~ValueLog() = default;
+
+Result<std::unique_ptr<ValueLog>> ValueLog::open(Storage& storage, const ValueLogOptions& options,
+                                                 RecoveryLog& recovery) {
+  if (options.compression_level && (*options.compression_level < ZSTD_minCLevel() ||
+                                    *options.compression_level > ZSTD_maxCLevel())) {
+    return fail(Errc::invalid_argument,
+                concat("compression level ", *options.compression_level, " is not between ",
+                       ZSTD_minCLevel(), " and ", ZSTD_maxCLevel()));
+  }
+  TRY_INTO(const std::vector<Section> found, journal::scan_sections(storage, options.partition));
+  std::unique_ptr<ValueLog> log(new ValueLog(storage, options, recovery.read_only()));
+  for (const Section section : found) log->table_.add_closed(section, 0);
+  return log;
+}
+
+Result<ValueLog::Handle> ValueLog::open_section(Section section, OpenMode mode,
+                                                std::optional<uint64_t> durable_size) const {
+  TRY_INTO(auto blob, storage_.open(options_.partition, journal::section_name(section), mode));
+  // What was found on disk counts as written by somebody else: adopt() makes it durable.
+  const uint64_t found = blob->size();
+  return std::make_shared<journal::ValueSegment>(
+      std::move(blob), std::min(durable_size.value_or(found), found), options_.write_buffer_bytes);
+}
+
+Status ValueLog::check_retained(Section section) const {
+  const uint64_t boundary = boundary_.load();
+  if (section.value >= boundary) return {};
+  return fail(Errc::pruned, concat("section ", section, " of partition ", options_.partition,
+                                   " is pruned: sections from ", boundary, " on are retained"));
+}
+
+Status ValueLog::check_writable() {
+  if (read_only_) {
+    return fail(Errc::invalid_argument,
+                concat("value log ", options_.partition, " is open for reading only"));
+  }
+  return poison_.check();
+}
+
+Result<ValueLog::Handle> ValueLog::find_existing(Section section) const {
+  TRY(check_retained(section));
+  TRY_INTO(auto handle, table_.find(section));
+  if (handle == nullptr) {
+    return fail(Errc::out_of_range,
+                concat("partition ", options_.partition, " has no section ", section));
+  }
+  return handle;
+}
+
+Result<ValueLog::Handle> ValueLog::find_or_create(Section section) {
+  TRY(check_retained(section));
+  TRY_INTO(auto existing, table_.find(section));
+  if (existing != nullptr) return existing;
+  TRY_INTO(auto handle, open_section(section, OpenMode::create_new, 0));
+  table_.add_open(section, 0, handle);
+  return handle;
+}
+
+Status ValueLog::create(Section section) {
+  TRY(check_writable());
+  TRY(poison_.watch(find_or_create(section)));
+  return {};
+}
+
+Result<ValueLocation> ValueLog::append(Section section, std::span<const ByteSpan> value) {
+  uint64_t size_bytes = 0;
+  for (const ByteSpan part : value) size_bytes += part.size();
+  if (size_bytes > options_.value_size_max_bytes) {
+    return fail(Errc::invalid_argument, concat("a value of ", size_bytes,
+                                               " bytes is larger than the limit of ",
+                                               options_.value_size_max_bytes, " bytes"));
+  }
+  TRY(check_writable());
+  TRY(check_retained(section));
+
+  std::vector<ByteSpan> parts(value.begin(), value.end());
+  if (options_.compression_level) {
+    joined_.clear();
+    for (const ByteSpan part : value) joined_.insert(joined_.end(), part.begin(), part.end());
+    compressed_.resize(ZSTD_compressBound(joined_.size()));
+    thread_local const std::unique_ptr<ZSTD_CCtx, FreeContext> context(ZSTD_createCCtx());
+    const size_t compressed =
+        ZSTD_compressCCtx(context.get(), compressed_.data(), compressed_.size(), joined_.data(),
+                          joined_.size(), *options_.compression_level);
+    if (ZSTD_isError(compressed) != 0)
+      return fail(Errc::io, concat("compression failed: ", ZSTD_getErrorName(compressed)));
+    if (compressed > UINT32_MAX - kChecksumSizeBytes)
+      return fail(Errc::invalid_argument, "the compressed value is larger than 4 GiB");
+    parts.assign(1, ByteSpan(compressed_).first(compressed));
+  }
+
+  uint32_t checksum = crc32c({});
+  uint64_t stored_bytes = kChecksumSizeBytes;
+  for (const ByteSpan part : parts) {
+    checksum = extend_crc32c(checksum, part);
+    stored_bytes += part.size();
+  }
+  std::byte trailer[kChecksumSizeBytes];
+  store_big_endian(trailer, checksum);
+  parts.emplace_back(trailer);
+
+  TRY_INTO(const auto handle, poison_.watch(find_or_create(section)));
+  TRY_INTO(const uint64_t offset, poison_.watch(handle->append(parts)));
+  return ValueLocation{offset, static_cast<uint32_t>(stored_bytes)};
+}
+
+Result<Buffer> ValueLog::read_checked(Section section, ValueLocation location) const {
+  TRY_INTO(const auto handle, find_existing(section));
+  const uint64_t end = handle->size();
+  if (location.size_bytes < kChecksumSizeBytes || location.offset > end ||
+      location.size_bytes > end - location.offset) {
+    return fail(Errc::out_of_range,
+                concat("section ", section, " of partition ", options_.partition, " holds ", end,
+                       " bytes: there is no value of ", location.size_bytes, " bytes at offset ",
+                       location.offset));
+  }
+  Buffer entry(location.size_bytes);
+  TRY(handle->read(location.offset, entry.mutable_bytes()));
+  const size_t payload_bytes = location.size_bytes - kChecksumSizeBytes;
+  const uint32_t stored = load_big_endian<uint32_t>(entry.bytes().data() + payload_bytes);
+  const uint32_t computed = crc32c(entry.bytes().first(payload_bytes));
+  if (stored != computed) {
+    return fail(Errc::corrupt,
+                concat("value at offset ", location.offset, " of ", options_.partition, "/",
+                       journal::section_hex(section), " (", location.size_bytes,
+                       " bytes): its checksum is ", computed, ", stored is ", stored));
+  }
+  return entry;
+}
+
+Result<Value> ValueLog::read(Section section, ValueLocation location) const {
+  TRY_INTO(Buffer entry, read_checked(section, location));
+  const size_t payload_bytes = location.size_bytes - kChecksumSizeBytes;
+  if (!options_.compression_level) return Value(std::move(entry), 0, payload_bytes);
+  return decompress(section, location, entry.bytes().first(payload_bytes));
+}
+
+Result<Value> ValueLog::decompress(Section section, ValueLocation location, ByteSpan frame) const {
+  const auto damaged = [&](std::string_view what) {
+    return fail(Errc::corrupt,
+                concat("value at offset ", location.offset, " of ", options_.partition, "/",
+                       journal::section_hex(section), " does not decompress: ", what,
+                       "; was the store written without compression?"));
+  };
+  const std::optional<uint64_t> claimed = claimed_size(frame);
+  if (!claimed) return damaged("it is no zstd frame of known size");
+  if (*claimed > options_.value_size_max_bytes ||
+      *claimed > (frame.size() + 1) * kFrameExpansionMax)
+    return damaged("it claims an impossible size");
+  Buffer plain(*claimed);
+  thread_local const std::unique_ptr<ZSTD_DCtx, FreeContext> context(ZSTD_createDCtx());
+  const size_t size = ZSTD_decompressDCtx(context.get(), plain.mutable_bytes().data(),
+                                          plain.size(), frame.data(), frame.size());
+  if (ZSTD_isError(size) != 0) return damaged(ZSTD_getErrorName(size));
+  return Value(std::move(plain), 0, size);
+}
+
+Status ValueLog::check(Section section, ValueLocation location) const {
+  TRY(read(section, location));
+  return {};
+}
+
+Result<uint64_t> ValueLog::size(Section section) const {
+  TRY(check_retained(section));
+  TRY_INTO(const auto handle, table_.find(section));
+  return handle == nullptr ? 0 : handle->size();
+}
+
+std::vector<Section> ValueLog::dirty_sections() const {
+  std::vector<Section> dirty;
+  for (const auto& [section, handle] : table_.dirty()) dirty.push_back(section);
+  return dirty;
+}
+
+Status ValueLog::sync(Section section) {
+  TRY(poison_.check());
+  TRY(check_retained(section));
+  TRY_INTO(const auto handle, table_.find(section));
+  return handle == nullptr ? Status() : poison_.watch(handle->sync());
+}
+
+Status ValueLog::sync_all() {
+  TRY(poison_.check());
+  for (const auto& [section, handle] : table_.dirty()) TRY(poison_.watch(handle->sync()));
+  return {};
+}
+
+Status ValueLog::adopt(Section section) {
+  TRY(poison_.check());
+  TRY_INTO(const auto handle, table_.find(section));
+  return handle == nullptr ? Status() : poison_.watch(handle->blob().sync());
+}
+
+Status ValueLog::remove(const std::vector<Section>& sections) {
+  for (const Section section : sections) table_.erase(section);
+  return journal::remove_sections(storage_, options_.partition, sections);
+}
+
+Result<size_t> ValueLog::prune(Section oldest_retained) {
+  TRY(check_writable());
+  if (oldest_retained.value <= boundary_.load()) return 0;
+  boundary_ = oldest_retained.value;
+  std::vector<Section> dropped = table_.sections();
+  dropped.erase(std::ranges::lower_bound(dropped, oldest_retained), dropped.end());
+  if (!dropped.empty()) TRY(poison_.watch(remove(dropped)));
+  return dropped.size();
+}
+
+Status ValueLog::rewind(Section section, uint64_t size_bytes) {
+  TRY(check_writable());
+  TRY(check_retained(section));
+  std::vector<Section> later = table_.sections();
+  later.erase(later.begin(), std::ranges::upper_bound(later, section));
+  std::ranges::reverse(later);
+  // One at a time: a power cut must not leave a later section without an earlier one.
+  for (const Section newest : later) TRY(poison_.watch(remove({newest})));
+  return rewind_section(section, size_bytes);
+}
+
+Status ValueLog::rewind_section(Section section, uint64_t size_bytes) {
+  TRY(check_writable());
+  TRY(check_retained(section));
+  TRY_INTO(const auto handle, table_.find(section));
+  return handle == nullptr ? Status() : poison_.watch(handle->truncate(size_bytes));
+}
+
+Status ValueLog::remove_section(Section section) {
+  TRY(check_writable());
+  if (!table_.contains(section)) return {};
+  return poison_.watch(remove({section}));
+}
+
+Status ValueLog::clear() {
+  TRY(check_writable());
+  boundary_ = 0;
+  return poison_.watch(remove(table_.sections()));
+}
+
+Status ValueLog::destroy() {
+  TRY(clear());
+  return poison_.watch(storage_.remove_partition(options_.partition));
+}
+
+Status ValueLog::save_before_cut(Section section, uint64_t offset, std::string reason,
+                                 RecoveryLog& recovery) const {
+  TRY_INTO(const auto handle, table_.find(section));
+  if (handle == nullptr || handle->size() <= offset) return {};
+  return recovery.save_before_cut(handle->blob(),
+                                  {options_.partition, journal::section_hex(section), offset,
+                                   handle->size() - offset, std::move(reason)});
+}
+
+}  // namespace firn

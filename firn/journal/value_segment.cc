@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/journal/value_segment.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "firn/base/check.h"
+#include "firn/base/text.h"
+
+namespace firn::journal {
+
+ValueSegment::ValueSegment(std::unique_ptr<Blob> blob, uint64_t durable_size, size_t buffer_bytes)
+    : blob_(std::move(blob)),
+      buffer_bytes_(buffer_bytes),
+      size_(blob_->size()),
+      written_size_(blob_->size()),
+      durable_size_(durable_size) {
+  CHECK(durable_size <= blob_->size(), "what is durable is in the blob");
+}
+
+Result<uint64_t> ValueSegment::append(std::span<const ByteSpan> buffers) {
+  size_t total_bytes = 0;
+  for (const ByteSpan buffer : buffers) total_bytes += buffer.size();
+  const uint64_t offset = size_.load(std::memory_order_relaxed);
+
+  MutexLock lock(mutex_);
+  if (buffer_.size() + total_bytes > buffer_bytes_) TRY(flush());
+  if (total_bytes > buffer_bytes_) {
+    TRY(blob_->write_at(offset, buffers));
+    written_size_.store(offset + total_bytes, std::memory_order_release);
+  } else {
+    if (buffer_.capacity() == 0) buffer_.reserve(buffer_bytes_);
+    for (const ByteSpan buffer : buffers)
+      buffer_.insert(buffer_.end(), buffer.begin(), buffer.end());
+  }
+  size_.store(offset + total_bytes, std::memory_order_release);
+  return offset;
+}
+
+Status ValueSegment::flush() {
+  if (buffer_.empty()) return {};
+  const uint64_t offset = written_size_.load(std::memory_order_relaxed);
+  TRY(blob_->write_at(offset, ByteSpan(buffer_)));
+  written_size_.store(offset + buffer_.size(), std::memory_order_release);
+  buffer_.clear();
+  return {};
+}
+
+Status ValueSegment::read(uint64_t offset, MutableByteSpan out) const {
+  const uint64_t end = size();
+  if (offset > end || out.size() > end - offset) {
+    return fail(Errc::out_of_range, concat("value at offset ", offset, " of ", out.size(),
+                                           " bytes ends beyond the ", end, " bytes stored"));
+  }
+  if (offset + out.size() <= written_size_.load(std::memory_order_acquire))
+    return blob_->read_at(offset, out);
+
+  MutexLock lock(mutex_);
+  const uint64_t written = written_size_.load(std::memory_order_relaxed);
+  size_t from_blob = 0;
+  if (offset < written) {
+    from_blob = std::min<uint64_t>(written - offset, out.size());
+    TRY(blob_->read_at(offset, out.first(from_blob)));
+  }
+  const MutableByteSpan rest = out.subspan(from_blob);
+  if (!rest.empty())
+    copy_bytes(rest, ByteSpan(buffer_).subspan(offset + from_blob - written, rest.size()));
+  return {};
+}
+
+Status ValueSegment::sync() {
+  if (!dirty()) return {};
+  const uint64_t covered = size();
+  {
+    MutexLock lock(mutex_);
+    TRY(flush());
+  }
+  TRY(blob_->sync());
+  durable_size_ = covered;
+  return {};
+}
+
+Status ValueSegment::truncate(uint64_t size) {
+  if (size >= this->size()) return {};
+  MutexLock lock(mutex_);
+  TRY(flush());
+  size_.store(size, std::memory_order_release);
+  written_size_.store(size, std::memory_order_release);
+  TRY(blob_->resize(size));
+  TRY(blob_->sync());
+  durable_size_ = size;
+  return {};
+}
+
+}  // namespace firn::journal

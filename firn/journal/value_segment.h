@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ValueSegment: one section of a ValueLog: an append-only blob without pages, with a write buffer.
+//
+// Crash argument. Bytes at and above durable_size() may survive in any subset; sync() flushes the
+// buffer, then the device. truncate() is durable before it returns, so that no freed byte is ever
+// reused before the cut is.
+//
+// Threads. One writer; read() and size() run concurrently with it. A read of bytes that are already
+// in the blob takes no lock; a read of buffered bytes takes the buffer's mutex, which is held during
+// a copy or a write to the blob, never during a device flush.
+//
+// Cost. append: a copy, or one write without a copy for entries larger than the buffer.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "firn/base/bytes.h"
+#include "firn/base/mutex.h"
+#include "firn/base/result.h"
+#include "firn/io/storage.h"
+
+namespace firn::journal {
+
+class ValueSegment {
+ public:
+  // `durable_size`: what is known to be flushed; the rest of the blob is treated as unsynced.
+  ValueSegment(std::unique_ptr<Blob> blob, uint64_t durable_size, size_t buffer_bytes);
+
+  [[nodiscard]] uint64_t size() const { return size_.load(std::memory_order_acquire); }
+  [[nodiscard]] uint64_t durable_size() const { return durable_size_.load(); }
+  [[nodiscard]] bool dirty() const { return size() != durable_size(); }
+
+  // Appends the buffers back to back and returns the offset of the first byte.
+  [[nodiscard]] Result<uint64_t> append(std::span<const ByteSpan> buffers);
+  [[nodiscard]] Status read(uint64_t offset, MutableByteSpan out) const;
+  [[nodiscard]] Status sync();
+  [[nodiscard]] Status truncate(uint64_t size);
+
+  [[nodiscard]] Blob& blob() { return *blob_; }
+
+ private:
+  [[nodiscard]] Status flush() REQUIRES(mutex_);
+
+  const std::unique_ptr<Blob> blob_;
+  const size_t buffer_bytes_;
+  std::atomic<uint64_t> size_;          // buffered bytes included
+  std::atomic<uint64_t> written_size_;  // in the blob
+  std::atomic<uint64_t> durable_size_;
+  mutable Mutex mutex_;
+  Bytes buffer_ GUARDED_BY(mutex_);  // the bytes [written_size_, size_)
+};
+
+}  // namespace firn::journal
