@@ -11,6 +11,14 @@ install(TARGETS firn EXPORT firnTargets
   FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
 install(EXPORT firnTargets NAMESPACE firn:: DESTINATION ${package_dir} COMPONENT development)
 
+if(TARGET firn_testkit)
+  install(TARGETS firn_testkit EXPORT firnTestkitTargets ARCHIVE COMPONENT testkit)
+  install(DIRECTORY testkit DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT testkit
+    FILES_MATCHING PATTERN "*.h")
+  install(EXPORT firnTestkitTargets NAMESPACE firn:: DESTINATION ${package_dir} COMPONENT testkit)
+  set_target_properties(firn_testkit PROPERTIES EXPORT_NAME testkit)
+endif()
+
 configure_package_config_file(cmake/firnConfig.cmake.in firnConfig.cmake
   INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(firnConfigVersion.cmake COMPATIBILITY SameMinorVersion)
@@ -22,10 +30,8 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/firnConfig.cmake
 set(FIRN_PC_LIBDIR ${CMAKE_INSTALL_LIBDIR})
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX BASE_DIRECTORY ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
            OUTPUT_VARIABLE FIRN_PC_PREFIX)
-if(BUILD_SHARED_LIBS)
-  set(FIRN_PC_REQUIRES Requires.private)
-else()
-  set(FIRN_PC_REQUIRES Requires)
+if(NOT BUILD_SHARED_LIBS)
+  set(FIRN_PC_REQUIRES "libzstd libisal")
 endif()
 configure_file(cmake/firn.pc.in firn.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/firn.pc

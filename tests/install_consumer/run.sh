@@ -17,13 +17,17 @@ if [[ $kind == shared ]]; then
     -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DFIRN_TESTS=OFF -DFIRN_TOOLS=OFF
   cmake --build "$binary"
 fi
-cmake --install "$binary" --prefix "$work/prefix" --component library >/dev/null
-cmake --install "$binary" --prefix "$work/prefix" --component development >/dev/null
+for component in library development testkit; do
+  cmake --install "$binary" --prefix "$work/prefix" --component $component >/dev/null
+done
 mv "$work/prefix" "$work/moved"  # nothing installed may know where it was installed
 
-cmake -S "$here" -B "$work/consumer" -G Ninja -DCMAKE_PREFIX_PATH="$work/moved"
+with_testkit=$([[ $kind == static ]] && echo ON || echo OFF)
+cmake -S "$here" -B "$work/consumer" -G Ninja -DCMAKE_PREFIX_PATH="$work/moved" \
+  -DWITH_TESTKIT="$with_testkit"
 cmake --build "$work/consumer"
 "$work/consumer/consumer"
+[[ $with_testkit == OFF ]] || "$work/consumer/consumer_test"
 
 pc_dir=$(dirname "$(find "$work/moved" -name firn.pc)")
 read -ra flags <<<"$(PKG_CONFIG_PATH=$pc_dir pkg-config --cflags --libs firn)"
