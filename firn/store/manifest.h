@@ -10,7 +10,7 @@
 // committed to the MetadataStore, to both of its copies. A raised floor is one small write to the
 // hint blob, without a flush: a kill cannot lose it; a power cut may, and then the older floor
 // counts, which is also true. Hints reach the MetadataStore (a "checkpoint") with every commit,
-// when sections appear, and every 256 raises.
+// every 256 raises, and when sections appear: each, or in a store of many, 1/16 as many again.
 //
 // Crash argument. A hint names the generation in which it was written, and counts only in that
 // generation. Opening for writing, lower() and forget() commit a higher one than any hint has, so a
@@ -30,6 +30,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,6 +39,7 @@
 
 #include "firn/base/bytes.h"
 #include "firn/base/mutex.h"
+#include "firn/base/poison.h"
 #include "firn/base/result.h"
 #include "firn/base/strong_id.h"
 #include "firn/io/recovery_report.h"
@@ -75,6 +77,8 @@ struct ManifestIdentity {
   std::vector<std::pair<StoreRole, std::string>> partitions;  // role -> partition name
   std::optional<StoreId> id;                                  // absent: drawn at random
 };
+
+class FloorHints;
 
 class Manifest {
  public:
@@ -116,7 +120,7 @@ class Manifest {
   // Commits all floors now, so that a power cut cannot lose them.
   [[nodiscard]] Status checkpoint() EXCLUDES(mutex_);
   // Everything written is synced and its floors are raised: sets the clean mark. Further mutations
-  // fail. No I/O if nothing was written since a clean close.
+  // fail. Without any write since open() the mark stays as it was, and there is no I/O.
   [[nodiscard]] Status close() EXCLUDES(mutex_);
 
   // Small facts of the structure that owns the store (a freezer's checkpoint). Durable on return.
@@ -130,22 +134,29 @@ class Manifest {
 
  private:
   class RoleFloors;
-  class FloorHints;
   using FloorKey = std::pair<StoreRole, Section>;
 
   Manifest(std::unique_ptr<MetadataStore> metadata, std::unique_ptr<FloorHints> hints,
            bool read_only);
 
-  Status load();
+  Status load() REQUIRES(mutex_);
+  Status load_field(ByteSpan key, ByteSpan value) REQUIRES(mutex_);
   Status load_geometry(ByteSpan value);
-  void load_hints();
-  Status decode_field(ByteSpan key, ByteSpan value);
+  Status require_field(std::string_view name,
+                       const std::variant<uint64_t, std::string>& value) const;
+  void load_hints() REQUIRES(mutex_);
+  Status put_identity(const ManifestIdentity& identity) REQUIRES(mutex_);
 
   Status check_writable() const REQUIRES(mutex_);
   Status begin_writing_locked() REQUIRES(mutex_);
-  Status commit(bool both_copies) REQUIRES(mutex_);
-  Status poison(Status outcome) REQUIRES(mutex_);
   Status new_generation() REQUIRES(mutex_);
+  Status drop_floor(FloorKey key) REQUIRES(mutex_);
+  Status commit(bool both_copies) REQUIRES(mutex_);
+  Status raise_locked(FloorKey key, uint64_t size) REQUIRES(mutex_);
+  Status lower_locked(FloorKey key, uint64_t size) REQUIRES(mutex_);
+  Status set_boundary_locked(StoreRole role, Section oldest_retained) REQUIRES(mutex_);
+  Status forget_locked(StoreRole role, const std::vector<Section>& removed) REQUIRES(mutex_);
+  Status close_locked() REQUIRES(mutex_);
 
   [[nodiscard]] uint64_t floor(StoreRole role, Section section) const EXCLUDES(mutex_);
   [[nodiscard]] std::vector<Section> sections(StoreRole role) const EXCLUDES(mutex_);
@@ -165,18 +176,20 @@ class Manifest {
   const bool read_only_;
 
   mutable Mutex mutex_;
-  std::unique_ptr<MetadataStore> metadata_;
-  std::unique_ptr<FloorHints> hints_;
+  const std::unique_ptr<MetadataStore> metadata_;  // its content GUARDED_BY(mutex_)
+  const std::unique_ptr<FloorHints> hints_;        // its content GUARDED_BY(mutex_)
   uint64_t generation_ GUARDED_BY(mutex_) = 0;
   bool writing_ GUARDED_BY(mutex_) = false;  // the clean mark is durably off
+  bool changed_ GUARDED_BY(mutex_) = false;  // something waits for the next commit
   bool closed_ GUARDED_BY(mutex_) = false;
-  std::string first_error_ GUARDED_BY(mutex_);
   std::map<FloorKey, uint64_t> floors_ GUARDED_BY(mutex_);
   std::map<StoreRole, Section> boundaries_ GUARDED_BY(mutex_);
-  std::vector<FloorKey> raised_ GUARDED_BY(mutex_);  // since the last commit
-  uint64_t raises_ GUARDED_BY(mutex_) = 0;           // since the last commit
-  uint64_t new_sections_ GUARDED_BY(mutex_) = 0;     // since the last commit
+  // Since the last commit: floors that it lacks, how often one was raised, how many were new.
+  std::set<FloorKey> raised_ GUARDED_BY(mutex_);
+  uint64_t raises_ GUARDED_BY(mutex_) = 0;
+  uint64_t new_sections_ GUARDED_BY(mutex_) = 0;
   std::map<StoreRole, std::unique_ptr<RoleFloors>> role_floors_ GUARDED_BY(mutex_);
+  Poison poison_;
 };
 
 }  // namespace firn

@@ -47,6 +47,7 @@ class Store {
 
  private:
   Store(Storage& storage, bool read_only);
+  Status open_without_manifest(const StoreOptions& options);
 
   Storage& storage_;
   std::unique_ptr<StorageLock> lock_;

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/store/store.h"
+
+#include "firn/base/text.h"
+
+namespace firn {
+namespace {
+
+Status check_identity(const Manifest& manifest, const ManifestIdentity& expected) {
+  TRY(manifest.require_kind(expected.kind));
+  for (const GeometryField& field : expected.geometry) {
+    if (const auto* number = std::get_if<uint64_t>(&field.value))
+      TRY(manifest.require(field.name, *number));
+    else
+      TRY(manifest.require(field.name, std::get<std::string>(field.value)));
+  }
+  for (const auto& [role, name] : expected.partitions)
+    TRY(manifest.require_partition(role, name));
+  return {};
+}
+
+}  // namespace
+
+Store::Store(Storage& storage, bool read_only) : storage_(storage), recovery_(storage, read_only) {}
+
+Store::~Store() = default;
+
+Result<std::unique_ptr<Store>> Store::open(Storage& storage, const StoreOptions& options) {
+  std::unique_ptr<Store> store(new Store(storage, options.read_only));
+  TRY_INTO(store->lock_, storage.lock(options.read_only ? LockMode::shared : LockMode::exclusive));
+  TRY_INTO(store->manifest_, Manifest::open(storage, options.read_only, store->recovery_));
+  if (!store->manifest_) TRY(store->open_without_manifest(options));
+  if (!store->manifest_) return store;
+  TRY(check_identity(*store->manifest_, options.identity));
+  store->recovery_.report().was_clean = store->manifest_->was_clean();
+  return store;
+}
+
+// Nothing here yet, or files of the original.
+Status Store::open_without_manifest(const StoreOptions& options) {
+  TRY_INTO(const auto partitions, storage_.partitions());
+  for (const std::string& partition : partitions) {
+    if (partition == kManifestPartition || partition == kLostFoundPartition) continue;
+    recovery_.note(
+        "the store has no manifest: its geometry cannot be checked, and a torn tail "
+        "cannot be told from damage");
+    return {};
+  }
+  if (options.read_only || !options.create)
+    return fail(Errc::not_found, concat("there is no store in ", storage_.description()));
+  TRY_INTO(manifest_, Manifest::create(storage_, options.identity, recovery_));
+  return {};
+}
+
+Floors* Store::floors(StoreRole role) {
+  return manifest_ ? &manifest_->floors(role) : nullptr;
+}
+
+Status Store::close() {
+  if (manifest_ && !read_only()) TRY(manifest_->set_last_recovery(recovery_.report()));
+  if (manifest_) TRY(manifest_->close());
+  lock_.reset();
+  return {};
+}
+
+}  // namespace firn
