@@ -534,7 +534,7 @@ TEST(IntervalSet, GivenAlternatingIndices_WhenInsertedInAnyOrder_ThenAtMost24Byt
 
   EXPECT_EQ(ascending.range_count(), kRanges);
   EXPECT_EQ(shuffled.range_count(), kRanges);
-  EXPECT_LE(ascending.memory_bytes(), 24 * kRanges);
+  EXPECT_LE(ascending.memory_bytes(), 17 * kRanges);
   EXPECT_LE(shuffled.memory_bytes(), 24 * kRanges);
   EXPECT_EQ(ranges_of(ascending), ranges_of(shuffled));
 }
@@ -549,6 +549,37 @@ TEST(IntervalSet, GivenManyRanges_WhenGapsFilledAgain_ThenMemoryIsGivenBack) {
 
   EXPECT_THAT(ranges_of(set), ElementsAre(Range{0, 199'999}));
   EXPECT_LE(set.memory_bytes(), 16U * 1024);
+}
+
+TEST(IntervalSet, GivenManyRanges_WhenMostRemovedOneByOne_ThenChunksJoin) {
+  IntervalSet set;
+  for (uint64_t i = 0; i < 100'000; ++i)
+    set.insert(2 * i);
+
+  for (uint64_t i = 0; i < 100'000; ++i)
+    if (i % 64 != 0) set.remove(2 * i, 2 * i);
+
+  EXPECT_EQ(set.range_count(), 1563U);
+  EXPECT_LE(set.memory_bytes(), 64U * 1563U);
+  for (uint64_t i = 0; i < 100'000; ++i)
+    ASSERT_EQ(set.contains(2 * i), i % 64 == 0) << i;
+}
+
+TEST(IntervalSet, GivenFirstChunksRemoved_WhenSmallerIndexInserted_ThenFound) {
+  IntervalSet set;
+  for (uint64_t i = 0; i < 1000; ++i)
+    set.insert(2 * i);
+  set.remove(0, 1000);
+
+  set.insert(600);
+  set.insert(7);
+  set.insert_range(100, 110);
+
+  EXPECT_EQ(set.find(7), (Range{7, 7}));
+  EXPECT_EQ(set.find(600), (Range{600, 600}));
+  EXPECT_EQ(set.find(105), (Range{100, 110}));
+  EXPECT_EQ(set.next_gap(8), gap(kNone, 100));
+  EXPECT_EQ(set.first_index(), 7U);
 }
 
 }  // namespace

@@ -160,5 +160,12 @@ TEST(KeyTranslator, GivenHashedNarrowAndWide_WhenTranslating_ThenNarrowIsThePref
   EXPECT_EQ(token_of(narrow, "hello"), token_of(wide, "hello") >> 48);
 }
 
+// XXH3 of nothing with seed 0 is 2d06800538d394c2; its least significant byte comes first.
+TEST(KeyTranslator, GivenKnownHash_WhenTranslating_ThenTokenIsItsFirstLittleEndianBytes) {
+  const auto translator = KeyTranslator::hashed(KeyTranslator::two_cap(), 0);
+
+  EXPECT_EQ(token_of(translator, ""), 0xc294U);
+}
+
 }  // namespace
 }  // namespace firn

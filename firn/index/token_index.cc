@@ -248,7 +248,6 @@ uint32_t TokenIndex::Cursor::node_after(uint32_t node) const {
 }
 
 std::optional<uint64_t> TokenIndex::Cursor::next() {
-  if (state_ == State::exhausted) return std::nullopt;
   if (state_ == State::on_value) previous_ = current_;
   current_ = node_after(previous_);
   if (current_ == kNoNode) {

@@ -267,6 +267,22 @@ TEST(TokenIndexMemory, GivenSharedTokens_WhenMeasured_ThenTwelveBytesForEachFurt
   EXPECT_LE(static_cast<double>(index.memory_bytes()) / 1e6, 12.3);
 }
 
+TEST(TokenIndexMemory, GivenChainsPrunedToOneValue_WhenMeasured_ThenNoNodeIsLeft) {
+  TokenIndex single(15);
+  TokenIndex pruned(15);
+  for (uint64_t token = 0; token < 10'000; ++token) {
+    single.insert(token, token);
+    pruned.insert(token, token);
+    pruned.insert(token, 20'000);
+  }
+  EXPECT_GT(pruned.memory_bytes(), single.memory_bytes());
+
+  for (uint64_t token = 0; token < 10'000; ++token)
+    pruned.prune(token, [](uint64_t value) { return value == 20'000; });
+
+  EXPECT_EQ(pruned.memory_bytes(), single.memory_bytes());
+}
+
 TEST(TokenIndexMemory, GivenMostEntriesRemoved_WhenMeasured_ThenMemoryIsGivenBack) {
   TokenIndex index(14);
   for (uint64_t i = 0; i < 300'000; ++i)
