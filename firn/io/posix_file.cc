@@ -2,25 +2,19 @@
 #include "firn/io/posix_file.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 
 #include <fcntl.h>
-#include <limits.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "firn/base/text.h"
 #include "firn/base/units.h"
+#include "firn/io/gather.h"
 
 namespace firn::io {
 namespace {
-
-constexpr size_t kTransferMaxBytes = 0x7ffff000;  // what Linux moves in one call at most
-constexpr size_t kBuffersPerCall = 64;            // stays on the stack; IOV_MAX is 1024
-static_assert(kBuffersPerCall <= IOV_MAX);
 
 off_t to_offset(uint64_t offset) {
   return static_cast<off_t>(offset);
@@ -44,50 +38,6 @@ class PosixMapping final : public Mapping {
  private:
   void* const address_;
   const size_t size_;
-};
-
-// Walks over the buffers of one write, skipping what was written.
-class Gather {
- public:
-  explicit Gather(std::span<const ByteSpan> buffers) : buffers_(buffers) { skip_empty(); }
-
-  [[nodiscard]] bool done() const { return buffers_.empty(); }
-
-  // The next buffers, at most kTransferMaxBytes of them.
-  [[nodiscard]] std::span<const iovec> next() {
-    size_t count = 0;
-    size_t room = kTransferMaxBytes;
-    for (const ByteSpan buffer : buffers_) {
-      if (count == kBuffersPerCall || room == 0) break;
-      const ByteSpan rest = count == 0 ? buffer.subspan(written_of_first_) : buffer;
-      if (rest.empty()) continue;
-      const size_t size = std::min(rest.size(), room);
-      vectors_[count++] = {const_cast<std::byte*>(rest.data()), size};
-      room -= size;
-    }
-    return std::span(vectors_).first(count);
-  }
-
-  void advance(size_t size) {
-    while (size > 0) {
-      const size_t step = std::min(size, buffers_.front().size() - written_of_first_);
-      written_of_first_ += step;
-      size -= step;
-      skip_empty();
-    }
-  }
-
- private:
-  void skip_empty() {
-    while (!buffers_.empty() && written_of_first_ == buffers_.front().size()) {
-      buffers_ = buffers_.subspan(1);
-      written_of_first_ = 0;
-    }
-  }
-
-  std::span<const ByteSpan> buffers_;
-  size_t written_of_first_ = 0;
-  std::array<iovec, kBuffersPerCall> vectors_;
 };
 
 }  // namespace
@@ -126,7 +76,7 @@ Status PosixFile::write_at(uint64_t offset, std::span<const ByteSpan> buffers) {
   if (!fits_offset(offset, total)) return posix_failure(EFBIG, "write to", what_);
   Gather gather(buffers);
   while (!gather.done()) {
-    const auto vectors = gather.next();
+    const auto vectors = gather.next(kTransferMaxBytes);
     const ssize_t put = ::pwritev(descriptor_.get(), vectors.data(),
                                   static_cast<int>(vectors.size()), to_offset(offset));
     if (put < 0) {
