@@ -59,8 +59,8 @@ struct PrunableArchiveOptions {
   std::optional<uint64_t> items_per_section;   // at least 1; default 65,536
   std::optional<uint32_t> page_size_bytes;     // 1 to 65535; default 4084
   std::optional<int> compression_level;        // zstd; default none
-  std::string index_partition = "index";
-  std::string values_partition = "values";
+  std::optional<std::string> index_partition;   // default "index"
+  std::optional<std::string> values_partition;  // default "values"
   // In memory. Tokens of 8 hashed bytes with a random seed unless told.
   std::optional<KeyTranslator> translator;
   size_t page_cache_bytes = 64 << 20;  // for index pages
@@ -170,7 +170,7 @@ class PrunableArchive {
  private:
   struct SectionItems {
     uint32_t slot = 0;  // in slots_
-    PositionMap first;  // the first record of each index
+    archive::PositionMap first;  // the first record of each index
     std::map<uint64_t, std::vector<uint32_t>> more;
     uint64_t records = 0;
   };
@@ -182,7 +182,10 @@ class PrunableArchive {
   PrunableArchive() = default;
   [[nodiscard]] Status open_store(Storage& storage, const PrunableArchiveOptions& options);
   [[nodiscard]] Status open_log(Storage& storage, const PrunableArchiveOptions& options);
+  [[nodiscard]] Status check_unrecorded_geometry(Storage& storage,
+                                                 const IndexedValueLogOptions& options) const;
   [[nodiscard]] Status replay() EXCLUDES(state_);
+  void note_damage(Section section, const Error& error);
   [[nodiscard]] Status check_put(uint64_t index, ByteSpan key) const;
   [[nodiscard]] Status append(uint64_t index, ByteSpan key, std::span<const ByteSpan> value)
       REQUIRES(writer_);

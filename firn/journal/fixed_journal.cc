@@ -157,11 +157,7 @@ Result<Position> FixedJournal::append(Section section, ByteSpan record) {
                 concat("journal ", options_.partition, ": record of ", record.size(),
                        " bytes, expected ", options_.record_size_bytes));
   }
-  if (read_only_) {
-    return fail(Errc::invalid_argument,
-                concat("journal ", options_.partition, " is open for reading only"));
-  }
-  TRY(poison_.check());
+  TRY(check_writable());
   TRY(check_retained(section));
   if (options_.floors != nullptr) TRY(poison_.watch(options_.floors->begin_writing()));
   TRY_INTO(const auto handle, poison_.watch(find_or_create(section)));
@@ -169,6 +165,14 @@ Result<Position> FixedJournal::append(Section section, ByteSpan record) {
   CHECK(size % options_.record_size_bytes == 0, "sections hold whole records");
   TRY(poison_.watch(handle->blob->append(record)));
   return Position(size / options_.record_size_bytes);
+}
+
+Status FixedJournal::check_writable() const {
+  if (read_only_) {
+    return fail(Errc::invalid_argument,
+                concat("journal ", options_.partition, " is open for reading only"));
+  }
+  return poison_.check();
 }
 
 bool FixedJournal::append_would_write(Section section) const {
@@ -364,6 +368,7 @@ Result<std::optional<FixedReplay::Item>> FixedReplay::next() {
     if (offset_ + record <= range.end && !buffered) {
       Status filled = fill(range);
       if (!filled) {
+        failed_section_ = range.section;
         failed_offset_ = std::exchange(offset_, range.end);
         return pass_on(filled);
       }
@@ -382,6 +387,7 @@ Result<std::optional<FixedReplay::Item>> FixedReplay::next() {
 }
 
 void FixedReplay::skip_damaged_page() {
+  if (current_ >= ranges_.size() || ranges_[current_].section != failed_section_) return;
   const uint64_t record = journal_->record_size_bytes();
   const uint64_t page = journal_->options_.page_size_bytes;
   // A record that fails begins in its damaged page or in the page before.

@@ -101,6 +101,8 @@ class FixedJournal {
   [[nodiscard]] size_t open_section_count() const { return table_.open_count(); }
   [[nodiscard]] std::vector<Section> dirty_sections() const;
 
+  // Errc::poisoned if an earlier mutation failed, invalid_argument if open for reading only.
+  [[nodiscard]] Status check_writable() const;
   // Durable on return. A missing section is fine; a clean one costs nothing.
   [[nodiscard]] Status sync(Section section);
   [[nodiscard]] Status sync_all();
@@ -180,6 +182,8 @@ class FixedReplay {
   // nullopt at the end.
   [[nodiscard]] Result<std::optional<Item>> next();
 
+  // After next() failed: the section that it failed in.
+  [[nodiscard]] Section failed_section() const { return failed_section_; }
   // After next() failed with Errc::corrupt: go on in the same section, after the damaged page.
   void skip_damaged_page();
 
@@ -197,6 +201,7 @@ class FixedReplay {
   const FixedJournal* journal_;
   std::vector<Range> ranges_;
   size_t current_ = 0;    // index into ranges_
+  Section failed_section_;
   uint64_t failed_offset_ = 0;
   uint64_t offset_ = 0;   // next byte of the current range to hand out
   Bytes buffer_;

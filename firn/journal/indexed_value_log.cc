@@ -211,6 +211,11 @@ Result<uint64_t> IndexedValueLog::value_size(Section section) const {
   return end;
 }
 
+Status IndexedValueLog::check_writable() const {
+  TRY(values_->check_writable());
+  return index_->check_writable();
+}
+
 Status IndexedValueLog::sync(Section section) {
   TRY(values_->sync(section));
   TRY(index_->sync(section));

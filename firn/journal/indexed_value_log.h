@@ -97,6 +97,11 @@ class IndexedValueLog {
   [[nodiscard]] std::optional<Section> oldest_section() const { return index_->oldest_section(); }
   [[nodiscard]] std::optional<Section> newest_section() const { return index_->newest_section(); }
 
+  // Errc::poisoned if an earlier mutation failed.
+  [[nodiscard]] Status check_writable() const;
+  // Sections with appends that no sync covered yet.
+  [[nodiscard]] size_t unsynced_section_count() const { return unsynced_.size(); }
+
   [[nodiscard]] Status sync(Section section);
   [[nodiscard]] Status sync_all();
   // sync_all, then records every floor, so that nothing is above one. Further calls stay possible.

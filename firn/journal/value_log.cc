@@ -84,7 +84,7 @@ Status ValueLog::check_retained(Section section) const {
                                    " is pruned: sections from ", boundary, " on are retained"));
 }
 
-Status ValueLog::check_writable() {
+Status ValueLog::check_writable() const {
   if (read_only_) {
     return fail(Errc::invalid_argument,
                 concat("value log ", options_.partition, " is open for reading only"));

@@ -84,6 +84,8 @@ class ValueLog {
 
   // Creates the (empty) blob of a section durably, if it does not exist.
   [[nodiscard]] Status create(Section section);
+  // Errc::poisoned if an earlier mutation failed, invalid_argument if open for reading only.
+  [[nodiscard]] Status check_writable() const;
   [[nodiscard]] Status sync(Section section);
   [[nodiscard]] Status sync_all();
   // Makes what was found in a section at open durable, whatever is known about it.
@@ -109,7 +111,6 @@ class ValueLog {
   [[nodiscard]] Result<Handle> find_or_create(Section section);
   [[nodiscard]] Result<Handle> find_existing(Section section) const;
   [[nodiscard]] Status check_retained(Section section) const;
-  [[nodiscard]] Status check_writable();
   [[nodiscard]] Status remove(const std::vector<Section>& sections);
   [[nodiscard]] Result<Buffer> read_checked(Section section, ValueLocation location) const;
   [[nodiscard]] Result<Value> decompress(Section section, ValueLocation location,

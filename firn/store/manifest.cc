@@ -252,6 +252,20 @@ Status Manifest::require_field(std::string_view name,
                      to_text(value), " was given: open it with the recorded value"));
 }
 
+std::optional<uint64_t> Manifest::number(std::string_view name) const {
+  const auto found = std::ranges::find(geometry_, name, &GeometryField::name);
+  if (found == geometry_.end()) return std::nullopt;
+  const auto* value = std::get_if<uint64_t>(&found->value);
+  return value == nullptr ? std::nullopt : std::optional(*value);
+}
+
+std::optional<std::string> Manifest::text(std::string_view name) const {
+  const auto found = std::ranges::find(geometry_, name, &GeometryField::name);
+  if (found == geometry_.end()) return std::nullopt;
+  const auto* value = std::get_if<std::string>(&found->value);
+  return value == nullptr ? std::nullopt : std::optional(*value);
+}
+
 Status Manifest::require(std::string_view name, uint64_t value) const {
   return require_field(name, value);
 }

@@ -100,6 +100,9 @@ class Manifest {
   [[nodiscard]] const std::string& writer_version() const { return writer_version_; }
   [[nodiscard]] uint64_t generation() const EXCLUDES(mutex_);
   [[nodiscard]] const std::vector<GeometryField>& geometry() const { return geometry_; }
+  // A geometry field; nullopt if it was not recorded, or as the other type.
+  [[nodiscard]] std::optional<uint64_t> number(std::string_view name) const;
+  [[nodiscard]] std::optional<std::string> text(std::string_view name) const;
   // The recorded name; nullopt if the role was not recorded.
   [[nodiscard]] std::optional<std::string> partition(StoreRole role) const;
   [[nodiscard]] const std::map<StoreRole, std::string>& partitions() const { return partitions_; }

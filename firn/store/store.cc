@@ -6,15 +6,15 @@
 namespace firn {
 namespace {
 
-Status check_identity(const Manifest& manifest, const ManifestIdentity& expected) {
-  TRY(manifest.require_kind(expected.kind));
-  for (const GeometryField& field : expected.geometry) {
+Status check_identity(const Manifest& manifest, const StoreOptions& options) {
+  TRY(manifest.require_kind(options.identity.kind));
+  for (const GeometryField& field : options.required_geometry) {
     if (const auto* number = std::get_if<uint64_t>(&field.value))
       TRY(manifest.require(field.name, *number));
     else
       TRY(manifest.require(field.name, std::get<std::string>(field.value)));
   }
-  for (const auto& [role, name] : expected.partitions)
+  for (const auto& [role, name] : options.required_partitions)
     TRY(manifest.require_partition(role, name));
   return {};
 }
@@ -31,7 +31,7 @@ Result<std::unique_ptr<Store>> Store::open(Storage& storage, const StoreOptions&
   TRY_INTO(store->manifest_, Manifest::open(storage, options.read_only, store->recovery_));
   if (!store->manifest_) TRY(store->open_without_manifest(options));
   if (!store->manifest_) return store;
-  TRY(check_identity(*store->manifest_, options.identity));
+  TRY(check_identity(*store->manifest_, options));
   store->recovery_.report().was_clean = store->manifest_->was_clean();
   return store;
 }

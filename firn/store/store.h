@@ -20,8 +20,12 @@
 namespace firn {
 
 struct StoreOptions {
-  // What the store must be. A store without a manifest (of the original) is not checked.
+  // What a new store records. Of an existing one only the kind must be the same; a store without
+  // a manifest (of the original) is not checked.
   ManifestIdentity identity;
+  // What an existing store must have recorded: what the caller did not leave to the store.
+  std::vector<GeometryField> required_geometry;
+  std::vector<std::pair<StoreRole, std::string>> required_partitions;
   bool read_only = false;
   bool create = true;  // make the store if the storage is empty; otherwise Errc::not_found
 };

@@ -68,11 +68,11 @@ TEST(Store, GivenOtherGeometry_WhenOpened_ThenRefusedBeforeAnythingIsWritten) {
   store.reset();
   storage.clear_log();
   StoreOptions other_size = archive_options();
-  other_size.identity.geometry[0].value = uint64_t{1024};
+  other_size.required_geometry = {{"page_size", uint64_t{1024}}};
   StoreOptions other_kind = archive_options();
   other_kind.identity.kind = "freezer";
   StoreOptions other_name = archive_options();
-  other_name.identity.partitions[0].second = "keys";
+  other_name.required_partitions = {{StoreRole::index, "keys"}};
 
   EXPECT_THAT(Store::open(storage, other_size), FailsWith(Errc::invalid_argument, "page_size"));
   EXPECT_THAT(Store::open(storage, other_kind), FailsWith(Errc::invalid_argument, "freezer"));

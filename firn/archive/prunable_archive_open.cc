@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// PrunableArchive: opening, which rebuilds the maps in memory from the index records.
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "firn/archive/format.h"
+#include "firn/archive/prunable_archive.h"
+#include "firn/base/random.h"
+#include "firn/base/text.h"
+
+namespace firn {
+namespace {
+
+constexpr uint32_t kDefaultKeySizeBytes = 32;
+constexpr uint64_t kDefaultItemsPerSection = 65536;
+constexpr uint32_t kDefaultPageSizeBytes = 4084;
+constexpr std::string_view kDefaultIndexPartition = "index";
+constexpr std::string_view kDefaultValuesPartition = "values";
+constexpr std::string_view kKind = "archive";
+constexpr std::string_view kUncompressed = "none";
+constexpr std::string_view kCompressed = "zstd";
+
+Status check_options(const PrunableArchiveOptions& options) {
+  const auto refuse = [](std::string_view what, uint64_t value, std::string_view range) {
+    return fail(Errc::invalid_argument, concat(what, " ", value, " is not ", range));
+  };
+  if (options.key_size_bytes &&
+      (*options.key_size_bytes == 0 || *options.key_size_bytes > archive::kKeySizeMaxBytes))
+    return refuse("key size", *options.key_size_bytes, "between 1 and 1024");
+  if (options.items_per_section && *options.items_per_section == 0)
+    return refuse("items per section", 0, "at least 1");
+  if (options.page_size_bytes &&
+      (*options.page_size_bytes == 0 || *options.page_size_bytes > UINT16_MAX))
+    return refuse("page size", *options.page_size_bytes, "between 1 and 65535");
+  return {};
+}
+
+// What a new archive records about itself, and what is required of an existing one.
+StoreOptions store_options(const PrunableArchiveOptions& options) {
+  StoreOptions store;
+  store.read_only = options.read_only;
+  store.create = options.create;
+  store.identity.kind = kKind;
+  const auto add = [&](std::string name, auto given, auto fallback) {
+    store.identity.geometry.push_back({name, given ? *given : fallback});
+    if (given) store.required_geometry.push_back({std::move(name), *given});
+  };
+  add("key_size", std::optional<uint64_t>(options.key_size_bytes),
+      uint64_t{kDefaultKeySizeBytes});
+  add("items_per_section", options.items_per_section, kDefaultItemsPerSection);
+  add("page_size", std::optional<uint64_t>(options.page_size_bytes),
+      uint64_t{kDefaultPageSizeBytes});
+  std::optional<std::string> compression;
+  if (options.compression_level) compression = kCompressed;
+  add("compression", compression, std::string(kUncompressed));
+  const auto add_partition = [&](StoreRole role, const std::optional<std::string>& given,
+                                 std::string_view fallback) {
+    store.identity.partitions.emplace_back(role, given.value_or(std::string(fallback)));
+    if (given) store.required_partitions.emplace_back(role, *given);
+  };
+  add_partition(StoreRole::index, options.index_partition, kDefaultIndexPartition);
+  add_partition(StoreRole::values, options.values_partition, kDefaultValuesPartition);
+  return store;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PrunableArchive>> PrunableArchive::open(
+    Storage& storage, const PrunableArchiveOptions& options) {
+  TRY(check_options(options));
+  std::unique_ptr<PrunableArchive> archive(new PrunableArchive());
+  archive->translator_ = options.translator.value_or(
+      KeyTranslator::hashed(KeyTranslator::eight_cap(), random_seed_from_os()));
+  TRY_INTO(archive->store_, Store::open(storage, store_options(options)));
+  TRY(archive->open_log(storage, options));
+  TRY(archive->replay());
+  return archive;
+}
+
+Status PrunableArchive::open_log(Storage& storage, const PrunableArchiveOptions& options) {
+  const Manifest* manifest = store_->manifest();
+  const auto recorded = [&](std::string_view name, uint64_t otherwise) {
+    return manifest == nullptr ? otherwise : manifest->number(name).value_or(otherwise);
+  };
+  const uint64_t key_size =
+      recorded("key_size", options.key_size_bytes.value_or(kDefaultKeySizeBytes));
+  if (key_size == 0 || key_size > archive::kKeySizeMaxBytes)
+    return fail(Errc::corrupt, concat("the manifest records an impossible key size: ", key_size));
+  key_size_bytes_ = static_cast<uint32_t>(key_size);
+  items_per_section_ = recorded("items_per_section",
+                                options.items_per_section.value_or(kDefaultItemsPerSection));
+  if (items_per_section_ == 0)
+    return fail(Errc::corrupt, "the manifest records 0 items per section");
+
+  cache_ = std::make_unique<PageCache>(options.page_cache_bytes);
+  IndexedValueLogOptions log;
+  const auto partition = [&](StoreRole role, const std::optional<std::string>& given,
+                             std::string_view fallback) {
+    const auto from_manifest = manifest == nullptr ? std::nullopt : manifest->partition(role);
+    return given.value_or(from_manifest.value_or(std::string(fallback)));
+  };
+  log.index.partition =
+      partition(StoreRole::index, options.index_partition, kDefaultIndexPartition);
+  log.index.record_size_bytes = archive::record_size_bytes(key_size_bytes_);
+  const uint64_t page_size =
+      recorded("page_size", options.page_size_bytes.value_or(kDefaultPageSizeBytes));
+  log.index.page_size_bytes = static_cast<uint32_t>(std::min<uint64_t>(page_size, UINT32_MAX));
+  log.index.write_buffer_bytes = options.write_buffer_bytes;
+  log.index.open_sections_max = options.open_sections_max;
+  log.index.cache = cache_.get();
+  log.index.floors = store_->floors(StoreRole::index);
+  log.values.partition =
+      partition(StoreRole::values, options.values_partition, kDefaultValuesPartition);
+  log.values.compression_level = options.compression_level;
+  if (manifest != nullptr && !options.compression_level &&
+      manifest->text("compression") == kCompressed)
+    log.values.compression_level = 0;
+  log.values.write_buffer_bytes = options.write_buffer_bytes;
+  log.values.open_sections_max = options.open_sections_max;
+  if (manifest == nullptr) TRY(check_unrecorded_geometry(storage, log));
+  TRY_INTO(log_, IndexedValueLog::open(storage, log, store_->recovery()));
+  return {};
+}
+
+// A store without a manifest is first read without changing it: recovery with a wrong geometry
+// would cut good data.
+Status PrunableArchive::check_unrecorded_geometry(Storage& storage,
+                                                  const IndexedValueLogOptions& options) const {
+  RecoveryLog look_only(storage, true);
+  TRY_INTO(const auto log, IndexedValueLog::open(storage, options, look_only));
+  Bytes record(options.index.record_size_bytes);
+  for (const Section section : log->sections()) {
+    TRY_INTO(const uint64_t count, log->entry_count(section));
+    for (const uint64_t position : {uint64_t{0}, count - 1}) {
+      if (count == 0) break;
+      if (!log->read_entry(section, Position(position), record)) continue;
+      if (section_of(archive::index_of(record)) != section) {
+        return fail(Errc::invalid_argument,
+                    concat("record ", position, " of section ", section, " in partition ",
+                           options.index.partition, " does not fit keys of ", key_size_bytes_,
+                           " bytes with ", items_per_section_,
+                           " items per section: give the values that the store was made with"));
+      }
+    }
+  }
+  return {};
+}
+
+void PrunableArchive::note_damage(Section section, const Error& error) {
+  if (damaged_.empty() || damaged_.back() != section) damaged_.push_back(section);
+  store_->recovery().note(concat("section ", section, " has damaged index pages: ", error.message));
+}
+
+Status PrunableArchive::replay() {
+  struct Replayed {
+    uint64_t index;
+    uint64_t token;
+    Locator locator;
+  };
+  WriterLock lock(state_);
+  tokens_ = std::make_unique<TokenIndex>(random_seed_from_os());
+  if (Floors* floors = store_->floors(StoreRole::index); floors != nullptr)
+    oldest_allowed_ = floors->boundary().value;
+  TRY_INTO(FixedReplay replay, log_->replay());
+  std::array<Replayed, 64> group;
+  std::optional<Section> section;
+  uint64_t values_end = 0;
+  while (true) {
+    // In groups, so that the cache misses of the token index overlap.
+    size_t size = 0;
+    bool at_end = false;
+    while (size < group.size() && !at_end) {
+      auto item = replay.next();
+      if (!item) {
+        if (item.error().code != Errc::corrupt) return pass_on(item);
+        note_damage(replay.failed_section(), item.error());
+        replay.skip_damaged_page();
+        continue;
+      }
+      at_end = !item->has_value();
+      if (at_end) break;
+      const ByteSpan record = (*item)->record;
+      if ((*item)->section != section) {
+        section = (*item)->section;
+        values_end = 0;
+      }
+      const ValueLocation location = IndexedValueLog::location_of(record);
+      if (location.offset < values_end) {
+        // A page in the wrong place has a valid checksum; its locations give it away.
+        note_damage(*section, Error{Errc::corrupt, concat("record ", (*item)->position,
+                                                         " refers to an earlier record's value")});
+        continue;
+      }
+      values_end = location.offset + location.size_bytes;
+      const uint64_t index = archive::index_of(record);
+      if (section_of(index) != (*item)->section) {
+        return fail(Errc::corrupt,
+                    concat("record ", (*item)->position, " of section ", (*item)->section,
+                           " holds index ", index, ", which belongs to section ",
+                           section_of(index), " with ", items_per_section_, " items per section"));
+      }
+      const uint64_t token = translator_->token(archive::key_of(record));
+      tokens_->prefetch(token);
+      group[size++] = {index, token, {(*item)->section, (*item)->position}};
+    }
+    for (size_t i = 0; i < size; ++i)
+      remember(group[i].index, group[i].token, group[i].locator, true);
+    if (at_end) break;
+  }
+  return {};
+}
+
+}  // namespace firn
