@@ -4,66 +4,15 @@
 #include <algorithm>
 #include <utility>
 
-#include "firn/base/endian.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
+#include "firn/io/blob_header.h"
 
 namespace firn {
 namespace {
 
-constexpr size_t kHeaderSize = 8;
-constexpr std::string_view kMagic = "CWIC";
+constexpr size_t kHeaderSize = kBlobHeaderSizeBytes;
 constexpr uint64_t kBlobSizeMaxBytes = uint64_t{64} * kGiB;
-constexpr size_t kNameSizeMaxBytes = 127;
-
-std::string where(std::string_view partition, ByteSpan name) {
-  return concat("blob ", partition, "/", to_hex(name));
-}
-
-Bytes fresh_header(uint16_t version) {
-  Bytes header(kHeaderSize);
-  copy_bytes(header, as_bytes(kMagic));
-  store_big_endian<uint16_t>(&header[4], 0);
-  store_big_endian<uint16_t>(&header[6], version);
-  return header;
-}
-
-// Requires: at least kHeaderSize bytes. Returns the blob version.
-Result<uint16_t> check_header(ByteSpan content, BlobVersions versions, const std::string& what) {
-  if (as_text(content.first(4)) != kMagic)
-    return fail(Errc::corrupt, concat(what, ": invalid magic ", to_hex(content.first(4)),
-                                      " at raw offset 0, expected 43574943: the file was not "
-                                      "written by a store, or its start is damaged"));
-  const auto header_version = load_big_endian<uint16_t>(&content[4]);
-  if (header_version != 0)
-    return fail(Errc::unsupported_version,
-                concat(what, ": header version ", header_version,
-                       " at raw offset 4, expected 0: use a newer firn"));
-  const auto version = load_big_endian<uint16_t>(&content[6]);
-  if (version < versions.lowest || version > versions.highest)
-    return fail(Errc::unsupported_version,
-                concat(what, ": blob version ", version, " at raw offset 6, expected ",
-                       versions.lowest, " to ", versions.highest));
-  return version;
-}
-
-Status check_partition(std::string_view partition) {
-  const auto is_allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-';
-  };
-  if (partition.empty() || !std::ranges::all_of(partition, is_allowed))
-    return fail(Errc::invalid_argument,
-                concat("partition name '", partition, "': expected [A-Za-z0-9_-]+"));
-  return {};
-}
-
-Status check_name(std::string_view partition, ByteSpan name) {
-  if (name.empty() || name.size() > kNameSizeMaxBytes)
-    return fail(Errc::invalid_argument, concat("blob name of ", name.size(), " bytes in partition ",
-                                               partition, ": expected 1 to ", kNameSizeMaxBytes));
-  return {};
-}
 
 }  // namespace
 
@@ -211,9 +160,10 @@ MemoryStorage::~MemoryStorage() = default;
 
 Result<std::unique_ptr<Blob>> MemoryStorage::open(std::string_view partition, ByteSpan name,
                                                   OpenMode mode, BlobVersions versions) {
-  TRY(check_partition(partition));
-  TRY(check_name(partition, name));
-  const std::string what = where(partition, name);
+  TRY(check_partition_name(partition));
+  TRY(check_blob_name(partition, name));
+  TRY(check_blob_versions(versions));
+  const std::string what = describe_blob(partition, name);
   const bool read_only = mode == OpenMode::read_only;
   const bool may_create = mode == OpenMode::create || mode == OpenMode::create_new;
   MutexLock lock(mutex_);
@@ -231,16 +181,17 @@ Result<std::unique_ptr<Blob>> MemoryStorage::open(std::string_view partition, By
   WriterLock content_lock(content->mutex);
   uint16_t version = versions.highest;
   if (content->visible.size() >= kHeaderSize) {
-    TRY_INTO(version, check_header(content->visible, versions, what));
+    TRY_INTO(version, check_blob_header(ByteSpan(content->visible).first(kHeaderSize), versions,
+                                        partition, name));
   } else if (!read_only) {
-    content->durable = fresh_header(version);
+    content->durable = to_bytes(encode_blob_header(version));
     content->lose_unsynced();
   }
   return std::make_unique<MemoryBlob>(content, what, version, read_only);
 }
 
 Status MemoryStorage::remove(std::string_view partition, std::span<const Bytes> names) {
-  TRY(check_partition(partition));
+  TRY(check_partition_name(partition));
   MutexLock lock(mutex_);
   const auto directory = partitions_.find(partition);
   if (directory == partitions_.end()) return {};
@@ -250,7 +201,7 @@ Status MemoryStorage::remove(std::string_view partition, std::span<const Bytes> 
 }
 
 Status MemoryStorage::remove_partition(std::string_view partition) {
-  TRY(check_partition(partition));
+  TRY(check_partition_name(partition));
   MutexLock lock(mutex_);
   if (const auto directory = partitions_.find(partition); directory != partitions_.end())
     partitions_.erase(directory);
@@ -258,7 +209,7 @@ Status MemoryStorage::remove_partition(std::string_view partition) {
 }
 
 Result<std::vector<Bytes>> MemoryStorage::scan(std::string_view partition) {
-  TRY(check_partition(partition));
+  TRY(check_partition_name(partition));
   MutexLock lock(mutex_);
   std::vector<Bytes> names;
   if (const auto directory = partitions_.find(partition); directory != partitions_.end())

@@ -356,8 +356,8 @@ Status PagedBlob::read(uint64_t offset, MutableByteSpan out, bool use_cache) con
       }
     }
     Status read = read_full_pages(offset, below_tip, use_cache, generation);
-    std::atomic_thread_fence(std::memory_order_acquire);
-    if (generation_.load(std::memory_order_relaxed) == generation) return read;
+    // Pages were copied under a mutex or by a system call: this load cannot come before that.
+    if (generation_.load(std::memory_order_seq_cst) == generation) return read;
   }
 }
 

@@ -8,12 +8,14 @@
 #include <gtest/gtest.h>
 
 #include "firn/io/page_record.h"
-#include "firn/io/paged_blob_test_support.h"
+#include "testkit/paged_blob_fixture.h"
 
 namespace firn {
 namespace {
 
+using testkit::BlobOperation;
 using testkit::FailsWith;
+using testkit::PagedBlobTest;
 
 std::string letters(size_t count, size_t seed = 0) {
   std::string text;

@@ -4,6 +4,7 @@
 // to it and can be told to fail.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,7 +22,7 @@
 #include "firn/io/recovery_report.h"
 #include "testkit/matchers.h"
 
-namespace firn {
+namespace firn::testkit {
 
 struct BlobOperation {
   enum class Kind : uint8_t { write, resize, sync } kind = Kind::write;
@@ -33,7 +34,7 @@ struct BlobOperation {
 struct BlobRecord {
   std::vector<BlobOperation> operations;
   size_t operations_until_failure = SIZE_MAX;  // later ones fail as well
-  size_t reads = 0;
+  std::atomic<size_t> reads = 0;
 
   [[nodiscard]] Status admit(BlobOperation operation) {
     if (operations_until_failure == 0) return fail(Errc::io, "the test made this operation fail");
@@ -129,4 +130,4 @@ class PagedBlobTest : public testing::Test {
   std::unique_ptr<RecoveryLog> recovery_;
 };
 
-}  // namespace firn
+}  // namespace firn::testkit
