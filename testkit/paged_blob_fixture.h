@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,7 @@ struct BlobRecord {
   std::vector<BlobOperation> operations;
   size_t operations_until_failure = SIZE_MAX;  // later ones fail as well
   std::atomic<size_t> reads = 0;
+  std::function<void()> after_next_read;  // called once, when the bytes were read
 
   [[nodiscard]] Status admit(BlobOperation operation) {
     if (operations_until_failure == 0) return fail(Errc::io, "the test made this operation fail");
@@ -53,7 +55,9 @@ class RecordedBlob : public Blob {
   [[nodiscard]] uint16_t version() const override { return inner_->version(); }
   [[nodiscard]] Status read_at(uint64_t offset, MutableByteSpan out) override {
     ++record_.reads;
-    return inner_->read_at(offset, out);
+    Status read = inner_->read_at(offset, out);
+    if (record_.after_next_read) std::exchange(record_.after_next_read, nullptr)();
+    return read;
   }
   [[nodiscard]] Status write_at(uint64_t offset, std::span<const ByteSpan> buffers) override {
     Bytes joined;

@@ -376,6 +376,38 @@ TEST_F(PagedBlobTest, GivenCachedPages_WhenTruncatedAndRewritten_ThenNewBytesAre
   EXPECT_EQ(text_of(*paged), letters(20) + letters(44, 5));
 }
 
+TEST_F(PagedBlobTest,
+       GivenReadOfAPage_WhenCutAndRewrittenBeforeItEnds_ThenNewBytesAreReadAndCached) {
+  ASSERT_OK_INTO(const auto paged, open());
+  ASSERT_OK(paged->append(as_bytes(letters(64))));
+  ASSERT_OK(paged->sync());
+  record_.after_next_read = [&] {
+    EXPECT_OK(paged->truncate(0));
+    EXPECT_OK(paged->append(as_bytes(letters(64, 5))));
+    EXPECT_OK(paged->sync());
+  };
+
+  Bytes first(32);
+  ASSERT_OK(paged->read_at(16, first));
+  Bytes second(32);
+  ASSERT_OK(paged->read_at(16, second));
+
+  EXPECT_EQ(as_text(first), letters(64, 5).substr(16, 32));
+  EXPECT_EQ(as_text(second), letters(64, 5).substr(16, 32));
+}
+
+TEST_F(PagedBlobTest, GivenReadOfAPage_WhenCutBeforeItEnds_ThenTheReadIsBeyondTheEnd) {
+  ASSERT_OK_INTO(const auto paged, open());
+  ASSERT_OK(paged->append(as_bytes(letters(64))));
+  ASSERT_OK(paged->sync());
+  record_.after_next_read = [&] { EXPECT_OK(paged->truncate(20)); };
+
+  Bytes bytes(32);
+  EXPECT_THAT(paged->read_sequential(16, bytes), FailsWith(Errc::out_of_range));
+
+  EXPECT_EQ(text_of(*paged), letters(20));
+}
+
 TEST_F(PagedBlobTest, GivenAnyHistory_WhenTruncatedAnywhere_ThenDiskAndMemoryAgree) {
   // Durable, written and buffered parts of every kind, cut at every size, then grown again.
   for (const size_t durable : {0u, 5u, 16u, 40u}) {
