@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// firn info: what a store is, what it holds and what it takes on disk. Works as far as possible on
+// stores that are in use or damaged.
+#include <algorithm>
+#include <filesystem>
+
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+
+#include "firn/base/text.h"
+#include "firn/io/recovery_report.h"
+#include "tools/firn/human.h"
+#include "tools/firn/survey.h"
+#include "tools/firn/verbs.h"
+
+namespace firn::command {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr std::string_view kArchiveKind = "archive";
+
+struct PartitionSize {
+  std::string name;
+  std::string role;  // empty: not recorded
+  uint64_t blobs = 0;
+  uint64_t bytes = 0;
+};
+
+std::vector<PartitionSize> measure_partitions(Storage& storage, const std::string& path,
+                                              const Manifest* manifest) {
+  std::vector<PartitionSize> sizes;
+  const auto names = storage.partitions();
+  if (!names) return sizes;
+  for (const std::string& name : *names) {
+    PartitionSize& size = sizes.emplace_back();
+    size.name = name;
+    if (manifest != nullptr) {
+      for (const auto& [role, recorded] : manifest->partitions())
+        if (recorded == name) size.role = store_role_name(role);
+    }
+    std::error_code failed;
+    for (std::filesystem::directory_iterator entry(std::filesystem::path(path) / name, failed), end;
+         !failed && entry != end; entry.increment(failed)) {
+      const auto bytes = entry->file_size(failed);
+      if (failed) break;  // removed meanwhile
+      ++size.blobs;
+      size.bytes += bytes;
+    }
+  }
+  return sizes;
+}
+
+// What could be found out. The parts that could not are empty.
+struct StoreInfo {
+  std::string kind = "unknown";
+  std::unique_ptr<Manifest> manifest;
+  std::vector<PartitionSize> partitions;
+  std::optional<ArchiveSurvey> archive;
+  RecoveryReport pending;  // what the next writer will recover
+  uint64_t reclaimable_bytes = 0;
+  std::string locked_by;
+  std::optional<Error> problem;
+};
+
+void open_and_survey(const StoreArguments& arguments, StoreInfo& info) {
+  const auto keep = [&info](const Error& error) {
+    if (error.code == Errc::locked)
+      info.locked_by = error.message;
+    else
+      info.problem = error;
+  };
+  const auto opened = open_archive(arguments, Access::read);
+  if (!opened) {
+    // A store of another kind, or of the original under other names, is no failure of its own.
+    if (info.manifest != nullptr || opened.error().code != Errc::not_found) keep(opened.error());
+    return;
+  }
+  info.kind = kArchiveKind;
+  const PrunableArchive& archive = *opened->archive;
+  auto survey = survey_archive(archive);
+  if (!survey) return keep(survey.error());
+  info.archive = std::move(*survey);
+  info.pending = archive.recovery();
+  info.reclaimable_bytes = info.archive->unreferenced_bytes;
+}
+
+ordered_json geometry_json(const Manifest& manifest) {
+  ordered_json geometry = ordered_json::object();
+  for (const GeometryField& field : manifest.geometry())
+    std::visit([&](const auto& value) { geometry[field.name] = value; }, field.value);
+  return geometry;
+}
+
+std::vector<std::string> pending_lines(const RecoveryReport& report) {
+  std::vector<std::string> lines = report.notes;
+  for (const CutRange& cut : report.cuts) {
+    lines.push_back(concat("the next writer will cut ", cut.range.size_bytes, " bytes of ",
+                           cut.range.partition, "/", cut.range.blob, ": ", cut.range.reason));
+  }
+  for (const BlobRange& damage : report.damage)
+    lines.push_back(concat("damaged: ", damage.partition, "/", damage.blob, ": ", damage.reason));
+  return lines;
+}
+
+ordered_json info_json(const StoreInfo& info, const std::string& path) {
+  ordered_json object = {{"store", path}, {"kind", info.kind}};
+  object["manifest"] = info.manifest != nullptr;
+  if (info.manifest != nullptr) {
+    object["id"] = to_hex(info.manifest->id());
+    object["writer_version"] = info.manifest->writer_version();
+    object["clean"] = info.manifest->was_clean();
+    object["geometry"] = geometry_json(*info.manifest);
+    object["last_recovery"] = nullptr;
+    if (const std::string last = info.manifest->last_recovery(); !last.empty()) {
+      auto parsed = ordered_json::parse(last, nullptr, false);
+      object["last_recovery"] = parsed.is_discarded() ? ordered_json(last) : std::move(parsed);
+    }
+  }
+  object["locked_by"] = nullptr;
+  if (!info.locked_by.empty()) object["locked_by"] = info.locked_by;
+  object["partitions"] = ordered_json::array();
+  for (const PartitionSize& size : info.partitions) {
+    object["partitions"].push_back(
+        {{"name", size.name}, {"role", size.role}, {"blobs", size.blobs}, {"bytes", size.bytes}});
+  }
+  if (info.archive) {
+    object["archive"] = describe_json(*info.archive);
+    object["live_bytes"] = info.archive->index_bytes + info.archive->value_bytes;
+    object["reclaimable_bytes"] = info.reclaimable_bytes;
+    object["pending"] = pending_lines(info.pending);
+  }
+  return object;
+}
+
+std::string info_text(const StoreInfo& info, const std::string& path) {
+  std::string text = fmt::format("store        {}\nkind         {}\n", path, info.kind);
+  if (const Manifest* manifest = info.manifest.get(); manifest != nullptr) {
+    text += fmt::format("id           {}\nwritten by   {}\n", to_hex(manifest->id()),
+                        manifest->writer_version());
+    text += "geometry     ";
+    for (const GeometryField& field : manifest->geometry()) {
+      std::visit([&](const auto& value) { text += fmt::format("{} {}, ", field.name, value); },
+                 field.value);
+    }
+    text.replace(text.size() - 2, 2, "\n");
+  } else {
+    text += "manifest     none (a store of the original)\n";
+  }
+  if (!info.locked_by.empty()) text += fmt::format("locked       {}\n", info.locked_by);
+  if (info.archive) {
+    text += describe_text(*info.archive);
+    const uint64_t live = info.archive->index_bytes + info.archive->value_bytes;
+    text +=
+        fmt::format("live         {}\nreclaimable  {}\n", human_bytes(static_cast<double>(live)),
+                    human_bytes(static_cast<double>(info.reclaimable_bytes)));
+  }
+  for (const PartitionSize& size : info.partitions) {
+    text += fmt::format("partition    {}{}: {}, {}\n", size.name,
+                        size.role.empty() ? "" : concat(" (", size.role, ")"),
+                        human_count(size.blobs, "file", "files"),
+                        human_bytes(static_cast<double>(size.bytes)));
+  }
+  if (info.manifest != nullptr) {
+    const std::string last = info.manifest->last_recovery();
+    text += fmt::format("recovery     {}\n", last.empty() ? "never needed" : last);
+  }
+  for (const std::string& line : pending_lines(info.pending))
+    text += fmt::format("pending      {}\n", line);
+  return text;
+}
+
+}  // namespace
+
+Status run_info(const InfoRequest& request, Output& output) {
+  const std::string& path = request.store.path;
+  TRY_INTO(const auto storage, open_storage(path, Access::read));
+  StoreInfo info;
+  RecoveryLog unused(*storage, true);
+  auto manifest = Manifest::open(*storage, true, unused);
+  if (manifest) {
+    info.manifest = std::move(*manifest);
+    if (info.manifest != nullptr) info.kind = info.manifest->kind();
+  } else {
+    info.problem = manifest.error();
+  }
+  info.partitions = measure_partitions(*storage, path, info.manifest.get());
+  if (info.partitions.empty())
+    return fail(Errc::not_found, concat("there is no store in '", path, "'"));
+  const bool is_archive = info.manifest == nullptr || info.kind == kArchiveKind;
+  if (is_archive && !info.problem) open_and_survey(request.store, info);
+  for (const PartitionSize& size : info.partitions)
+    if (size.name == kLostFoundPartition) info.reclaimable_bytes += size.bytes;
+  Status outcome;
+  if (info.problem) outcome = fail(info.problem->code, info.problem->message);
+  return output.result(info_json(info, path), info_text(info, path), std::move(outcome));
+}
+
+}  // namespace firn::command

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The command `firn`: parses, runs one verb, and turns its outcome into an exit code.
+#include <csignal>
+#include <exception>
+#include <type_traits>
+
+#include "tools/firn/command_line.h"
+#include "tools/firn/exit_code.h"
+#include "tools/firn/output.h"
+#include "tools/firn/verbs.h"
+
+namespace firn::command {
+namespace {
+
+Status run(const CommandLine& line, Output& output) {
+  if (!line.help.empty()) {
+    TRY(output.write(line.help));
+    return output.flush();
+  }
+  return std::visit(
+      [&](const auto& request) {
+        using Request = std::remove_cvref_t<decltype(request)>;
+        if constexpr (std::is_same_v<Request, ImportRequest>) return run_import(request, output);
+        if constexpr (std::is_same_v<Request, GetRequest>) return run_get(request, output);
+        if constexpr (std::is_same_v<Request, ListRequest>) return run_list(request, output);
+        if constexpr (std::is_same_v<Request, StatRequest>) return run_stat(request, output);
+        if constexpr (std::is_same_v<Request, GapsRequest>) return run_gaps(request, output);
+        if constexpr (std::is_same_v<Request, PruneRequest>) return run_prune(request, output);
+        if constexpr (std::is_same_v<Request, ExportRequest>) return run_export(request, output);
+        if constexpr (std::is_same_v<Request, InfoRequest>) return run_info(request, output);
+        if constexpr (std::is_same_v<Request, VerifyRequest>) return run_verify(request, output);
+        if constexpr (std::is_same_v<Request, VersionRequest>) return run_version(request, output);
+      },
+      line.request);
+}
+
+Status run_guarded(const CommandLine& line, Output& output) {
+  try {
+    return run(line, output);
+  } catch (const std::exception& exception) {
+    // Out of memory, mostly: the libraries of this command throw, the library does not.
+    return fail(Errc::io, exception.what());
+  }
+}
+
+int run_command(int argument_count, char** arguments) {
+  // A closed pipe and a file at its size limit are errors of a write, not the end of the process.
+  (void)std::signal(SIGPIPE, SIG_IGN);
+  (void)std::signal(SIGXFSZ, SIG_IGN);
+  CommandLine line;
+  line.verb = "usage";
+  Status outcome = parse_command_line(argument_count, arguments, line);
+  Output output(line.json);
+  if (outcome) outcome = run_guarded(line, output);
+  if (outcome) return static_cast<int>(ExitCode::done);
+  output.failure(line.verb, outcome.error());
+  return static_cast<int>(exit_code_of(outcome.error().code));
+}
+
+}  // namespace
+}  // namespace firn::command
+
+int main(int argument_count, char** arguments) {
+  return firn::command::run_command(argument_count, arguments);
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/firn/output.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "firn/base/text.h"
+
+namespace firn::command {
+namespace {
+
+constexpr size_t kBufferBytes = 64 << 10;
+
+Status write_all(int fd, ByteSpan bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      return fail(errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? Errc::no_space : Errc::io,
+                  concat("cannot write to standard output: ", std::strerror(errno)));
+    }
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+  return {};
+}
+
+std::string dump(const nlohmann::ordered_json& object) {
+  return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+// For programs: stable, while errc_name is for people.
+std::string_view code_name(Errc code) {
+  switch (code) {
+    case Errc::invalid_argument: return "invalid_argument";
+    case Errc::out_of_range: return "out_of_range";
+    case Errc::pruned: return "pruned";
+    case Errc::not_found: return "not_found";
+    case Errc::corrupt: return "corrupt";
+    case Errc::unsupported_version: return "unsupported_version";
+    case Errc::locked: return "locked";
+    case Errc::no_space: return "no_space";
+    case Errc::io: return "io";
+    case Errc::poisoned: return "poisoned";
+  }
+  return "unknown";
+}
+
+nlohmann::ordered_json describe(const Error& error) {
+  return {{"code", code_name(error.code)}, {"message", error.message}};
+}
+
+}  // namespace
+
+Status Output::write(ByteSpan bytes) {
+  if (buffer_.size() + bytes.size() < kBufferBytes) {
+    buffer_.append(as_text(bytes));
+    return {};
+  }
+  TRY(flush());
+  return write_all(STDOUT_FILENO, bytes);
+}
+
+Status Output::line(std::string_view text) {
+  TRY(write(text));
+  return write("\n");
+}
+
+Status Output::object(const nlohmann::ordered_json& object) {
+  return line(dump(object));
+}
+
+Status Output::flush() {
+  const std::string pending = std::exchange(buffer_, {});
+  return write_all(STDOUT_FILENO, as_bytes(pending));
+}
+
+Status Output::result(nlohmann::ordered_json object, std::string_view text, Status outcome) {
+  if (json_) {
+    if (!outcome) object["error"] = describe(outcome.error());
+    TRY(this->object(object));
+    failure_shown_ = !outcome;
+  } else {
+    TRY(write(text));
+  }
+  TRY(flush());
+  return outcome;
+}
+
+void Output::failure(std::string_view verb, const Error& error) {
+  // What cannot be written here was a failure of standard output itself, or does not matter more
+  // than the failure that is being reported.
+  if (json_ && !failure_shown_) {
+    if (object({{"error", describe(error)}})) (void)flush();
+  } else {
+    (void)flush();
+  }
+  const std::string text = concat("firn: ", verb, ": ", error.message, "\n");
+  (void)write_all(STDERR_FILENO, as_bytes(text));
+}
+
+void warn(std::string_view verb, std::string_view text) {
+  const std::string line = concat("firn: ", verb, ": note: ", text, "\n");
+  (void)write_all(STDERR_FILENO, as_bytes(line));
+}
+
+}  // namespace firn::command

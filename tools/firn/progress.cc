@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/firn/progress.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include <fmt/core.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "tools/firn/human.h"
+
+namespace firn::command {
+namespace {
+
+constexpr auto kFirstAfter = std::chrono::milliseconds(500);
+constexpr auto kEvery = std::chrono::milliseconds(100);
+
+std::string_view environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string_view() : std::string_view(value);
+}
+
+size_t terminal_width() {
+  winsize size{};
+  const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : 80;
+}
+
+}  // namespace
+
+Progress::Progress(std::string what, uint64_t total_bytes)
+    : what_(std::move(what)), total_bytes_(total_bytes), next_show_(begin_ + kFirstAfter) {
+  const std::string_view terminal = environment("TERM");
+  on_terminal_ = ::isatty(STDERR_FILENO) == 1;
+  with_escapes_ = environment("NO_COLOR").empty() && !terminal.empty() && terminal != "dumb";
+}
+
+void Progress::add(uint64_t bytes) {
+  done_bytes_ += bytes;
+  if (!on_terminal_) return;
+  if (const auto now = Clock::now(); now >= next_show_) show(now);
+}
+
+double Progress::seconds() const {
+  return std::chrono::duration<double>(Clock::now() - begin_).count();
+}
+
+void Progress::show(Clock::time_point now) {
+  next_show_ = now + kEvery;
+  shown_ = true;
+  const double elapsed = std::chrono::duration<double>(now - begin_).count();
+  const auto done = static_cast<double>(done_bytes_);
+  const auto total = static_cast<double>(total_bytes_);
+  const double rate = done / elapsed;
+  std::string line = fmt::format("{} {}", what_, human_bytes(done));
+  if (total_bytes_ > 0) {
+    line += fmt::format(" of {} ({:.0f} %)", human_bytes(total), 100 * std::min(1.0, done / total));
+  }
+  line += fmt::format(", {}/s", human_bytes(rate));
+  if (total > done && rate > 0)
+    line += fmt::format(", {} left", human_seconds((total - done) / rate));
+  const size_t width = terminal_width() - 1;
+  if (line.size() > width) line.resize(width);
+  if (with_escapes_)
+    fmt::print(stderr, "\r\x1b[2K\x1b[36m{}\x1b[0m", line);
+  else
+    fmt::print(stderr, "\r{:<{}}", line, width);
+  std::fflush(stderr);
+}
+
+void Progress::finish() {
+  if (!shown_) return;
+  shown_ = false;
+  if (with_escapes_)
+    fmt::print(stderr, "\r\x1b[2K");
+  else
+    fmt::print(stderr, "\r{:<{}}\r", "", terminal_width() - 1);
+  std::fflush(stderr);
+}
+
+}  // namespace firn::command

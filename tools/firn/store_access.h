@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How every verb opens its store: what the user said about it, completed by its manifest.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "firn/archive/prunable_archive.h"
+#include "firn/base/result.h"
+#include "firn/io/storage.h"
+#include "firn/store/manifest.h"
+
+namespace firn::command {
+
+// STORE and the options that describe it. Nothing given: the manifest decides, or the defaults.
+struct StoreArguments {
+  std::string path;
+  std::optional<uint32_t> key_size_bytes;
+  std::optional<uint32_t> page_size_bytes;
+  std::optional<uint64_t> items_per_section;
+  std::optional<int> compression_level;
+  std::optional<std::string> index_partition;
+  std::optional<std::string> values_partition;
+};
+
+// What the library takes if neither the user nor a manifest says.
+inline constexpr const char* kDefaultIndexPartition = "index";
+inline constexpr const char* kDefaultValuesPartition = "values";
+
+enum class Access : uint8_t {
+  read,    // changes nothing
+  write,   // must exist
+  create,  // made if it does not exist
+};
+
+struct OpenedArchive {
+  std::unique_ptr<Storage> storage;
+  std::unique_ptr<PrunableArchive> archive;
+};
+
+[[nodiscard]] Result<std::unique_ptr<Storage>> open_storage(const std::string& path, Access access);
+
+[[nodiscard]] Result<OpenedArchive> open_archive(const StoreArguments& arguments, Access access);
+
+// "a, b"; "none" if there are none.
+[[nodiscard]] std::string partition_list(Storage& storage);
+
+}  // namespace firn::command

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// firn archive stat, gaps and prune: what there is, what is missing, and dropping the oldest.
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+
+#include "firn/base/text.h"
+#include "tools/firn/human.h"
+#include "tools/firn/survey.h"
+#include "tools/firn/verbs.h"
+
+namespace firn::command {
+namespace {
+
+using nlohmann::ordered_json;
+
+// The absent indices between two present ones, and those before the first that may still exist.
+std::vector<IndexRange> missing_ranges(const PrunableArchive& archive, uint64_t max) {
+  std::vector<IndexRange> missing;
+  uint64_t next = archive.oldest_allowed();
+  for (const IndexRange& present : archive.ranges()) {
+    if (missing.size() >= max) break;
+    if (present.start > next) missing.push_back({next, present.start - 1});
+    next = present.end + 1;
+  }
+  return missing;
+}
+
+}  // namespace
+
+Status run_stat(const StatRequest& request, Output& output) {
+  TRY_INTO(const OpenedArchive opened, open_archive(request.store, Access::read));
+  const PrunableArchive& archive = *opened.archive;
+  TRY_INTO(const ArchiveSurvey survey, survey_archive(archive));
+  uint64_t missing = 0;
+  const auto gaps = missing_ranges(archive, UINT64_MAX);
+  for (const IndexRange& gap : gaps)
+    missing += gap.end - gap.start + 1;
+
+  ordered_json object = describe_json(survey);
+  object["missing"] = missing;
+  object["gaps"] = gaps.size();
+  std::string text = describe_text(survey);
+  text += fmt::format("missing      {} in {}\n", human_count(missing, "index", "indices"),
+                      human_count(gaps.size(), "gap", "gaps"));
+  return output.result(std::move(object), text, {});
+}
+
+Status run_gaps(const GapsRequest& request, Output& output) {
+  TRY_INTO(const OpenedArchive opened, open_archive(request.store, Access::read));
+  for (const IndexRange& gap :
+       missing_ranges(*opened.archive, request.limit.value_or(UINT64_MAX))) {
+    const uint64_t count = gap.end - gap.start + 1;
+    if (output.json())
+      TRY(output.object({{"start", gap.start}, {"end", gap.end}, {"count", count}}));
+    else
+      TRY(output.line(fmt::format("{}\t{}\t{}", gap.start, gap.end, count)));
+  }
+  return output.flush();
+}
+
+Status run_prune(const PruneRequest& request, Output& output) {
+  const Access access = request.dry_run ? Access::read : Access::write;
+  TRY_INTO(const OpenedArchive opened, open_archive(request.store, access));
+  PrunableArchive& archive = *opened.archive;
+  const uint64_t boundary = request.before - request.before % archive.items_per_section();
+  uint64_t sections = 0;
+  uint64_t items = 0;
+  uint64_t bytes = 0;
+  for (const Section section : archive.log().sections()) {
+    if (section.value >= boundary) break;
+    TRY_INTO(const uint64_t entries, archive.log().entry_count(section));
+    TRY_INTO(const uint64_t index_bytes, archive.log().size(section));
+    TRY_INTO(const uint64_t value_bytes, archive.log().values().size(section));
+    ++sections;
+    items += entries;
+    bytes += index_bytes + value_bytes;
+  }
+  if (!request.dry_run) {
+    TRY(archive.prune(request.before));
+    TRY(archive.close());
+  }
+  const uint64_t oldest = std::max(boundary, archive.oldest_allowed());
+  ordered_json object = {{"sections", sections},
+                         {"items", items},
+                         {"bytes", bytes},
+                         {"oldest_allowed", oldest},
+                         {"dry_run", request.dry_run}};
+  const std::string text = fmt::format(
+      "{} {} with {}, {}; the oldest index that can exist is {}{}\n",
+      request.dry_run ? "would prune" : "pruned", human_count(sections, "section", "sections"),
+      human_count(items, "item", "items"), human_bytes(static_cast<double>(bytes)), oldest,
+      oldest < request.before
+          ? fmt::format(" (sections of {} are dropped as a whole)",
+                        human_count(archive.items_per_section(), "index", "indices"))
+          : "");
+  return output.result(std::move(object), text, {});
+}
+
+}  // namespace firn::command
