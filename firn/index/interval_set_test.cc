@@ -534,7 +534,7 @@ TEST(IntervalSet, GivenAlternatingIndices_WhenInsertedInAnyOrder_ThenAtMost24Byt
 
   EXPECT_EQ(ascending.range_count(), kRanges);
   EXPECT_EQ(shuffled.range_count(), kRanges);
-  EXPECT_LE(ascending.memory_bytes(), 17 * kRanges);
+  EXPECT_LE(ascending.memory_bytes(), 33 * kRanges / 2);
   EXPECT_LE(shuffled.memory_bytes(), 24 * kRanges);
   EXPECT_EQ(ranges_of(ascending), ranges_of(shuffled));
 }
