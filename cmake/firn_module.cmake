@@ -1,14 +1,14 @@
 # One folder of firn/ is one module. Its CMakeLists.txt lists files by name; no globs.
 #
 #   firn_module(SOURCES a.cc ... HEADERS a.h ... PRIVATE_HEADERS b.h ...
-#               TESTS a_test.cc ... STRESS a_stress_test.cc ... LIBS t ...)
+#               TESTS a_test.cc ... STRESS a_stress_test.cc ... FUZZ a_fuzz.cc ... LIBS t ...)
 #
 # SOURCES and HEADERS (the public ones, installed) become part of the library. All TESTS of a folder
 # become one executable, firn_<folder>_test, labelled `unit`; all STRESS files, the tests with
 # threads, become firn_<folder>_stress, labelled `stress`, which runs under the thread sanitizer, too.
-# ctest lists the cases one by one. LIBS are linked into both.
+# ctest lists the cases one by one. LIBS are linked into both. Each FUZZ file is one fuzz target.
 function(firn_module)
-  cmake_parse_arguments(MODULE "" "" "SOURCES;HEADERS;PRIVATE_HEADERS;TESTS;STRESS;LIBS" ${ARGN})
+  cmake_parse_arguments(MODULE "" "" "SOURCES;HEADERS;PRIVATE_HEADERS;TESTS;STRESS;FUZZ;LIBS" ${ARGN})
   if(MODULE_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "firn_module: what is ${MODULE_UNPARSED_ARGUMENTS}?")
   endif()
@@ -20,6 +20,11 @@ function(firn_module)
   endif()
   if(FIRN_TESTS AND MODULE_STRESS)
     firn_test(firn_${folder}_stress LABEL stress SOURCES ${MODULE_STRESS} LIBS ${MODULE_LIBS})
+  endif()
+  if(FIRN_TESTS)
+    foreach(source ${MODULE_FUZZ})
+      firn_fuzz(${source})
+    endforeach()
   endif()
 endfunction()
 
@@ -35,4 +40,21 @@ function(firn_test name)
                                         GTest::gtest_main ${TEST_LIBS})
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300 LABELS ${TEST_LABEL})
   add_dependencies(firn_${TEST_LABEL}_tests ${name})
+endfunction()
+
+# firn_fuzz(a_fuzz.cc): the fuzz target firn_a_fuzz. With FIRN_FUZZ it is a libFuzzer program (clang
+# only); otherwise it replays files, and ctest runs it on random inputs, labelled `unit`.
+function(firn_fuzz source)
+  get_filename_component(name ${source} NAME_WE)
+  set(name firn_${name})
+  add_executable(${name} ${source})
+  target_link_libraries(${name} PRIVATE firn firn_warnings)
+  if(FIRN_FUZZ)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  else()
+    target_link_libraries(${name} PRIVATE firn_fuzz_replay)
+    add_test(NAME ${name} COMMAND ${name} --inputs 2000)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS unit)
+    add_dependencies(firn_unit_tests ${name})
+  endif()
 endfunction()

@@ -14,7 +14,7 @@ set -euo pipefail
 packages_of() {
   case "$1" in
     # Compile, configure, run tools/tidy.py.
-    build) echo g++ cmake ninja-build pkg-config python3-minimal ;;
+    build) echo g++ cmake ninja-build pkg-config python3 ;;
     # Compression, CRC-32C, hashing.
     library) echo libzstd-dev libisal-dev libxxhash-dev ;;
     # The firn command.
@@ -22,7 +22,7 @@ packages_of() {
     # Unit and property tests.
     tests) echo libgtest-dev libgmock-dev librapidcheck-dev ;;
     # Formatting, clang-tidy, thread-safety analysis (about 500 MB installed).
-    lint) echo clang-19 clang-tidy-19 clang-format-19 python3 ;;
+    lint) echo clang-19 clang-tidy-19 clang-format-19 ;;
     # libFuzzer and the sanitizer runtimes of clang.
     fuzz) echo clang-19 libclang-rt-19-dev ;;
     # Micro-benchmarks, and the engines to compare with.

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Every fuzz target under libFuzzer, address and undefined-behaviour sanitizers, for an equal share
+# of the time. What it learns stays in build/fuzz-corpus for the next run.
+# usage: fuzz.sh REPORT, with DURATION (seconds, default 60) and SEED in the environment.
+set -euo pipefail
+scripts/setup.sh fuzz
+source scripts/build.sh
+mapfile -t names < <(sed -n 's/^ *\([a-z0-9_]*_fuzz\)\.cc$/firn_\1/p' firn/*/CMakeLists.txt)
+build fuzz "${names[@]}"
+
+seed=${SEED:-1} cases=0 violations=0 begin=$SECONDS
+share=$(((${DURATION:-60} + ${#names[@]} - 1) / ${#names[@]}))
+for name in "${names[@]}"; do
+  program=$(find build/fuzz -type f -name "$name")
+  corpus=build/fuzz-corpus/$name log=build/campaign/$name.log
+  mkdir -p "$corpus"
+  "$program" -seed="$seed" -max_total_time="$share" -timeout=10 -malloc_limit_mb=256 \
+    -print_final_stats=1 -artifact_prefix="build/campaign/$name-" "$corpus" >"$log" 2>&1 || {
+    violations=$((violations + 1))
+    tail -n 30 "$log" >&2
+    echo "replay: $program $(ls -t build/campaign/"$name"-* | grep -v '\.log$' | head -n 1)" >&2
+  }
+  runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+  cases=$((cases + ${runs:-0}))
+  printf '%-36s %10s inputs\n' "$name" "${runs:-?}"
+done
+printf '{"stage":"fuzz","cases":%d,"violations":%d,"seconds":%d,"seed":%d}\n' \
+  "$cases" "$violations" "$((SECONDS - begin))" "$seed" >"$1"
+[[ $violations -eq 0 ]]
