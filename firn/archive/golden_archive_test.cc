@@ -2,11 +2,11 @@
 //
 // The bytes of the prunable archive are those of the original: its published digests, in both of
 // its framings, through the real class. firn's own partitions do not count.
-#include <gtest/gtest.h>
-
 #include <array>
 #include <string>
 #include <string_view>
+
+#include <gtest/gtest.h>
 
 #include "firn/archive/prunable_archive.h"
 #include "firn/base/endian.h"
@@ -37,8 +37,8 @@ void run_workload(Storage& storage, uint64_t seed, Release release) {
   options.write_buffer_bytes = 1024;
   options.translator = KeyTranslator::two_cap();
   ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage, options));
-  const uint32_t count = release == Release::of_2026_4 ? rng.range_u32(100, 500)
-                                                       : rng.range_u32_2026_7(100, 500);
+  const uint32_t count =
+      release == Release::of_2026_4 ? rng.range_u32(100, 500) : rng.range_u32_2026_7(100, 500);
   for (uint64_t index = 0; index < count; ++index) {
     const Bytes key = rng.bytes(64);
     std::byte value[4];

@@ -14,8 +14,7 @@ void PositionMap::insert(uint64_t index, uint32_t position) {
     Run& before = *std::prev(after);
     CHECK(index - before.index >= before.length, "an index is inserted once");
     const bool extends = index - before.index == before.length &&
-                         position - before.position == before.length &&
-                         before.length < UINT32_MAX;
+                         position - before.position == before.length && before.length < UINT32_MAX;
     if (extends) {
       ++before.length;
       return;

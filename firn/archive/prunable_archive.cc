@@ -15,8 +15,12 @@ namespace {
 constexpr uint64_t pack(uint32_t slot, Position position) {
   return uint64_t{slot} << 32 | position.value;
 }
-constexpr uint32_t slot_of(uint64_t packed) { return static_cast<uint32_t>(packed >> 32); }
-constexpr Position position_of(uint64_t packed) { return Position(packed & UINT32_MAX); }
+constexpr uint32_t slot_of(uint64_t packed) {
+  return static_cast<uint32_t>(packed >> 32);
+}
+constexpr Position position_of(uint64_t packed) {
+  return Position(packed & UINT32_MAX);
+}
 
 // Stale tokens are swept once they outnumber the live ones.
 constexpr uint64_t kStaleTokensMin = 4096;
@@ -29,12 +33,16 @@ bool is_gone(const Error& error) {
 
 PrunableArchive::~PrunableArchive() = default;
 
+Status PrunableArchive::check_key(ByteSpan key) const {
+  if (key.size() == key_size_bytes_) return {};
+  return fail(Errc::invalid_argument,
+              concat("a key of ", key.size(), " bytes, but the keys of ",
+                     store_->storage().description(), " have ", key_size_bytes_, " bytes"));
+}
+
 Status PrunableArchive::check_put(uint64_t index, ByteSpan key) const {
-  if (key.size() != key_size_bytes_) {
-    return fail(Errc::invalid_argument, concat("a key of ", key.size(), " bytes, but the keys of ",
-                                               store_->storage().description(), " have ",
-                                               key_size_bytes_, " bytes"));
-  }
+  if (closed_) return fail(Errc::invalid_argument, "the archive is closed");
+  TRY(check_key(key));
   if (!damaged_.empty()) {
     return fail(Errc::corrupt,
                 concat("section ", damaged_.front(),
@@ -63,7 +71,6 @@ Status PrunableArchive::put_multi(uint64_t index, ByteSpan key, std::span<const 
 }
 
 Status PrunableArchive::append(uint64_t index, ByteSpan key, std::span<const ByteSpan> value) {
-  if (closed_) return fail(Errc::invalid_argument, "the archive is closed");
   const Section section = section_of(index);
   archive::encode_prefix(prefix_, index, key);
   TRY_INTO(const auto appended, log_->append(section, prefix_, value));
@@ -173,8 +180,8 @@ Result<std::optional<ArchiveItem>> PrunableArchive::read_item(Locator locator) c
                                    IndexedValueLog::location_of(record)});
 }
 
-Result<std::optional<ArchiveItem>> PrunableArchive::find_among(
-    const std::vector<Locator>& among, ByteSpan key) const {
+Result<std::optional<ArchiveItem>> PrunableArchive::find_among(const std::vector<Locator>& among,
+                                                               ByteSpan key) const {
   std::optional<Error> failure;
   for (const Locator& locator : among) {
     auto item = read_item(locator);
@@ -199,10 +206,7 @@ Result<std::optional<ArchiveItem>> PrunableArchive::find(uint64_t index) const {
 }
 
 Result<std::optional<ArchiveItem>> PrunableArchive::find(ByteSpan key) const {
-  if (key.size() != key_size_bytes_) {
-    return fail(Errc::invalid_argument, concat("a key of ", key.size(),
-                                               " bytes, but the keys here have ", key_size_bytes_));
-  }
+  TRY(check_key(key));
   return find_among(candidates(translator_->token(key)), key);
 }
 
@@ -246,7 +250,8 @@ std::vector<Result<std::optional<Value>>> PrunableArchive::get_many(
     std::span<const uint64_t> indices) const {
   std::vector<Result<std::optional<Value>>> answers;
   answers.reserve(indices.size());
-  for (const uint64_t index : indices) answers.push_back(get(index));
+  for (const uint64_t index : indices)
+    answers.push_back(get(index));
   return answers;
 }
 
@@ -261,8 +266,7 @@ std::vector<Result<std::optional<Value>>> PrunableArchive::get_many(
     ReaderLock lock(state_);
     tokens_->find_many(tokens, [&](size_t i, uint64_t packed) NO_THREAD_SAFETY_ANALYSIS {
       const Section section = slots_[slot_of(packed)];
-      if (section.value >= oldest_allowed_)
-        located[i].push_back({section, position_of(packed)});
+      if (section.value >= oldest_allowed_) located[i].push_back({section, position_of(packed)});
     });
   }
   std::vector<Result<std::optional<Value>>> answers;
@@ -270,6 +274,7 @@ std::vector<Result<std::optional<Value>>> PrunableArchive::get_many(
   gets_.fetch_add(keys.size(), std::memory_order_relaxed);
   for (size_t i = 0; i < keys.size(); ++i) {
     const auto answer = [&]() -> Result<std::optional<Value>> {
+      TRY(check_key(keys[i]));
       TRY_INTO(const auto item, find_among(located[i], keys[i]));
       if (!item) return std::optional<Value>();
       TRY_INTO(Value value, read_value(*item));

@@ -55,15 +55,15 @@ namespace firn {
 struct PrunableArchiveOptions {
   // Geometry. Unset: what the store's manifest says, or the default for a new store and for one
   // without a manifest. Values that contradict the store are refused.
-  std::optional<uint32_t> key_size_bytes;      // 1 to 1024; default 32
-  std::optional<uint64_t> items_per_section;   // at least 1; default 65,536
-  std::optional<uint32_t> page_size_bytes;     // 1 to 65535; default 4084
-  std::optional<int> compression_level;        // zstd; default none
+  std::optional<uint32_t> key_size_bytes;       // 1 to 1024; default 32
+  std::optional<uint64_t> items_per_section;    // at least 1; default 65,536
+  std::optional<uint32_t> page_size_bytes;      // 1 to 65535; default 4084
+  std::optional<int> compression_level;         // zstd; default none
   std::optional<std::string> index_partition;   // default "index"
   std::optional<std::string> values_partition;  // default "values"
   // In memory. Tokens of 8 hashed bytes with a random seed unless told.
   std::optional<KeyTranslator> translator;
-  size_t page_cache_bytes = 64 << 20;  // for index pages
+  size_t page_cache_bytes = 64 << 20;   // for index pages
   size_t write_buffer_bytes = 1 << 20;  // a touched section's index; as much for its values
   size_t open_sections_max = 128;       // bound on open index blobs; as many value blobs
   bool read_only = false;
@@ -73,15 +73,15 @@ struct PrunableArchiveOptions {
 enum class PutOutcome : uint8_t { added, already_present };
 
 struct ArchiveStatistics {
-  uint64_t items_tracked = 0;       // distinct indices
-  uint64_t records = 0;             // items, counting every one of an index
+  uint64_t items_tracked = 0;  // distinct indices
+  uint64_t records = 0;        // items, counting every one of an index
   uint64_t indices_pruned = 0;
   uint64_t gets = 0;
   uint64_t has = 0;
-  uint64_t unnecessary_reads = 0;   // records read for a key that had another key
-  uint64_t syncs = 0;               // sections synced
-  uint64_t tokens_pruned = 0;       // stale index entries dropped
-  uint64_t memory_bytes = 0;        // of the maps, without caches and buffers
+  uint64_t unnecessary_reads = 0;  // records read for a key that had another key
+  uint64_t syncs = 0;              // sections synced
+  uint64_t tokens_pruned = 0;      // stale index entries dropped
+  uint64_t memory_bytes = 0;       // of the maps, without caches and buffers
 };
 
 struct ArchiveItem {
@@ -144,8 +144,7 @@ class PrunableArchive {
 
   [[nodiscard]] IndexGap next_gap(uint64_t index) const;
   [[nodiscard]] std::vector<uint64_t> missing_items(uint64_t start, size_t max) const;
-  [[nodiscard]] std::vector<IndexRange> ranges(uint64_t from = 0,
-                                               size_t max = SIZE_MAX) const;
+  [[nodiscard]] std::vector<IndexRange> ranges(uint64_t from = 0, size_t max = SIZE_MAX) const;
   [[nodiscard]] std::optional<uint64_t> first_index() const;
   [[nodiscard]] std::optional<uint64_t> last_index() const;
   // Items below this index were pruned; always a multiple of items_per_section.
@@ -169,7 +168,7 @@ class PrunableArchive {
 
  private:
   struct SectionItems {
-    uint32_t slot = 0;  // in slots_
+    uint32_t slot = 0;           // in slots_
     archive::PositionMap first;  // the first record of each index
     std::map<uint64_t, std::vector<uint32_t>> more;
     uint64_t records = 0;
@@ -186,7 +185,8 @@ class PrunableArchive {
                                                  const IndexedValueLogOptions& options) const;
   [[nodiscard]] Status replay() EXCLUDES(state_);
   void note_damage(Section section, const Error& error);
-  [[nodiscard]] Status check_put(uint64_t index, ByteSpan key) const;
+  [[nodiscard]] Status check_key(ByteSpan key) const;
+  [[nodiscard]] Status check_put(uint64_t index, ByteSpan key) const REQUIRES(writer_);
   [[nodiscard]] Status append(uint64_t index, ByteSpan key, std::span<const ByteSpan> value)
       REQUIRES(writer_);
   void remember(uint64_t index, uint64_t token, Locator locator, bool replayed) REQUIRES(state_);
@@ -216,7 +216,7 @@ class PrunableArchive {
   // Lock order: writer_, then state_.
   Mutex writer_;  // held through a whole mutation, flushes included
   Bytes prefix_ GUARDED_BY(writer_);
-  std::atomic<uint64_t> put_count_ = 0;      // puts that returned
+  std::atomic<uint64_t> put_count_ = 0;            // puts that returned
   uint64_t synced_count_ GUARDED_BY(writer_) = 0;  // puts that a sync covered
   bool closed_ GUARDED_BY(writer_) = false;
 

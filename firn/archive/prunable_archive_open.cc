@@ -47,8 +47,7 @@ StoreOptions store_options(const PrunableArchiveOptions& options) {
     store.identity.geometry.push_back({name, given ? *given : fallback});
     if (given) store.required_geometry.push_back({std::move(name), *given});
   };
-  add("key_size", std::optional<uint64_t>(options.key_size_bytes),
-      uint64_t{kDefaultKeySizeBytes});
+  add("key_size", std::optional<uint64_t>(options.key_size_bytes), uint64_t{kDefaultKeySizeBytes});
   add("items_per_section", options.items_per_section, kDefaultItemsPerSection);
   add("page_size", std::optional<uint64_t>(options.page_size_bytes),
       uint64_t{kDefaultPageSizeBytes});
@@ -89,8 +88,8 @@ Status PrunableArchive::open_log(Storage& storage, const PrunableArchiveOptions&
   if (key_size == 0 || key_size > archive::kKeySizeMaxBytes)
     return fail(Errc::corrupt, concat("the manifest records an impossible key size: ", key_size));
   key_size_bytes_ = static_cast<uint32_t>(key_size);
-  items_per_section_ = recorded("items_per_section",
-                                options.items_per_section.value_or(kDefaultItemsPerSection));
+  items_per_section_ =
+      recorded("items_per_section", options.items_per_section.value_or(kDefaultItemsPerSection));
   if (items_per_section_ == 0)
     return fail(Errc::corrupt, "the manifest records 0 items per section");
 
@@ -190,7 +189,7 @@ Status PrunableArchive::replay() {
       if (location.offset < values_end) {
         // A page in the wrong place has a valid checksum; its locations give it away.
         note_damage(*section, Error{Errc::corrupt, concat("record ", (*item)->position,
-                                                         " refers to an earlier record's value")});
+                                                          " refers to an earlier record's value")});
         continue;
       }
       values_end = location.offset + location.size_bytes;
@@ -198,8 +197,8 @@ Status PrunableArchive::replay() {
       if (section_of(index) != (*item)->section) {
         return fail(Errc::corrupt,
                     concat("record ", (*item)->position, " of section ", (*item)->section,
-                           " holds index ", index, ", which belongs to section ",
-                           section_of(index), " with ", items_per_section_, " items per section"));
+                           " holds index ", index, ", which belongs to section ", section_of(index),
+                           " with ", items_per_section_, " items per section"));
       }
       const uint64_t token = translator_->token(archive::key_of(record));
       tokens_->prefetch(token);
