@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "firn/io/storage.h"
@@ -29,6 +30,8 @@ class LoggedStorage : public Storage {
   // Entries of the log that start with `prefix`.
   [[nodiscard]] size_t count(std::string_view prefix) const;
   void clear_log() { log_.clear(); }
+  // Adds an entry of the test's own, such as a call that does not go through storage.
+  void note_event(std::string event) { log_.push_back(std::move(event)); }
 
   // The change with this number (from 0, since this call) fails with Errc::io and does not happen;
   // so do all later ones if `and_later`.

@@ -39,8 +39,12 @@ FixedJournal::FixedJournal(Storage& storage, const FixedJournalOptions& options,
              [this](Section section, std::optional<uint64_t> known_size, uint64_t cache_id) {
                // Reopened: everything was durable when it was closed.
                RecoveryLog unexpected(storage_, read_only_);
-               return open_section(section, read_only_ ? OpenMode::read_only : OpenMode::read_write,
-                                   known_size, cache_id, unexpected);
+               auto handle =
+                   open_section(section, read_only_ ? OpenMode::read_only : OpenMode::read_write,
+                                known_size, cache_id, unexpected);
+               // What recovery did not adopt is still on disk then.
+               if (handle && read_only_ && known_size) (*handle)->limit = *known_size;
+               return handle;
              }) {}
 
 FixedJournal::~FixedJournal() = default;
@@ -76,7 +80,7 @@ Status FixedJournal::recover(RecoveryLog& recovery) {
                            " sections in partition ", options_.partition));
       if (!read_only_) TRY(journal::remove_sections(storage_, options_.partition, leftovers));
     }
-    TRY(check_sections_exist(found));
+    TRY(check_floors(found));
   }
   // After a clean close nothing needs recovery, and sections open when they are first used.
   const bool clean = options_.floors != nullptr && options_.floors->was_clean();
@@ -95,12 +99,20 @@ Status FixedJournal::recover(RecoveryLog& recovery) {
   return {};
 }
 
-Status FixedJournal::check_sections_exist(const std::vector<Section>& found) const {
+Status FixedJournal::check_floors(const std::vector<Section>& found) const {
   for (const Section section : options_.floors->sections()) {
+    const uint64_t floor = options_.floors->floor(section);
+    if (floor % options_.record_size_bytes != 0) {
+      return fail(Errc::corrupt,
+                  concat("section ", section, " of partition ", options_.partition, ": ", floor,
+                         " bytes of it are recorded as synced, which is no whole number of records "
+                         "of ",
+                         options_.record_size_bytes, " bytes"));
+    }
     if (std::ranges::binary_search(found, section)) continue;
     return fail(Errc::corrupt,
                 concat("section ", section, " of partition ", options_.partition,
-                       " is missing: ", options_.floors->floor(section),
+                       " is missing: ", floor,
                        " bytes of it were synced; restore the blob ",
                        journal::section_hex(section), " or salvage the store"));
   }
@@ -125,7 +137,6 @@ Result<std::shared_ptr<PagedSection>> FixedJournal::open_section(Section section
   paged.record_size = options_.record_size_bytes;
   auto handle = std::make_shared<PagedSection>();
   TRY_INTO(handle->blob, PagedBlob::open(std::move(blob), paged, recovery));
-  if (read_only_ && known_size && table_.contains(section)) handle->limit = *known_size;
   return handle;
 }
 
@@ -134,6 +145,14 @@ Status FixedJournal::check_retained(Section section) const {
   if (section.value >= boundary) return {};
   return fail(Errc::pruned, concat("section ", section, " of partition ", options_.partition,
                                    " is pruned: sections from ", boundary, " on are retained"));
+}
+
+Status FixedJournal::check_writable() const {
+  if (read_only_) {
+    return fail(Errc::invalid_argument,
+                concat("journal ", options_.partition, " is open for reading only"));
+  }
+  return poison_.check();
 }
 
 Result<std::shared_ptr<PagedSection>> FixedJournal::find_retained(Section section) const {
@@ -165,14 +184,6 @@ Result<Position> FixedJournal::append(Section section, ByteSpan record) {
   CHECK(size % options_.record_size_bytes == 0, "sections hold whole records");
   TRY(poison_.watch(handle->blob->append(record)));
   return Position(size / options_.record_size_bytes);
-}
-
-Status FixedJournal::check_writable() const {
-  if (read_only_) {
-    return fail(Errc::invalid_argument,
-                concat("journal ", options_.partition, " is open for reading only"));
-  }
-  return poison_.check();
 }
 
 bool FixedJournal::append_would_write(Section section) const {
@@ -265,7 +276,7 @@ Status FixedJournal::remove(const std::vector<Section>& sections) {
 }
 
 Result<size_t> FixedJournal::prune(Section oldest_retained) {
-  TRY(poison_.check());
+  TRY(check_writable());
   if (oldest_retained.value <= boundary_.load()) return 0;
   if (options_.floors != nullptr)
     TRY(poison_.watch(options_.floors->set_boundary(oldest_retained)));
@@ -277,7 +288,7 @@ Result<size_t> FixedJournal::prune(Section oldest_retained) {
 }
 
 Status FixedJournal::rewind(Section section, uint64_t size_bytes) {
-  TRY(poison_.check());
+  TRY(check_writable());
   TRY(check_retained(section));
   std::vector<Section> later = table_.sections();
   later.erase(later.begin(), std::ranges::upper_bound(later, section));
@@ -291,7 +302,7 @@ Status FixedJournal::rewind(Section section, uint64_t size_bytes) {
 
 Status FixedJournal::rewind_section(Section section, uint64_t size_bytes) {
   CHECK(size_bytes % options_.record_size_bytes == 0, "sections hold whole records");
-  TRY(poison_.check());
+  TRY(check_writable());
   TRY_INTO(const auto handle, find_retained(section));
   if (handle == nullptr || size_bytes >= handle->size()) return {};
   if (options_.floors != nullptr)
@@ -307,7 +318,7 @@ Status FixedJournal::cut_recovered(Section section, uint64_t size_bytes) {
 }
 
 Status FixedJournal::clear() {
-  TRY(poison_.check());
+  TRY(check_writable());
   const std::vector<Section> all = table_.sections();
   if (options_.floors != nullptr) TRY(poison_.watch(options_.floors->forget(all)));
   TRY(poison_.watch(remove(all)));

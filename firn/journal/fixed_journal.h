@@ -138,7 +138,7 @@ class FixedJournal {
 
   FixedJournal(Storage& storage, const FixedJournalOptions& options, bool read_only);
   [[nodiscard]] Status recover(RecoveryLog& recovery);
-  [[nodiscard]] Status check_sections_exist(const std::vector<Section>& found) const;
+  [[nodiscard]] Status check_floors(const std::vector<Section>& found) const;
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> open_section(Section section, OpenMode mode,
                                                                    std::optional<uint64_t> floor,
                                                                    uint64_t cache_id,
