@@ -62,8 +62,7 @@ Result<std::unique_ptr<FixedJournal>> FixedJournal::open(Storage& storage,
 Result<std::unique_ptr<FixedJournal>> FixedJournal::open_unraised(
     Storage& storage, const FixedJournalOptions& options, RecoveryLog& recovery) {
   TRY(check_options(options));
-  std::unique_ptr<FixedJournal> journal(
-      new FixedJournal(storage, options, recovery.read_only()));
+  std::unique_ptr<FixedJournal> journal(new FixedJournal(storage, options, recovery.read_only()));
   TRY(journal->recover(recovery));
   return journal;
 }
@@ -92,8 +91,9 @@ Status FixedJournal::recover(RecoveryLog& recovery) {
     }
     std::optional<uint64_t> floor;
     if (options_.floors != nullptr) floor = options_.floors->floor(section);
-    TRY_INTO(auto handle, open_section(section, read_only_ ? OpenMode::read_only : OpenMode::read_write,
-                                       floor, cache_id, recovery));
+    TRY_INTO(auto handle,
+             open_section(section, read_only_ ? OpenMode::read_only : OpenMode::read_write, floor,
+                          cache_id, recovery));
     table_.add_open(section, cache_id, std::move(handle));
   }
   return {};
@@ -112,8 +112,7 @@ Status FixedJournal::check_floors(const std::vector<Section>& found) const {
     if (std::ranges::binary_search(found, section)) continue;
     return fail(Errc::corrupt,
                 concat("section ", section, " of partition ", options_.partition,
-                       " is missing: ", floor,
-                       " bytes of it were synced; restore the blob ",
+                       " is missing: ", floor, " bytes of it were synced; restore the blob ",
                        journal::section_hex(section), " or salvage the store"));
   }
   return {};
@@ -123,8 +122,7 @@ Result<std::shared_ptr<PagedSection>> FixedJournal::open_section(Section section
                                                                  std::optional<uint64_t> known_size,
                                                                  uint64_t cache_id,
                                                                  RecoveryLog& recovery) const {
-  TRY_INTO(auto blob,
-           storage_.open(options_.partition, journal::section_name(section), mode));
+  TRY_INTO(auto blob, storage_.open(options_.partition, journal::section_name(section), mode));
   PagedBlobOptions paged;
   paged.partition = options_.partition;
   paged.blob_name = journal::section_hex(section);
@@ -201,9 +199,9 @@ Status FixedJournal::read(Section section, Position position, MutableByteSpan ou
   }
   const uint64_t count = handle->size() / options_.record_size_bytes;
   if (position.value >= count) {
-    return fail(Errc::out_of_range, concat("section ", section, " of partition ",
-                                           options_.partition, " holds ", count,
-                                           " records; there is no record ", position));
+    return fail(Errc::out_of_range,
+                concat("section ", section, " of partition ", options_.partition, " holds ", count,
+                       " records; there is no record ", position));
   }
   return handle->blob->read_at(position.value * options_.record_size_bytes, out);
 }
@@ -233,7 +231,8 @@ Result<uint64_t> FixedJournal::record_count(Section section) const {
 
 std::vector<Section> FixedJournal::dirty_sections() const {
   std::vector<Section> dirty;
-  for (const auto& [section, handle] : table_.dirty()) dirty.push_back(section);
+  for (const auto& [section, handle] : table_.dirty())
+    dirty.push_back(section);
   return dirty;
 }
 
@@ -252,7 +251,8 @@ Status FixedJournal::sync(Section section) {
 
 Status FixedJournal::sync_all() {
   TRY(poison_.check());
-  for (const auto& [section, handle] : table_.dirty()) TRY(sync_section(section, *handle));
+  for (const auto& [section, handle] : table_.dirty())
+    TRY(sync_section(section, *handle));
   return {};
 }
 
@@ -296,7 +296,8 @@ Status FixedJournal::rewind(Section section, uint64_t size_bytes) {
   if (!later.empty() && options_.floors != nullptr)
     TRY(poison_.watch(options_.floors->forget(later)));
   // One at a time: a power cut must not leave a later section without an earlier one.
-  for (const Section newest : later) TRY(poison_.watch(remove({newest})));
+  for (const Section newest : later)
+    TRY(poison_.watch(remove({newest})));
   return rewind_section(section, size_bytes);
 }
 
@@ -305,8 +306,7 @@ Status FixedJournal::rewind_section(Section section, uint64_t size_bytes) {
   TRY(check_writable());
   TRY_INTO(const auto handle, find_retained(section));
   if (handle == nullptr || size_bytes >= handle->size()) return {};
-  if (options_.floors != nullptr)
-    TRY(poison_.watch(options_.floors->lower(section, size_bytes)));
+  if (options_.floors != nullptr) TRY(poison_.watch(options_.floors->lower(section, size_bytes)));
   return poison_.watch(handle->blob->truncate(size_bytes));
 }
 
@@ -332,7 +332,8 @@ Status FixedJournal::destroy() {
 }
 
 Status FixedJournal::verify(RecoveryLog& findings) const {
-  for (const Section section : table_.sections()) TRY(verify_section(section, findings));
+  for (const Section section : table_.sections())
+    TRY(verify_section(section, findings));
   return {};
 }
 
@@ -374,8 +375,8 @@ Result<std::optional<FixedReplay::Item>> FixedReplay::next() {
   const size_t record = journal_->record_size_bytes();
   while (current_ < ranges_.size()) {
     const Range& range = ranges_[current_];
-    const bool buffered = offset_ >= buffer_offset_ &&
-                          offset_ + record <= buffer_offset_ + buffer_size_;
+    const bool buffered =
+        offset_ >= buffer_offset_ && offset_ + record <= buffer_offset_ + buffer_size_;
     if (offset_ + record <= range.end && !buffered) {
       Status filled = fill(range);
       if (!filled) {

@@ -7,7 +7,8 @@
 //   partition: one blob per section, named by the section's number; records back to back in
 //   checksummed pages (FORMAT.md, section 3).
 //
-// Crash argument. After sync(section) returned, its records survive; later ones survive as a prefix.
+// Crash argument. After sync(section) returned, its records survive; later ones survive as a
+// prefix.
 //   append    -> nothing is promised; a new section's blob exists durably.
 //   sync      -> pages, one flush, then the floor is raised.
 //   prune     -> the boundary is durable before the first blob is removed; leftovers of an
@@ -200,10 +201,10 @@ class FixedReplay {
 
   const FixedJournal* journal_;
   std::vector<Range> ranges_;
-  size_t current_ = 0;    // index into ranges_
+  size_t current_ = 0;  // index into ranges_
   Section failed_section_;
   uint64_t failed_offset_ = 0;
-  uint64_t offset_ = 0;   // next byte of the current range to hand out
+  uint64_t offset_ = 0;  // next byte of the current range to hand out
   Bytes buffer_;
   uint64_t buffer_offset_ = 0;
   size_t buffer_size_ = 0;

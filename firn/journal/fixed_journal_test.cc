@@ -308,8 +308,8 @@ TEST_F(FixedJournalTest, GivenSectionsWithGaps_WhenReopened_ThenEachReadsAndOthe
     EXPECT_EQ(get(section, 0), record(section * 100));
   for (const uint64_t missing : {0u, 2u, 3u, 4u, 6u, 7u, 8u, 9u, 11u})
     EXPECT_THAT(get(missing, 0), FailsWith(Errc::out_of_range));
-  const std::vector<Replayed> three = {{1, 0, record(100)}, {5, 0, record(500)},
-                                       {10, 0, record(1000)}};
+  const std::vector<Replayed> three = {
+      {1, 0, record(100)}, {5, 0, record(500)}, {10, 0, record(1000)}};
   EXPECT_EQ(replay(0, 0), three);
   EXPECT_EQ(replay(5, 0), (std::vector<Replayed>{three[1], three[2]}));
 }
@@ -417,7 +417,8 @@ TEST_F(FixedJournalTest, WhenPruned_ThenTheLastRecordOfAPrunedSectionIsPruned) {
   EXPECT_EQ(last(1), record(100));
 }
 
-// --------------------------------------------------------------------- beyond the pinned behaviours
+// --------------------------------------------------------------------- beyond the pinned
+// behaviours
 
 TEST_F(FixedJournalTest, WhenTheRecordHasAnotherSize_ThenAppendRefusesAndChangesNothing) {
   reopen();
@@ -556,7 +557,8 @@ TEST_F(FixedJournalTest, GivenACleanClose_WhenReopened_ThenNoBlobIsTouchedUntilI
   EXPECT_EQ(journal_->open_section_count(), 1u);
 }
 
-TEST_F(FixedJournalTest, GivenUnknownFloors_WhenRecordsOfAKilledWriterAreAdopted_ThenTheyAreDurable) {
+TEST_F(FixedJournalTest,
+       GivenUnknownFloors_WhenRecordsOfAKilledWriterAreAdopted_ThenTheyAreDurable) {
   reopen();
   append_records(1, 40);  // more than the buffer holds: pages were written, none synced
   const uint64_t appended = 40;

@@ -2,10 +2,10 @@
 //
 // The bytes of the journals are those of the original: its published digests, through the real
 // classes.
-#include <gtest/gtest.h>
-
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "firn/base/endian.h"
 #include "firn/codec/writer.h"
@@ -71,12 +71,11 @@ TEST(FixedJournalGolden, WhenWorkloadRuns_ThenDigestIsTheOriginals) {
     PageCache cache(1 << 20);
     RecoveryLog recovery(storage, false);
     ChaChaRng rng(seed);
-    ASSERT_OK_INTO(auto journal,
-                   FixedJournal::open(storage,
-                                      fixed_options("segmented-fixed-conformance-" +
-                                                        std::to_string(seed),
-                                                    8, cache),
-                                      recovery));
+    ASSERT_OK_INTO(
+        auto journal,
+        FixedJournal::open(
+            storage, fixed_options("segmented-fixed-conformance-" + std::to_string(seed), 8, cache),
+            recovery));
     const uint64_t count = rng.range_u64(0, kItemsEnd);
     const Bytes items = rng.bytes(count * 8);
     for (uint64_t i = 0; i < count; ++i) {
@@ -84,7 +83,8 @@ TEST(FixedJournalGolden, WhenWorkloadRuns_ThenDigestIsTheOriginals) {
       store_big_endian(record, load_little_endian<uint64_t>(items.data() + i * 8));
       ASSERT_OK(journal->append(Section(i % kSectionCount), record));
     }
-    for (uint64_t s = 0; s < kSectionCount; ++s) ASSERT_OK(journal->sync(Section(s)));
+    for (uint64_t s = 0; s < kSectionCount; ++s)
+      ASSERT_OK(journal->sync(Section(s)));
   });
 
   EXPECT_EQ(digest, golden.sha256);
@@ -103,7 +103,8 @@ TEST(ValueLogGolden, WhenWorkloadRuns_ThenDigestIsTheOriginals) {
     const uint64_t count = rng.range_u64(0, kItemsEnd);
     for (uint64_t i = 0; i < count; ++i)
       ASSERT_OK(log->append(Section(i % kSectionCount), next_vector(rng)));
-    for (uint64_t s = 0; s < kSectionCount; ++s) ASSERT_OK(log->sync(Section(s)));
+    for (uint64_t s = 0; s < kSectionCount; ++s)
+      ASSERT_OK(log->sync(Section(s)));
   });
 
   EXPECT_EQ(digest, golden.sha256);
@@ -127,7 +128,8 @@ TEST(IndexedValueLogGolden, WhenWorkloadRuns_ThenDigestIsTheOriginals) {
       store_big_endian(id, i);
       ASSERT_OK(log->append(Section(i % kSectionCount), id, next_vector(rng)));
     }
-    for (uint64_t s = 0; s < kSectionCount; ++s) ASSERT_OK(log->sync(Section(s)));
+    for (uint64_t s = 0; s < kSectionCount; ++s)
+      ASSERT_OK(log->sync(Section(s)));
   });
 
   EXPECT_EQ(digest, golden.sha256);

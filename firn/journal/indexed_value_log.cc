@@ -60,13 +60,15 @@ Status IndexedValueLog::recover(RecoveryLog& recovery) {
   if (clean) {
     for (const Section section : floors_->sections()) {
       if (values_->contains(section)) continue;
-      return fail(Errc::corrupt, concat("the values of section ", section, " are missing: blob ",
-                                        journal::section_hex(section),
-                                        " of the value partition; restore it or salvage the store"));
+      return fail(Errc::corrupt,
+                  concat("the values of section ", section, " are missing: blob ",
+                         journal::section_hex(section),
+                         " of the value partition; restore it or salvage the store"));
     }
     return {};
   }
-  for (const Section section : index_->sections()) TRY(recover_section(section, recovery));
+  for (const Section section : index_->sections())
+    TRY(recover_section(section, recovery));
   return remove_orphans(recovery);
 }
 
@@ -83,8 +85,7 @@ Status IndexedValueLog::recover_section(Section section, RecoveryLog& recovery) 
   }
   // Served values must be durable; their entries are already (FixedJournal::open).
   const bool above_floor =
-      floors_ == nullptr ||
-      kept > floors_->floor(section) / index_->record_size_bytes();
+      floors_ == nullptr || kept > floors_->floor(section) / index_->record_size_bytes();
   if (above_floor && kept > 0 && !recovery.read_only()) TRY(values_->adopt(section));
   TRY(cut(section, count, kept, std::move(reason), recovery));
   if (!above_floor || recovery.read_only()) return {};
@@ -99,13 +100,7 @@ Result<uint64_t> IndexedValueLog::count_from_floor(Section section, uint64_t cou
   uint64_t end = 0;
   if (floor_count > 0) {
     TRY_INTO(end, end_of_entry(section, floor_count - 1));
-    if (end > value_bytes) {
-      return fail(Errc::corrupt,
-                  concat("the values of section ", section, " end at ", value_bytes,
-                         " bytes, but ", end, " were synced: blob ",
-                         journal::section_hex(section),
-                         " of the value partition is cut; restore it or salvage the store"));
-    }
+    if (end > value_bytes) return fail_missing_values(section, value_bytes, end);
   }
   for (uint64_t position = floor_count; position < count; ++position) {
     TRY_INTO(const ValueLocation location, location_at(section, position));
@@ -178,6 +173,31 @@ Result<uint64_t> IndexedValueLog::end_of_entry(Section section, uint64_t positio
   return end_of(location);
 }
 
+Status IndexedValueLog::begin_appending(Section section) {
+  TRY(index_->check_writable());
+  if (!unsynced_.contains(section)) {
+    // After a clean close nobody looked at the section yet. Values that were cut off must not be
+    // replaced by others under the entries that refer to them.
+    TRY_INTO(const uint64_t needed, value_size(section));
+    TRY_INTO(const uint64_t found, values_->size(section));
+    if (found < needed) return fail_missing_values(section, found, needed);
+    // Unsynced sections stay open; a bound on them bounds the descriptors.
+    if (unsynced_.size() >= unsynced_max_) TRY(sync_all());
+    if (floors_ != nullptr) TRY(floors_->begin_writing());
+    unsynced_.insert(section);
+  }
+  last_appended_ = section;
+  return {};
+}
+
+std::unexpected<Error> IndexedValueLog::fail_missing_values(Section section, uint64_t found,
+                                                            uint64_t needed) const {
+  return fail(Errc::corrupt,
+              concat("the values of section ", section, " end at ", found, " bytes, but ", needed,
+                     " were synced: blob ", values_->partition(), "/",
+                     journal::section_hex(section), " is cut; restore it or salvage the store"));
+}
+
 Result<IndexedValueLog::Appended> IndexedValueLog::append(Section section, ByteSpan prefix,
                                                           std::span<const ByteSpan> value) {
   if (prefix.size() + kLocationSizeBytes != index_->record_size_bytes()) {
@@ -185,13 +205,7 @@ Result<IndexedValueLog::Appended> IndexedValueLog::append(Section section, ByteS
                 concat("an entry prefix of ", prefix.size(), " bytes, expected ",
                        index_->record_size_bytes() - kLocationSizeBytes));
   }
-  if (last_appended_ != section) {
-    // Unsynced sections stay open; a bound on them bounds the descriptors.
-    if (unsynced_.size() >= unsynced_max_) TRY(sync_all());
-    if (floors_ != nullptr) TRY(floors_->begin_writing());
-    unsynced_.insert(section);
-    last_appended_ = section;
-  }
+  if (last_appended_ != section) TRY(begin_appending(section));
   TRY_INTO(const ValueLocation location, values_->append(section, value));
   // Pages that leave the buffer now may hold this entry and every earlier one.
   if (index_->append_would_write(section)) TRY(values_->sync(section));
@@ -225,8 +239,10 @@ Status IndexedValueLog::sync(Section section) {
 }
 
 Status IndexedValueLog::sync_all() {
-  for (const Section section : unsynced_) TRY(values_->sync(section));
-  for (const Section section : unsynced_) TRY(index_->sync(section));
+  for (const Section section : unsynced_)
+    TRY(values_->sync(section));
+  for (const Section section : unsynced_)
+    TRY(index_->sync(section));
   unsynced_.clear();
   last_appended_.reset();
   return {};
@@ -234,6 +250,7 @@ Status IndexedValueLog::sync_all() {
 
 Status IndexedValueLog::close() {
   TRY(sync_all());
+  TRY(values_->sync_all());  // fails if they failed in a rewind or prune
   return index_->close();
 }
 
@@ -289,8 +306,7 @@ Status IndexedValueLog::verify_section(Section section, bool values, RecoveryLog
     if (!location) continue;  // its page is already noted
     const auto damaged = [&](std::string why) {
       findings.note_damage({values_->partition(), journal::section_hex(section), location->offset,
-                            location->size_bytes,
-                            concat("value of entry ", position, ": ", why)});
+                            location->size_bytes, concat("value of entry ", position, ": ", why)});
     };
     if (location->offset < end || end_of(*location) > value_bytes) {
       damaged("its location is impossible");

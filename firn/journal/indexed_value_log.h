@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // IndexedValueLog: fixed-size entries that each own a value of any size, recovered together.
-// Use it where records must be scanned without reading their values; PrunableArchive and Freezer are
-// built on it.
+// Use it where records must be scanned without reading their values; PrunableArchive and Freezer
+// are built on it.
 //
 //   index partition (FixedJournal)                 value partition (ValueLog)
 //   | entry prefix ... | offset u64 | size u32 | -> | payload | crc32c |
@@ -16,10 +16,10 @@
 //   prune  -> boundary, then index sections, then value sections.
 //   open   -> at or below the floor every entry's value must lie inside the value blob, else the
 //             store is corrupt and nothing changes. Above it entries count up to the first whose
-//             value is missing or fails its checksum; the rest is saved aside, cut and reported, and
-//             so are value bytes that no entry refers to. What is adopted is made durable first.
-//             With unknown floors (a store of the original) each section is cut after its newest
-//             entry whose value lies inside the value blob, as the original does.
+//             value is missing or fails its checksum; the rest is saved aside, cut and reported,
+//             and so are value bytes that no entry refers to. What is adopted is made durable
+//             first. With unknown floors (a store of the original) each section is cut after its
+//             newest entry whose value lies inside the value blob, as the original does.
 //
 // Invariants. 1. Entries of a section refer to ascending, disjoint ranges of its value blob.
 // 2. No value section exists without its index section.
@@ -114,7 +114,8 @@ class IndexedValueLog {
   [[nodiscard]] Status destroy();
 
   // Checks every page of the index and every location; with `values`, every value's checksum too.
-  // Notes each damaged range; changes nothing. `progress` gets the bytes checked since its last call.
+  // Notes each damaged range; changes nothing. `progress` gets the bytes checked since its last
+  // call.
   [[nodiscard]] Status verify(bool values, RecoveryLog& findings,
                               const std::function<void(uint64_t)>& progress) const;
 
@@ -140,6 +141,9 @@ class IndexedValueLog {
                            RecoveryLog& recovery);
   [[nodiscard]] Result<uint64_t> end_of_entry(Section section, uint64_t position) const;
   [[nodiscard]] Result<ValueLocation> location_at(Section section, uint64_t position) const;
+  [[nodiscard]] Status begin_appending(Section section);
+  [[nodiscard]] std::unexpected<Error> fail_missing_values(Section section, uint64_t found,
+                                                           uint64_t needed) const;
   [[nodiscard]] Status remove_orphans(RecoveryLog& recovery);
   [[nodiscard]] Status verify_section(Section section, bool values, RecoveryLog& findings,
                                       const std::function<void(uint64_t)>& progress) const;

@@ -12,7 +12,9 @@ Bytes section_name(Section section) {
   return name;
 }
 
-std::string section_hex(Section section) { return to_hex(section_name(section)); }
+std::string section_hex(Section section) {
+  return to_hex(section_name(section));
+}
 
 Result<std::vector<Section>> scan_sections(Storage& storage, const std::string& partition) {
   TRY_INTO(const std::vector<Bytes> names, storage.scan(partition));
@@ -33,7 +35,8 @@ Status remove_sections(Storage& storage, const std::string& partition,
                        const std::vector<Section>& sections) {
   std::vector<Bytes> names;
   names.reserve(sections.size());
-  for (const Section section : sections) names.push_back(section_name(section));
+  for (const Section section : sections)
+    names.push_back(section_name(section));
   return storage.remove(partition, names);
 }
 

@@ -3,9 +3,9 @@
 // SectionTable: the sections of one partition, with a bound on how many of them are open.
 //
 // A section is known by its number and, once it was opened, by its size; its Handle (the open blob
-// with its buffers) exists only while it is used. When more than `open_max` handles exist, the least
-// recently used one that has nothing unsynced and no reader is closed. Handles with unsynced bytes
-// are never closed: closing a file loses the error of a failed flush.
+// with its buffers) exists only while it is used. When more than `open_max` handles exist, the
+// least recently used one that has nothing unsynced and no reader is closed. Handles with unsynced
+// bytes are never closed: closing a file loses the error of a failed flush.
 //
 // Handle needs: uint64_t size() const, bool dirty() const.
 // Threads. All calls, concurrently. A call that must open a blob does so under the table's lock.
@@ -88,7 +88,8 @@ class SectionTable {
     MutexLock lock(mutex_);
     std::vector<Section> all;
     all.reserve(entries_.size());
-    for (const auto& [section, entry] : entries_) all.push_back(section);
+    for (const auto& [section, entry] : entries_)
+      all.push_back(section);
     return all;
   }
 

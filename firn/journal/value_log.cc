@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "firn/journal/value_log.h"
 
-#include <zstd.h>
-
 #include <algorithm>
 #include <utility>
+
+#include <zstd.h>
 
 #include "firn/base/check.h"
 #include "firn/base/crc32c.h"
@@ -64,7 +64,8 @@ Result<std::unique_ptr<ValueLog>> ValueLog::open(Storage& storage, const ValueLo
   }
   TRY_INTO(const std::vector<Section> found, journal::scan_sections(storage, options.partition));
   std::unique_ptr<ValueLog> log(new ValueLog(storage, options, recovery.read_only()));
-  for (const Section section : found) log->table_.add_closed(section, 0);
+  for (const Section section : found)
+    log->table_.add_closed(section, 0);
   return log;
 }
 
@@ -119,11 +120,12 @@ Status ValueLog::create(Section section) {
 
 Result<ValueLocation> ValueLog::append(Section section, std::span<const ByteSpan> value) {
   uint64_t size_bytes = 0;
-  for (const ByteSpan part : value) size_bytes += part.size();
+  for (const ByteSpan part : value)
+    size_bytes += part.size();
   if (size_bytes > options_.value_size_max_bytes) {
-    return fail(Errc::invalid_argument, concat("a value of ", size_bytes,
-                                               " bytes is larger than the limit of ",
-                                               options_.value_size_max_bytes, " bytes"));
+    return fail(Errc::invalid_argument,
+                concat("a value of ", size_bytes, " bytes is larger than the limit of ",
+                       options_.value_size_max_bytes, " bytes"));
   }
   TRY(check_writable());
   TRY(check_retained(section));
@@ -131,7 +133,8 @@ Result<ValueLocation> ValueLog::append(Section section, std::span<const ByteSpan
   std::vector<ByteSpan> parts(value.begin(), value.end());
   if (options_.compression_level) {
     joined_.clear();
-    for (const ByteSpan part : value) joined_.insert(joined_.end(), part.begin(), part.end());
+    for (const ByteSpan part : value)
+      joined_.insert(joined_.end(), part.begin(), part.end());
     compressed_.resize(ZSTD_compressBound(joined_.size()));
     thread_local const std::unique_ptr<ZSTD_CCtx, FreeContext> context(ZSTD_createCCtx());
     const size_t compressed =
@@ -204,8 +207,8 @@ Result<Value> ValueLog::decompress(Section section, ValueLocation location, Byte
     return damaged("it claims an impossible size");
   Buffer plain(*claimed);
   thread_local const std::unique_ptr<ZSTD_DCtx, FreeContext> context(ZSTD_createDCtx());
-  const size_t size = ZSTD_decompressDCtx(context.get(), plain.mutable_bytes().data(),
-                                          plain.size(), frame.data(), frame.size());
+  const size_t size = ZSTD_decompressDCtx(context.get(), plain.mutable_bytes().data(), plain.size(),
+                                          frame.data(), frame.size());
   if (ZSTD_isError(size) != 0) return damaged(ZSTD_getErrorName(size));
   return Value(std::move(plain), 0, size);
 }
@@ -223,7 +226,8 @@ Result<uint64_t> ValueLog::size(Section section) const {
 
 std::vector<Section> ValueLog::dirty_sections() const {
   std::vector<Section> dirty;
-  for (const auto& [section, handle] : table_.dirty()) dirty.push_back(section);
+  for (const auto& [section, handle] : table_.dirty())
+    dirty.push_back(section);
   return dirty;
 }
 
@@ -236,7 +240,8 @@ Status ValueLog::sync(Section section) {
 
 Status ValueLog::sync_all() {
   TRY(poison_.check());
-  for (const auto& [section, handle] : table_.dirty()) TRY(poison_.watch(handle->sync()));
+  for (const auto& [section, handle] : table_.dirty())
+    TRY(poison_.watch(handle->sync()));
   return {};
 }
 
@@ -247,7 +252,8 @@ Status ValueLog::adopt(Section section) {
 }
 
 Status ValueLog::remove(const std::vector<Section>& sections) {
-  for (const Section section : sections) table_.erase(section);
+  for (const Section section : sections)
+    table_.erase(section);
   return journal::remove_sections(storage_, options_.partition, sections);
 }
 
@@ -268,7 +274,8 @@ Status ValueLog::rewind(Section section, uint64_t size_bytes) {
   later.erase(later.begin(), std::ranges::upper_bound(later, section));
   std::ranges::reverse(later);
   // One at a time: a power cut must not leave a later section without an earlier one.
-  for (const Section newest : later) TRY(poison_.watch(remove({newest})));
+  for (const Section newest : later)
+    TRY(poison_.watch(remove({newest})));
   return rewind_section(section, size_bytes);
 }
 

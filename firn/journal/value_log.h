@@ -6,13 +6,13 @@
 //   partition: one blob per section; entries back to back: payload, then crc32c(payload) (4 bytes,
 //   big-endian). With compression the payload is a zstd frame. FORMAT.md, section 4.
 //
-// Crash argument. sync(section) makes every value appended before durable; later ones survive in any
-// subset, and their checksums tell. A truncation is durable before its range is reused.
+// Crash argument. sync(section) makes every value appended before durable; later ones survive in
+// any subset, and their checksums tell. A truncation is durable before its range is reused.
 //
 // Threads. One writer at a time; read and size run concurrently with it, never waiting for a flush.
 //
-// Cost. append: a copy and a checksum (no copy above the buffer size). read: one read of the blob, a
-// checksum, at most one allocation. open: one directory listing, no blob is opened.
+// Cost. append: a copy and a checksum (no copy above the buffer size). read: one read of the blob,
+// a checksum, at most one allocation. open: one directory listing, no blob is opened.
 //
 // The structure is the original's glob. Bounded decompression and the durable truncation are ours.
 #pragma once
@@ -46,7 +46,7 @@ struct ValueLocation {
 };
 
 struct ValueLogOptions {
-  std::string partition;                // one log's own
+  std::string partition;                 // one log's own
   std::optional<int> compression_level;  // zstd, 0 = its default; nothing: stored as it is
   size_t write_buffer_bytes = 1 << 20;   // a dirty section's buffer
   size_t open_sections_max = 128;        // bound on open blobs

@@ -20,7 +20,8 @@ ValueSegment::ValueSegment(std::unique_ptr<Blob> blob, uint64_t durable_size, si
 
 Result<uint64_t> ValueSegment::append(std::span<const ByteSpan> buffers) {
   size_t total_bytes = 0;
-  for (const ByteSpan buffer : buffers) total_bytes += buffer.size();
+  for (const ByteSpan buffer : buffers)
+    total_bytes += buffer.size();
   const uint64_t offset = size_.load(std::memory_order_relaxed);
 
   MutexLock lock(mutex_);

@@ -7,8 +7,8 @@
 // reused before the cut is.
 //
 // Threads. One writer; read() and size() run concurrently with it. A read of bytes that are already
-// in the blob takes no lock; a read of buffered bytes takes the buffer's mutex, which is held during
-// a copy or a write to the blob, never during a device flush.
+// in the blob takes no lock; a read of buffered bytes takes the buffer's mutex, which is held
+// during a copy or a write to the blob, never during a device flush.
 //
 // Cost. append: a copy, or one write without a copy for entries larger than the buffer.
 #pragma once
