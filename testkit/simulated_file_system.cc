@@ -3,97 +3,29 @@
 
 #define XXH_INLINE_ALL
 #include <algorithm>
+#include <tuple>
 
 #include <xxhash.h>
 
 #include "firn/base/check.h"
 #include "firn/base/text.h"
-#include "firn/base/units.h"
+#include "testkit/simulated_handles.h"
 
 namespace firn::testkit {
 namespace {
 
 constexpr std::string_view kLockFileName = "LOCK";
-// Beyond this, as beyond a real file system's limit, a file cannot grow: a structure that computes
-// a wild offset gets an error instead of the machine's memory.
-constexpr uint64_t kFileSizeMaxBytes = kGiB;
 
 uint64_t mix(uint64_t hash, ByteSpan bytes) {
   return XXH3_64bits_withSeed(bytes.data(), bytes.size(), hash);
 }
 
 uint64_t mix(uint64_t hash, uint64_t number) {
-  return SplitMix(hash ^ (number * 0x9E3779B97F4A7C15u)).next();
+  uint64_t state = hash ^ (number * 0x9E3779B97F4A7C15u);
+  return split_mix64(state);
 }
-
-std::string path(std::string_view directory, std::string_view name) {
-  if (name.empty()) return concat("simulated/", directory);
-  if (directory.empty()) return concat("simulated/", name);
-  return concat("simulated/", directory, "/", name);
-}
-
-class CopiedMapping final : public Mapping {
- public:
-  explicit CopiedMapping(Bytes bytes) : bytes_(std::move(bytes)) {}
-  [[nodiscard]] ByteSpan bytes() const override { return bytes_; }
-
- private:
-  Bytes bytes_;
-};
 
 }  // namespace
-
-class SimulatedFile final : public File {
- public:
-  SimulatedFile(SimulatedFileSystem& system, std::shared_ptr<SimulatedInode> inode,
-                uint64_t generation, bool writable, std::string_view directory,
-                std::string_view name)
-      : system_(system),
-        inode_(std::move(inode)),
-        generation_(generation),
-        writable_(writable),
-        directory_(directory),
-        name_(name) {}
-
-  [[nodiscard]] Result<uint64_t> size() override { return system_.size_of(*this); }
-  [[nodiscard]] Status read_at(uint64_t offset, MutableByteSpan out) override {
-    return system_.read(*this, offset, out);
-  }
-  [[nodiscard]] Status write_at(uint64_t offset, std::span<const ByteSpan> buffers) override {
-    return system_.write(*this, offset, buffers);
-  }
-  [[nodiscard]] Status resize(uint64_t size) override { return system_.resize(*this, size); }
-  [[nodiscard]] Status sync() override { return system_.sync(*this); }
-  [[nodiscard]] Result<std::unique_ptr<Mapping>> map(uint64_t size) override {
-    return system_.map(*this, size);
-  }
-
- private:
-  friend class SimulatedFileSystem;
-
-  SimulatedFileSystem& system_;
-  std::shared_ptr<SimulatedInode> inode_;
-  uint64_t generation_;
-  bool writable_;
-  std::string directory_;
-  std::string name_;
-};
-
-class SimulatedLock final : public StorageLock {
- public:
-  SimulatedLock(SimulatedFileSystem& system, LockMode mode, uint64_t generation)
-      : system_(system), mode_(mode), generation_(generation) {}
-  SimulatedLock(const SimulatedLock&) = delete;
-  SimulatedLock& operator=(const SimulatedLock&) = delete;
-  ~SimulatedLock() override { system_.release(*this); }
-
- private:
-  friend class SimulatedFileSystem;
-
-  SimulatedFileSystem& system_;
-  LockMode mode_;
-  uint64_t generation_;
-};
 
 SimulatedFileSystem::SimulatedFileSystem() : root_(std::make_shared<SimulatedDirectory>(0)) {}
 
@@ -121,7 +53,7 @@ std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::clone() const {
 
 void SimulatedFileSystem::set_faults(FaultPlan plan) {
   MutexLock lock(mutex_);
-  fault_random_ = SplitMix(plan.seed);
+  fault_random_ = Random(plan.seed);
   faults_ = std::move(plan);
 }
 
@@ -151,10 +83,10 @@ SimulatedFileSystem::Verdict SimulatedFileSystem::crash(const Call& call, CrashM
   Verdict verdict;
   verdict.error =
       Error{Errc::io, concat("simulated crash in call ", calls_, ", ", call_kind_name(call.kind),
-                             " of ", path(call.directory, call.name))};
+                             " of ", simulated_path(call.directory, call.name))};
   if (moment == CrashMoment::drawn) {
-    verdict.performed = fault_random_.chance(1, 2);
-    verdict.partly = verdict.performed && fault_random_.chance(1, 2);
+    verdict.performed = fault_random_.one_in(2);
+    verdict.partly = verdict.performed && fault_random_.one_in(2);
   } else {
     verdict.performed = moment == CrashMoment::after;
   }
@@ -163,11 +95,11 @@ SimulatedFileSystem::Verdict SimulatedFileSystem::crash(const Call& call, CrashM
 
 SimulatedFileSystem::Verdict SimulatedFileSystem::failure(const Call& call, Errc code) {
   Verdict verdict;
-  verdict.performed = call.kind == CallKind::write && fault_random_.chance(1, 2);
+  verdict.performed = call.kind == CallKind::write && fault_random_.one_in(2);
   verdict.partly = verdict.performed;
   verdict.error =
       Error{code, concat("simulated failure of call ", calls_, ", ", call_kind_name(call.kind),
-                         " of ", path(call.directory, call.name))};
+                         " of ", simulated_path(call.directory, call.name))};
   return verdict;
 }
 
@@ -178,7 +110,7 @@ SimulatedFileSystem::Verdict SimulatedFileSystem::admit(const Call& call) {
   if (const CallFailure* planned = planned_failure()) verdict = failure(call, planned->code);
   for (const FailureRate& rate : faults_.rates) {
     if (verdict.error || rate.kind != call.kind) continue;
-    if (fault_random_.chance(rate.per_thousand, 1000)) verdict = failure(call, rate.code);
+    if (fault_random_.below(1000) < rate.per_thousand) verdict = failure(call, rate.code);
   }
   for (const CrashPoint& point : faults_.crashes)
     if (point.call == calls_) verdict = crash(call, point.moment);
@@ -208,11 +140,11 @@ void SimulatedFileSystem::trace(const Call& call, const Verdict& verdict) {
 Status SimulatedFileSystem::check_handle(uint64_t generation, const Call& call) const {
   if (down_)
     return fail(Errc::io, concat("simulated machine is down, ", call_kind_name(call.kind), " of ",
-                                 path(call.directory, call.name)));
+                                 simulated_path(call.directory, call.name)));
   if (generation != generation_)
     return fail(Errc::io,
                 concat("handle from before a simulated crash, ", call_kind_name(call.kind), " of ",
-                       path(call.directory, call.name)));
+                       simulated_path(call.directory, call.name)));
   return {};
 }
 
@@ -262,7 +194,9 @@ std::vector<PendingItem> SimulatedFileSystem::collect_pending(
     if (items.size() > before) owners.push_back(entry);
     entry.directory->for_each_reachable(add_file);
   });
-  std::ranges::stable_sort(items, {}, &PendingItem::sequence);
+  std::ranges::sort(items, {}, [](const PendingItem& item) {
+    return std::tuple(item.sequence, item.kind, item.offset);
+  });
   return items;
 }
 
@@ -341,18 +275,21 @@ Result<std::unique_ptr<File>> SimulatedFileSystem::open(std::string_view directo
   Verdict verdict = admit(call);
   if (verdict.error && !(verdict.performed && create)) return std::unexpected(*verdict.error);
   SimulatedDirectory* parent = find_directory(directory);
-  if (parent == nullptr) return fail(Errc::not_found, concat("no directory ", path(directory, "")));
+  if (parent == nullptr)
+    return fail(Errc::not_found, concat("no directory ", simulated_path(directory, "")));
   const SimulatedDirectory::Entry* entry = parent->find(name);
   std::shared_ptr<SimulatedInode> inode;
   if (create) {
     if (entry != nullptr)
-      return fail(Errc::invalid_argument, concat(path(directory, name), " exists"));
+      return fail(Errc::invalid_argument, concat(simulated_path(directory, name), " exists"));
     inode = std::make_shared<SimulatedInode>(++numbers_);
     parent->link(++sequence_, name, {inode, nullptr});
     if (verdict.error) return std::unexpected(*verdict.error);
   } else {
-    if (entry == nullptr) return fail(Errc::not_found, concat("no file ", path(directory, name)));
-    if (!entry->file) return fail(Errc::io, concat(path(directory, name), " is a directory"));
+    if (entry == nullptr)
+      return fail(Errc::not_found, concat("no file ", simulated_path(directory, name)));
+    if (!entry->file)
+      return fail(Errc::io, concat(simulated_path(directory, name), " is a directory"));
     inode = entry->file;
   }
   return std::make_unique<SimulatedFile>(*this, std::move(inode), generation_,
@@ -366,7 +303,8 @@ Status SimulatedFileSystem::make_directory(std::string_view directory) {
   const Verdict verdict = admit(call);
   const SimulatedDirectory::Entry* entry = root_->find(directory);
   if (entry != nullptr && entry->file)
-    return answer(verdict, fail(Errc::io, concat(path(directory, ""), " exists and is a file")));
+    return answer(verdict,
+                  fail(Errc::io, concat(simulated_path(directory, ""), " exists and is a file")));
   if (verdict.performed && entry == nullptr && !directory.empty())
     root_->link(++sequence_, directory,
                 {nullptr, std::make_shared<SimulatedDirectory>(++numbers_)});
@@ -381,9 +319,11 @@ Status SimulatedFileSystem::remove_file(std::string_view directory, std::string_
   SimulatedDirectory* parent = find_directory(directory);
   const SimulatedDirectory::Entry* entry = parent == nullptr ? nullptr : parent->find(name);
   if (entry == nullptr)
-    return answer(verdict, fail(Errc::not_found, concat("no file ", path(directory, name))));
+    return answer(verdict,
+                  fail(Errc::not_found, concat("no file ", simulated_path(directory, name))));
   if (!entry->file)
-    return answer(verdict, fail(Errc::io, concat(path(directory, name), " is a directory")));
+    return answer(verdict,
+                  fail(Errc::io, concat(simulated_path(directory, name), " is a directory")));
   if (verdict.performed) {
     used_bytes_ -= entry->file->visible().size();
     entry->file->set_linked(false);
@@ -399,9 +339,10 @@ Status SimulatedFileSystem::remove_directory(std::string_view directory) {
   const Verdict verdict = admit(call);
   const SimulatedDirectory* found = directory.empty() ? nullptr : find_directory(directory);
   if (found == nullptr)
-    return answer(verdict, fail(Errc::not_found, concat("no directory ", path(directory, ""))));
+    return answer(verdict,
+                  fail(Errc::not_found, concat("no directory ", simulated_path(directory, ""))));
   if (!found->visible().empty())
-    return answer(verdict, fail(Errc::io, concat(path(directory, ""), " is not empty")));
+    return answer(verdict, fail(Errc::io, concat(simulated_path(directory, ""), " is not empty")));
   if (verdict.performed) root_->unlink(++sequence_, directory);
   return answer(verdict, {});
 }
@@ -413,7 +354,8 @@ Result<std::vector<DirectoryEntry>> SimulatedFileSystem::list(std::string_view d
   Verdict verdict = admit(call);
   if (verdict.error) return std::unexpected(*verdict.error);
   const SimulatedDirectory* found = find_directory(directory);
-  if (found == nullptr) return fail(Errc::not_found, concat("no directory ", path(directory, "")));
+  if (found == nullptr)
+    return fail(Errc::not_found, concat("no directory ", simulated_path(directory, "")));
   std::vector<DirectoryEntry> entries;
   for (const auto& [name, entry] : found->visible())
     entries.push_back(
@@ -428,7 +370,8 @@ Status SimulatedFileSystem::sync_directory(std::string_view directory) {
   const Verdict verdict = admit(call);
   SimulatedDirectory* found = find_directory(directory);
   if (found == nullptr)
-    return answer(verdict, fail(Errc::not_found, concat("no directory ", path(directory, ""))));
+    return answer(verdict,
+                  fail(Errc::not_found, concat("no directory ", simulated_path(directory, ""))));
   // A crash leaves the entries pending for cut_power to decide. Only a failure makes ghosts.
   if (!verdict.error || (down_ && verdict.performed && !verdict.partly))
     found->settle();
@@ -462,130 +405,6 @@ void SimulatedFileSystem::release(const SimulatedLock& held) {
     exclusive_lock_ = false;
   else
     --shared_locks_;
-}
-
-// The verbs of SimulatedFile.
-
-Result<uint64_t> SimulatedFileSystem::size_of(SimulatedFile& file) {
-  MutexLock lock(mutex_);
-  TRY(check_handle(file.generation_,
-                   {.kind = CallKind::read, .directory = file.directory_, .name = file.name_}));
-  return file.inode_->visible().size();
-}
-
-Status SimulatedFileSystem::read(SimulatedFile& file, uint64_t offset, MutableByteSpan out) {
-  MutexLock lock(mutex_);
-  const Call call{.kind = CallKind::read,
-                  .directory = file.directory_,
-                  .name = file.name_,
-                  .offset = offset,
-                  .size = out.size()};
-  TRY(check_handle(file.generation_, call));
-  Verdict verdict = admit(call);
-  if (verdict.error) return std::unexpected(*verdict.error);
-  const Bytes& bytes = file.inode_->visible();
-  if (offset > bytes.size() || out.size() > bytes.size() - offset)
-    return fail(Errc::out_of_range, concat("read of ", out.size(), " bytes at ", offset, " of ",
-                                           path(file.directory_, file.name_), " ends behind its ",
-                                           bytes.size(), " bytes"));
-  if (file.inode_->is_unreadable(offset, out.size())) {
-    ++faults_hit_;
-    return fail(Errc::io, concat("simulated bad sector in ", out.size(), " bytes at ", offset,
-                                 " of ", path(file.directory_, file.name_)));
-  }
-  copy_bytes(out, ByteSpan(bytes).subspan(offset, out.size()));
-  return {};
-}
-
-Status SimulatedFileSystem::write(SimulatedFile& file, uint64_t offset,
-                                  std::span<const ByteSpan> buffers) {
-  MutexLock lock(mutex_);
-  uint64_t size = 0;
-  for (const ByteSpan buffer : buffers)
-    size += buffer.size();
-  const Call call{.kind = CallKind::write,
-                  .directory = file.directory_,
-                  .name = file.name_,
-                  .offset = offset,
-                  .size = size,
-                  .data = buffers};
-  TRY(check_handle(file.generation_, call));
-  if (!file.writable_)
-    return fail(Errc::invalid_argument,
-                concat(path(file.directory_, file.name_), " was opened read-only"));
-  Verdict verdict = admit(call);
-  if (!verdict.performed) return answer(verdict, {});
-  if (verdict.partly) size = fault_random_.below(size + 1);
-  const uint64_t before = file.inode_->visible().size();
-  const uint64_t room = room_for(*file.inode_);
-  if (offset > room || size > room - offset) {
-    if (!verdict.error) {
-      ++faults_hit_;
-      verdict.error =
-          Error{Errc::no_space, concat("simulated device is full, write of ", size, " bytes at ",
-                                       offset, " of ", path(file.directory_, file.name_))};
-    }
-    // As much as fits is written, as a short write would.
-    size = room > offset ? room - offset : 0;
-  }
-  file.inode_->write(++sequence_, offset, buffers, size);
-  if (file.inode_->is_linked()) used_bytes_ += file.inode_->visible().size() - before;
-  return answer(verdict, {});
-}
-
-uint64_t SimulatedFileSystem::room_for(const SimulatedInode& inode) const {
-  const uint64_t size = inode.visible().size();
-  const uint64_t capacity = faults_.capacity_bytes.value_or(UINT64_MAX);
-  const uint64_t free = capacity > used_bytes_ ? capacity - used_bytes_ : 0;
-  return std::max(size,
-                  std::min(kFileSizeMaxBytes, free < UINT64_MAX - size ? size + free : UINT64_MAX));
-}
-
-Status SimulatedFileSystem::resize(SimulatedFile& file, uint64_t size) {
-  MutexLock lock(mutex_);
-  const Call call{.kind = CallKind::resize,
-                  .directory = file.directory_,
-                  .name = file.name_,
-                  .offset = 0,
-                  .size = size};
-  TRY(check_handle(file.generation_, call));
-  if (!file.writable_)
-    return fail(Errc::invalid_argument,
-                concat(path(file.directory_, file.name_), " was opened read-only"));
-  const Verdict verdict = admit(call);
-  if (size > room_for(*file.inode_)) {
-    ++faults_hit_;
-    return answer(verdict, fail(Errc::no_space,
-                                concat("simulated device is full, resize of ",
-                                       path(file.directory_, file.name_), " to ", size, " bytes")));
-  }
-  if (!verdict.performed) return answer(verdict, {});
-  if (file.inode_->is_linked()) used_bytes_ += size - file.inode_->visible().size();
-  file.inode_->resize(++sequence_, size);
-  return answer(verdict, {});
-}
-
-Status SimulatedFileSystem::sync(SimulatedFile& file) {
-  MutexLock lock(mutex_);
-  const Call call{.kind = CallKind::sync, .directory = file.directory_, .name = file.name_};
-  TRY(check_handle(file.generation_, call));
-  Verdict verdict = admit(call);
-  if (!verdict.error || (down_ && verdict.performed && !verdict.partly))
-    file.inode_->settle();
-  else if (!down_)
-    settle_partly(*file.inode_);
-  return answer(verdict, {});
-}
-
-Result<std::unique_ptr<Mapping>> SimulatedFileSystem::map(SimulatedFile& file, uint64_t size) {
-  TRY_INTO(const uint64_t available, size_of(file));
-  if (size > available)
-    return fail(Errc::out_of_range,
-                concat("mapping of ", size, " bytes of ", path(file.directory_, file.name_),
-                       ", which has ", available));
-  Bytes bytes(size);
-  TRY(read(file, 0, bytes));
-  return std::make_unique<CopiedMapping>(std::move(bytes));
 }
 
 // Observation and damage.

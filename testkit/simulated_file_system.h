@@ -38,11 +38,11 @@
 
 #include "firn/base/bytes.h"
 #include "firn/base/mutex.h"
+#include "firn/base/random.h"
 #include "firn/base/result.h"
 #include "firn/io/file_system.h"
 #include "firn/io/storage.h"
 #include "testkit/fault_plan.h"
-#include "testkit/random.h"
 #include "testkit/simulated_inode.h"
 #include "testkit/survivors.h"
 
@@ -154,7 +154,7 @@ class SimulatedFileSystem final : public FileSystem {
   mutable Mutex mutex_;
   std::shared_ptr<SimulatedDirectory> root_ GUARDED_BY(mutex_);
   FaultPlan faults_ GUARDED_BY(mutex_);
-  SplitMix fault_random_ GUARDED_BY(mutex_){0};
+  Random fault_random_ GUARDED_BY(mutex_){0};
   uint64_t calls_ GUARDED_BY(mutex_) = 0;
   uint64_t faults_hit_ GUARDED_BY(mutex_) = 0;
   uint64_t sequence_ GUARDED_BY(mutex_) = 0;

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "testkit/random.h"
+#include "firn/base/random.h"
 
 namespace firn::testkit {
 
@@ -96,7 +96,7 @@ void SimulatedInode::keep(const PendingItem& item, const Fate& fate) {
     case Fate::Kind::back: return put_durable(item.offset + fate.cut, data.subspan(fate.cut));
     case Fate::Kind::garbage: {
       Bytes garbage(data.size());
-      SplitMix(fate.garbage_seed).fill(garbage);
+      Random(fate.garbage_seed).fill(garbage);
       return put_durable(item.offset, garbage);
     }
     default: return put_durable(item.offset, data);

@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "firn/base/check.h"
+#include "firn/base/random.h"
 #include "firn/base/text.h"
-#include "testkit/random.h"
 
 namespace firn::testkit {
 namespace {
@@ -25,6 +25,10 @@ enum class Mood : uint8_t {
 };
 constexpr uint64_t kMoods = 10;
 
+bool chance(Random& random, uint64_t numerator, uint64_t denominator) {
+  return random.below(denominator) < numerator;
+}
+
 Fate kept_or_lost(bool keep) {
   return {keep ? Fate::Kind::kept : Fate::Kind::lost, 0, 0};
 }
@@ -33,7 +37,7 @@ bool is_metadata(const PendingItem& item) {
   return item.kind != PendingItem::Kind::data;
 }
 
-Fate torn(SplitMix& random, const PendingItem& item) {
+Fate torn(Random& random, const PendingItem& item) {
   switch (random.below(3)) {
     case 0: return {Fate::Kind::front, random.below(item.size + 1), 0};
     case 1: return {Fate::Kind::back, random.below(item.size + 1), 0};
@@ -42,9 +46,9 @@ Fate torn(SplitMix& random, const PendingItem& item) {
 }
 
 // Kept and lost in the given proportion; one data item in eight is torn.
-Fate drawn(SplitMix& random, const PendingItem& item, uint64_t kept_of_eight) {
-  if (!is_metadata(item) && random.chance(1, 8)) return torn(random, item);
-  return kept_or_lost(random.chance(kept_of_eight, 8));
+Fate drawn(Random& random, const PendingItem& item, uint64_t kept_of_eight) {
+  if (!is_metadata(item) && chance(random, 1, 8)) return torn(random, item);
+  return kept_or_lost(chance(random, kept_of_eight, 8));
 }
 
 class RandomFates {
@@ -58,12 +62,12 @@ class RandomFates {
   Fate next(const PendingItem& item, size_t index) {
     switch (mood_) {
       case Mood::even:
-        return is_metadata(item) || random_.chance(1, 2) ? kept_or_lost(random_.chance(1, 2))
-                                                         : torn(random_, item);
+        return is_metadata(item) || chance(random_, 1, 2) ? kept_or_lost(chance(random_, 1, 2))
+                                                          : torn(random_, item);
       case Mood::mostly_kept: return drawn(random_, item, 7);
       case Mood::mostly_lost: return drawn(random_, item, 1);
       case Mood::per_page:
-        return is_metadata(item) ? kept_or_lost(random_.chance(3, 4))
+        return is_metadata(item) ? kept_or_lost(chance(random_, 3, 4))
                                  : kept_or_lost(group_coin(item, item.offset));
       case Mood::per_owner: return kept_or_lost(group_coin(item, 0));
       case Mood::prefix_with_torn_end:
@@ -72,7 +76,7 @@ class RandomFates {
       case Mood::metadata_kept:
         return is_metadata(item) ? kept_or_lost(true) : drawn(random_, item, 3);
       case Mood::data_kept:
-        return is_metadata(item) ? kept_or_lost(random_.chance(1, 2)) : kept_or_lost(true);
+        return is_metadata(item) ? kept_or_lost(chance(random_, 1, 2)) : kept_or_lost(true);
       case Mood::metadata_in_order:
         return is_metadata(item) ? kept_or_lost(index < border_) : drawn(random_, item, 4);
       case Mood::clean: return kept_or_lost((group_seed_ & 1) != 0);
@@ -83,10 +87,11 @@ class RandomFates {
  private:
   bool group_coin(const PendingItem& item, uint64_t offset) const {
     const uint64_t page = offset / kDevicePageSizeBytes;
-    return (SplitMix(group_seed_ ^ (item.owner << 32) ^ page).next() & 1) != 0;
+    uint64_t state = group_seed_ ^ (item.owner << 32) ^ page;
+    return (split_mix64(state) & 1) != 0;
   }
 
-  SplitMix random_;
+  Random random_;
   Mood mood_;
   uint64_t group_seed_;
   uint64_t border_;
