@@ -67,6 +67,11 @@ uint64_t SimulatedFileSystem::fault_count() const {
   return faults_hit_;
 }
 
+uint64_t SimulatedFileSystem::used_bytes() const {
+  MutexLock lock(mutex_);
+  return used_bytes_;
+}
+
 bool SimulatedFileSystem::is_down() const {
   MutexLock lock(mutex_);
   return down_;
@@ -236,6 +241,26 @@ void SimulatedFileSystem::cut_power(const SurvivorPlan& survivors) {
       child.file->show_durable();
   }
   begin_generation();
+}
+
+void SimulatedFileSystem::drop_ghosts() {
+  MutexLock lock(mutex_);
+  const auto drop = [](const SimulatedDirectory::Entry& entry) {
+    if (entry.file) entry.file->drop_ghosts();
+  };
+  root_->for_each_reachable([&drop](const SimulatedDirectory::Entry& entry) {
+    drop(entry);
+    if (entry.directory) entry.directory->for_each_reachable(drop);
+  });
+}
+
+bool SimulatedFileSystem::has_ghost_entries() const {
+  MutexLock lock(mutex_);
+  bool found = root_->has_ghosts();
+  root_->for_each_reachable([&found](const SimulatedDirectory::Entry& entry) {
+    found |= entry.directory && entry.directory->has_ghosts();
+  });
+  return found;
 }
 
 void SimulatedFileSystem::settle_partly(SimulatedInode& inode) {

@@ -18,6 +18,9 @@
 //     kept. A synced file whose entry was lost is gone; an unlinked file may be back.
 // A sync that fails makes any subset durable and forgets that the rest was pending: reads still
 // show it, later syncs succeed without writing it, and the next power cut takes it away.
+// PosixFile drops such pages from the cache at once, which drop_ghosts() stands for. A directory's
+// cannot be dropped: a real file system has aborted its journal by then, so a machine with
+// has_ghost_entries() needs cut_power(), not kill().
 // kill() ends the program, not the machine: everything stays visible and pending.
 //
 // After either, and after a crash point of the fault plan, handles from before fail, and so does
@@ -74,11 +77,16 @@ class SimulatedFileSystem final : public FileSystem {
   void clear_faults() { set_faults({}); }
   [[nodiscard]] uint64_t call_count() const;   // calls so far; the next one has this number + 1
   [[nodiscard]] uint64_t fault_count() const;  // calls that failed because of a plan, crashes too
+  [[nodiscard]] uint64_t used_bytes() const;   // what capacity_bytes bounds
   [[nodiscard]] bool is_down() const;  // a crash point was hit; kill() or cut_power() bring it up
 
   // Crashes.
   void kill();
   void cut_power(const SurvivorPlan& survivors);
+  // Reads of all files show what the device holds and what is pending, no longer what a failed sync
+  // left in the cache.
+  void drop_ghosts();
+  [[nodiscard]] bool has_ghost_entries() const;
   [[nodiscard]] std::vector<PendingItem> pending_items();
 
   // Observation. The trace hash covers every call with its data; equal seeds must give equal

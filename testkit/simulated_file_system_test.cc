@@ -253,6 +253,30 @@ TEST_F(SimulatedDisk, D7_GivenAFailedSync_WhenSyncedAgain_ThenReadsSeeGhostsThat
   EXPECT_TRUE(ghost_found);
 }
 
+TEST_F(SimulatedDisk, D7_GivenAFailedSync_WhenGhostsAreDropped_ThenReadsShowTheDeviceAndPending) {
+  open_a("oooo");
+  bool ghost_found = false;
+
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    const auto branch = disk.clone();
+    ASSERT_OK_INTO(const auto file, branch->open("data", "a", FileMode::read_write));
+    ASSERT_OK(write_text(*file, 0, "nnoonn"));
+    branch->set_faults({.failures = {{.call = branch->call_count() + 1}}, .seed = seed});
+    ASSERT_THAT(file->sync(), FailsWith(Errc::io));
+    ASSERT_OK(write_text(*file, 3, "p"));
+    branch->drop_ghosts();
+    const std::string text = raw_text(*branch, "a");
+    EXPECT_EQ(text.size(), 6u);
+    EXPECT_EQ(text[3], 'p');
+    ghost_found |= text == std::string_view("ooop\0\0", 6);
+    ASSERT_OK(file->sync());
+    branch->cut_power(SurvivorPlan::none());
+    EXPECT_TRUE(text.starts_with(raw_text(*branch, "a")));
+  }
+
+  EXPECT_TRUE(ghost_found);
+}
+
 TEST_F(SimulatedDisk, D7_GivenAFailedDirectorySync_WhenSyncedAgain_ThenAnEntryCanStillVanish) {
   ASSERT_OK(create_synced(disk, "b", "text"));
   bool vanished = false;
@@ -265,6 +289,7 @@ TEST_F(SimulatedDisk, D7_GivenAFailedDirectorySync_WhenSyncedAgain_ThenAnEntryCa
     ASSERT_THAT(branch->sync_directory("data"), FailsWith(Errc::io));
     ASSERT_OK(branch->sync_directory("data"));
     EXPECT_TRUE(branch->has_raw("data", "a"));
+    EXPECT_TRUE(branch->has_ghost_entries());
     branch->cut_power(SurvivorPlan::all());
     vanished |= !branch->has_raw("data", "a");
   }

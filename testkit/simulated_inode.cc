@@ -110,6 +110,22 @@ void SimulatedInode::finish_settling() {
   has_ghosts_ = true;
 }
 
+void SimulatedInode::drop_ghosts() {
+  if (!has_ghosts_) return;
+  // The length in memory stays; what the device does not have reads as zeros.
+  const size_t length = visible_.size();
+  visible_ = durable_;
+  for (const Change& change : pending_) {
+    if (!change.is_write) {
+      visible_.resize(*change.new_length);
+      continue;
+    }
+    visible_.resize(std::max(visible_.size(), change.offset + change.data.size()));
+    copy_bytes(std::span(visible_).subspan(change.offset), change.data);
+  }
+  visible_.resize(length);
+}
+
 void SimulatedInode::show_durable() {
   if (!diverged_) return;
   visible_ = durable_;

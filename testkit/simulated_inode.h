@@ -43,6 +43,9 @@ class SimulatedInode {
   void begin_settling() { settled_length_ = durable_.size(); }
   void keep(const PendingItem& item, const Fate& fate);
   void finish_settling();
+  // The page cache forgets what a failed sync left in it: reads show the device and what is
+  // pending.
+  void drop_ghosts();
   // After a power cut, the program sees what the device holds.
   void show_durable();
 
@@ -113,6 +116,7 @@ class SimulatedDirectory {
   void add_pending_items(std::vector<PendingItem>& items);
   void keep(const PendingItem& item);
   void finish_settling();
+  [[nodiscard]] bool has_ghosts() const { return has_ghosts_; }
   void show_durable();
 
   // Both states at once, and nothing pending for the name.
