@@ -9,6 +9,7 @@ namespace firn::testkit {
 std::string_view call_kind_name(CallKind kind) {
   switch (kind) {
     case CallKind::open: return "open";
+    case CallKind::create_file: return "create_file";
     case CallKind::read: return "read";
     case CallKind::write: return "write";
     case CallKind::resize: return "resize";

@@ -17,6 +17,7 @@ namespace firn::testkit {
 
 enum class CallKind : uint8_t {
   open,
+  create_file,
   read,
   write,
   resize,

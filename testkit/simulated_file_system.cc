@@ -45,6 +45,7 @@ std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::clone() const {
   copy->used_bytes_ = used_bytes_;
   copy->trace_ = trace_;
   copy->recording_ = recording_;
+  copy->lies_ = lies_;
   copy->operations_ = operations_;
   return copy;
 }
@@ -55,6 +56,11 @@ void SimulatedFileSystem::set_faults(FaultPlan plan) {
   MutexLock lock(mutex_);
   fault_random_ = Random(plan.seed);
   faults_ = std::move(plan);
+}
+
+void SimulatedFileSystem::set_lies(Lies lies) {
+  MutexLock lock(mutex_);
+  lies_ = lies;
 }
 
 uint64_t SimulatedFileSystem::call_count() const {
@@ -243,10 +249,11 @@ void SimulatedFileSystem::cut_power(const SurvivorPlan& survivors) {
   begin_generation();
 }
 
-void SimulatedFileSystem::drop_ghosts() {
+void SimulatedFileSystem::drop_ghosts(Ghosts ghosts) {
   MutexLock lock(mutex_);
-  const auto drop = [](const SimulatedDirectory::Entry& entry) {
-    if (entry.file) entry.file->drop_ghosts();
+  const bool keep_lengths = ghosts == Ghosts::pages;
+  const auto drop = [keep_lengths](const SimulatedDirectory::Entry& entry) {
+    if (entry.file) entry.file->drop_ghosts(keep_lengths);
   };
   root_->for_each_reachable([&drop](const SimulatedDirectory::Entry& entry) {
     drop(entry);
@@ -319,6 +326,38 @@ Result<std::unique_ptr<File>> SimulatedFileSystem::open(std::string_view directo
   }
   return std::make_unique<SimulatedFile>(*this, std::move(inode), generation_,
                                          mode != FileMode::read_only, directory, name);
+}
+
+Result<std::unique_ptr<File>> SimulatedFileSystem::create_file(std::string_view directory,
+                                                               std::string_view name,
+                                                               ByteSpan content) {
+  MutexLock lock(mutex_);
+  const Call call{.kind = CallKind::create_file,
+                  .directory = directory,
+                  .name = name,
+                  .offset = 0,
+                  .size = content.size(),
+                  .data = std::span(&content, 1)};
+  TRY(check_handle(generation_, call));
+  const Verdict verdict = admit(call);
+  if (!verdict.performed) return std::unexpected(*verdict.error);
+  SimulatedDirectory* parent = find_directory(directory);
+  if (parent == nullptr)
+    return fail(Errc::not_found, concat("no directory ", simulated_path(directory, "")));
+  if (parent->find(name) != nullptr)
+    return fail(Errc::invalid_argument, concat(simulated_path(directory, name), " exists"));
+  const auto inode = std::make_shared<SimulatedInode>(++numbers_);
+  if (content.size() > room_for(*inode)) {
+    ++faults_hit_;
+    return fail(Errc::no_space,
+                concat("simulated device is full, creation of ", simulated_path(directory, name)));
+  }
+  inode->write(++sequence_, 0, std::span(&content, 1), content.size());
+  inode->settle();
+  used_bytes_ += content.size();
+  parent->link(++sequence_, name, {inode, nullptr});
+  if (verdict.error) return std::unexpected(*verdict.error);
+  return std::make_unique<SimulatedFile>(*this, inode, generation_, true, directory, name);
 }
 
 Status SimulatedFileSystem::make_directory(std::string_view directory) {
@@ -397,6 +436,7 @@ Status SimulatedFileSystem::sync_directory(std::string_view directory) {
   if (found == nullptr)
     return answer(verdict,
                   fail(Errc::not_found, concat("no directory ", simulated_path(directory, ""))));
+  if (lies_.directory_syncs) return answer(verdict, {});
   // A crash leaves the entries pending for cut_power to decide. Only a failure makes ghosts.
   if (!verdict.error || (down_ && verdict.performed && !verdict.partly))
     found->settle();

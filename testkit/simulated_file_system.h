@@ -18,7 +18,7 @@
 //     kept. A synced file whose entry was lost is gone; an unlinked file may be back.
 // A sync that fails makes any subset durable and forgets that the rest was pending: reads still
 // show it, later syncs succeed without writing it, and the next power cut takes it away.
-// PosixFile drops such pages from the cache at once, which drop_ghosts() stands for. A directory's
+// PosixFile drops such pages from the cache at once, which drop_ghosts stands for. A directory's
 // cannot be dropped: a real file system has aborted its journal by then, so a machine with
 // has_ghost_entries() needs cut_power(), not kill().
 // kill() ends the program, not the machine: everything stays visible and pending.
@@ -64,6 +64,10 @@ class SimulatedFileSystem final : public FileSystem {
 
   [[nodiscard]] Result<std::unique_ptr<File>> open(std::string_view directory,
                                                    std::string_view name, FileMode mode) override;
+  // One call: it is not seen as a write and a sync, because no crash parts them.
+  [[nodiscard]] Result<std::unique_ptr<File>> create_file(std::string_view directory,
+                                                          std::string_view name,
+                                                          ByteSpan content) override;
   [[nodiscard]] Status make_directory(std::string_view directory) override;
   [[nodiscard]] Status remove_file(std::string_view directory, std::string_view name) override;
   [[nodiscard]] Status remove_directory(std::string_view directory) override;
@@ -80,12 +84,21 @@ class SimulatedFileSystem final : public FileSystem {
   [[nodiscard]] uint64_t used_bytes() const;   // what capacity_bytes bounds
   [[nodiscard]] bool is_down() const;  // a crash point was hit; kill() or cut_power() bring it up
 
+  // A device or driver that lies: these syncs succeed and settle nothing. A sim test runs its
+  // scenario once on such a device and expects violations; that shows that it can fail.
+  struct Lies {
+    bool file_syncs = false;
+    bool directory_syncs = false;
+  };
+  void set_lies(Lies lies);
+
   // Crashes.
   void kill();
   void cut_power(const SurvivorPlan& survivors);
   // Reads of all files show what the device holds and what is pending, no longer what a failed sync
-  // left in the cache.
-  void drop_ghosts();
+  // left in the cache. Lengths stay in memory while files are open; after a kill they go, too.
+  enum class Ghosts : uint8_t { pages, pages_and_lengths };
+  void drop_ghosts(Ghosts ghosts);
   [[nodiscard]] bool has_ghost_entries() const;
   [[nodiscard]] std::vector<PendingItem> pending_items();
 
@@ -173,6 +186,7 @@ class SimulatedFileSystem final : public FileSystem {
   uint64_t trace_ GUARDED_BY(mutex_) = 0;
   bool down_ GUARDED_BY(mutex_) = false;
   bool recording_ GUARDED_BY(mutex_) = false;
+  Lies lies_ GUARDED_BY(mutex_);
   uint32_t shared_locks_ GUARDED_BY(mutex_) = 0;
   bool exclusive_lock_ GUARDED_BY(mutex_) = false;
   std::vector<Operation> operations_ GUARDED_BY(mutex_);

@@ -264,7 +264,7 @@ TEST_F(SimulatedDisk, D7_GivenAFailedSync_WhenGhostsAreDropped_ThenReadsShowTheD
     branch->set_faults({.failures = {{.call = branch->call_count() + 1}}, .seed = seed});
     ASSERT_THAT(file->sync(), FailsWith(Errc::io));
     ASSERT_OK(write_text(*file, 3, "p"));
-    branch->drop_ghosts();
+    branch->drop_ghosts(SimulatedFileSystem::Ghosts::pages);
     const std::string text = raw_text(*branch, "a");
     EXPECT_EQ(text.size(), 6u);
     EXPECT_EQ(text[3], 'p');

@@ -110,9 +110,8 @@ void SimulatedInode::finish_settling() {
   has_ghosts_ = true;
 }
 
-void SimulatedInode::drop_ghosts() {
+void SimulatedInode::drop_ghosts(bool keep_length) {
   if (!has_ghosts_) return;
-  // The length in memory stays; what the device does not have reads as zeros.
   const size_t length = visible_.size();
   visible_ = durable_;
   for (const Change& change : pending_) {
@@ -123,7 +122,7 @@ void SimulatedInode::drop_ghosts() {
     visible_.resize(std::max(visible_.size(), change.offset + change.data.size()));
     copy_bytes(std::span(visible_).subspan(change.offset), change.data);
   }
-  visible_.resize(length);
+  if (keep_length) visible_.resize(length);
 }
 
 void SimulatedInode::show_durable() {

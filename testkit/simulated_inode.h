@@ -45,7 +45,8 @@ class SimulatedInode {
   void finish_settling();
   // The page cache forgets what a failed sync left in it: reads show the device and what is
   // pending.
-  void drop_ghosts();
+  // `keep_length`: but the length stays, as it does in memory while the file is open.
+  void drop_ghosts(bool keep_length);
   // After a power cut, the program sees what the device holds.
   void show_durable();
 
