@@ -1,14 +1,16 @@
 # One folder of firn/ is one module. Its CMakeLists.txt lists files by name; no globs.
 #
 #   firn_module(SOURCES a.cc ... HEADERS a.h ... PRIVATE_HEADERS b.h ...
-#               TESTS a_test.cc ... STRESS a_stress_test.cc ... FUZZ a_fuzz.cc ... LIBS t ...)
+#               TESTS a_test.cc ... STRESS a_stress_test.cc ...
+#               SIMS a_sim.cc ... FUZZ a_fuzz.cc ... LIBS t ...)
 #
 # SOURCES and HEADERS (the public ones, installed) become part of the library. All TESTS of a folder
 # become one executable, firn_<folder>_test, labelled `unit`; all STRESS files, the tests with
 # threads, become firn_<folder>_stress, labelled `stress`, which runs under the thread sanitizer, too.
-# ctest lists the cases one by one. LIBS are linked into both. Each FUZZ file is one fuzz target.
+# ctest lists the cases one by one. LIBS are linked into both. SIMS hold crash scenarios, which
+# sim/CMakeLists.txt collects. Each FUZZ file is one fuzz target.
 function(firn_module)
-  cmake_parse_arguments(MODULE "" "" "SOURCES;HEADERS;PRIVATE_HEADERS;TESTS;STRESS;FUZZ;LIBS" ${ARGN})
+  cmake_parse_arguments(MODULE "" "" "SOURCES;HEADERS;PRIVATE_HEADERS;TESTS;STRESS;SIMS;FUZZ;LIBS" ${ARGN})
   if(MODULE_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "firn_module: what is ${MODULE_UNPARSED_ARGUMENTS}?")
   endif()
@@ -18,6 +20,8 @@ function(firn_module)
   if(FIRN_TESTS AND MODULE_TESTS)
     firn_test(firn_${folder}_test SOURCES ${MODULE_TESTS} LIBS ${MODULE_LIBS})
   endif()
+  list(TRANSFORM MODULE_SIMS PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+  set_property(GLOBAL APPEND PROPERTY FIRN_SIMS ${MODULE_SIMS})
   if(FIRN_TESTS AND MODULE_STRESS)
     firn_test(firn_${folder}_stress LABEL stress SOURCES ${MODULE_STRESS} LIBS ${MODULE_LIBS})
   endif()

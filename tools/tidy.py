@@ -254,7 +254,7 @@ class Tidy:
                 continue
             if folder in UNLAYERED or name.startswith(folder + "/"):
                 continue
-            allowed = LAYERS.get(folder, set()) | ({"testkit"} if is_test else set())
+            allowed = LAYERS.get(folder, set()) | ({"testkit", "sim"} if is_test else set())
             if name not in allowed and not name.startswith(tuple(f"{f}/" for f in allowed)):
                 below = ", ".join(sorted(allowed)) or "nothing"
                 self.error("layer", path, line, f"{folder} includes {name}; it may use {below}")

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A short run of every scenario, and proof that each can fail: on a device whose syncs settle
+// nothing it must report a violation. `make sim` runs them for longer.
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sim/scenarios.h"
+
+namespace firn::sim {
+namespace {
+
+using testkit::HarnessResult;
+using testkit::SimScenario;
+
+class Scenarios : public ::testing::TestWithParam<SimScenario> {};
+
+TEST_P(Scenarios, GivenRandomCrashes_WhenRecovered_ThenNothingIsViolated) {
+  const HarnessResult result = testkit::run_random(
+      GetParam().factory, {.scenario = GetParam().name, .seed = 1'000'000, .cuts = 2000});
+
+  EXPECT_EQ(result.violation, std::nullopt) << *result.violation;
+}
+
+TEST_P(Scenarios, GivenACrashAtEveryCall_WhenRecovered_ThenNothingIsViolated) {
+  const HarnessResult result = testkit::run_exhaustive(
+      GetParam().factory, {.scenario = GetParam().name, .steps = 3, .max_plans = 8});
+
+  EXPECT_EQ(result.violation, std::nullopt) << *result.violation;
+}
+
+TEST_P(Scenarios, GivenSyncsThatSettleNothing_WhenCrashed_ThenTheScenarioNotices) {
+  const HarnessResult files = testkit::run_random(
+      GetParam().factory,
+      {.scenario = GetParam().name, .cuts = 2000, .lies = {.file_syncs = true}});
+  const HarnessResult directories = testkit::run_random(
+      GetParam().factory,
+      {.scenario = GetParam().name, .cuts = 2000, .lies = {.directory_syncs = true}});
+
+  EXPECT_TRUE(files.violation.has_value());
+  EXPECT_TRUE(directories.violation.has_value());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Scenarios, ::testing::ValuesIn(all_scenarios()),
+                         [](const auto& scenario) { return scenario.param.name; });
+
+}  // namespace
+}  // namespace firn::sim
