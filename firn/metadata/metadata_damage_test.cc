@@ -305,6 +305,46 @@ TEST(MetadataDamage, GivenTornFirstSync_WhenReopened_ThenEmptyWithReportAndUsabl
   }
 }
 
+// An only copy whose version is missing is completed first, or a torn second commit leaves nothing.
+TEST(MetadataDamage, GivenFirstCommitWithoutVersion_WhenSecondIsTorn_ThenFirstIsThere) {
+  MemoryStorage storage;
+  fill(storage, {"value"});
+  Bytes right = raw(storage, "right");
+  right[15] = std::byte{0};
+  set_raw(storage, "right", right);
+  LoggedStorage logged(storage);
+
+  ASSERT_OK_INTO(const Reopened completed, reopen(logged));
+  set_content(storage, "left", as_bytes("torn while it was written"));
+
+  EXPECT_EQ(completed.map, (Map{{"same-key", "value"}}));
+  EXPECT_THAT(logged.log(),
+              testing::ElementsAre("sync state/right", "write state/right 0+8", "sync state/right"))
+      << "the version comes after what it vouches for";
+  ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+  EXPECT_EQ(reopened.map, (Map{{"same-key", "value"}}));
+}
+
+// Parts of the next commit must not complete what a commit that was given up left behind.
+TEST(MetadataDamage, GivenLeftoverOfFailedCommit_WhenNextOneIsWritten_ThenItIsDurablyGoneBefore) {
+  MemoryStorage storage;
+  fill(storage, {"one", "two"});
+  const Bytes before = raw(storage, "right");
+  fill(storage, {"bad"});
+  Bytes leftover = raw(storage, "right");
+  std::copy_n(before.begin() + 8, 8, leftover.begin() + 8);  // all but the version arrived
+  set_raw(storage, "right", leftover);
+  LoggedStorage logged(storage);
+
+  fill(logged, {"six"});
+
+  EXPECT_THAT(logged.log(),
+              testing::ElementsAre("sync state/left", "resize state/right 0", "sync state/right",
+                                   "write state/right 0+24", "sync state/right"));
+  ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+  EXPECT_EQ(reopened.map, (Map{{"same-key", "six"}}));
+}
+
 TEST(MetadataDamage, GivenFailedSync_WhenRetried_ThenPoisonedAndOtherCopyStaysTheSource) {
   for (uint64_t commits = 1; commits <= 4; ++commits) {
     for (uint64_t point = 0;; ++point) {

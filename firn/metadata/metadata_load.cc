@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "firn/base/endian.h"
 #include "firn/base/text.h"
 #include "firn/metadata/metadata_image.h"
 #include "firn/metadata/metadata_store.h"
@@ -42,8 +43,10 @@ Status MetadataStore::load(RecoveryLog& recovery) {
     report_other_copy(loaded[1 - newest_], recovery);
     TRY(adopt(loaded));
   }
+  for (const size_t side : {kLeft, kRight})
+    copies_[side].has_leftover = copies_[side].blob && !loaded[side].invalid_because.empty();
   if (options_.read_only) return {};
-  return make_ready_for_writing();
+  return make_ready_for_writing(loaded[newest_]);
 }
 
 // Opens and checks one blob. Damage is not a failure here; what cannot be judged is.
@@ -185,9 +188,19 @@ Status MetadataStore::compare_older_copy(size_t side, const Loaded& older) {
   return {};
 }
 
-// A killed process may have left the newest commit unflushed; from now on it counts.
-Status MetadataStore::make_ready_for_writing() {
-  if (version_ > 0) TRY(copies_[newest_].blob->sync());
+// A killed process may have left the newest commit unflushed, and a first commit may lack its
+// version; from now on it counts.
+Status MetadataStore::make_ready_for_writing(const Loaded& newest) {
+  if (version_ > 0) {
+    Blob& blob = *copies_[newest_].blob;
+    TRY(blob.sync());
+    if (metadata::image_version(newest.image.bytes()) != version_) {
+      std::array<std::byte, metadata::kVersionSizeBytes> field;
+      store_big_endian<uint64_t>(field.data(), version_);
+      TRY(blob.write_at(0, ByteSpan(field)));
+      TRY(blob.sync());
+    }
+  }
   for (const size_t side : {kLeft, kRight})
     if (!copies_[side].blob && !copies_[side].damaged_header) TRY(recreate_blob(side));
   return {};

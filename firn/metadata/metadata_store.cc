@@ -166,6 +166,7 @@ Status MetadataStore::sync_both() {
 // Nothing in memory says that the write happened before it is durable.
 Status MetadataStore::write_newer(size_t side) {
   if (!copies_[side].blob) TRY(recreate_blob(side));
+  if (copies_[side].has_leftover) TRY(drop_leftover(copies_[side]));
   const uint64_t version = version_ + 1;
   if (can_overwrite(copies_[side]))
     TRY(overwrite(side, version));
@@ -256,6 +257,15 @@ Status MetadataStore::write_first_image(Blob& blob, ByteSpan image) {
   TRY(blob.sync());
   TRY(blob.write_at(0, image.first(kVersionSizeBytes)));
   return blob.sync();
+}
+
+// The next commit has the version that the leftover may have had, and may be as long: torn over it,
+// the two could make up a commit that was given up.
+Status MetadataStore::drop_leftover(Copy& copy) {
+  TRY(copy.blob->resize(0));
+  TRY(copy.blob->sync());
+  copy.has_leftover = false;
+  return {};
 }
 
 // A blob whose header is damaged cannot be opened. It is not the newest copy, and its turn to be

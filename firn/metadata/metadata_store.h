@@ -14,6 +14,9 @@
 //   power cut in the first sync of a new store, when there is no other blob to fall back to: all
 //   but the version field is written and flushed before the version field is. Hence an invalid
 //   first copy without a version was never acknowledged, and one with a version is damaged.
+//   From the whole rest with its checksum, open() completes the missing version.
+//   power cut while a bad copy is replaced -> what a commit that was given up left there must not
+//   be completed by parts of the next one: the blob is durably emptied first.
 // open() flushes what it is about to serve: a killed process may have left it in memory only.
 // A sync that failed leaves the other blob as the source for ever: the handle is poisoned.
 //
@@ -107,7 +110,8 @@ class MetadataStore {
   struct Copy {
     std::unique_ptr<Blob> blob;  // null: missing, or its header is damaged
     bool damaged_header = false;
-    bool stale = true;  // holds other keys than the map, or is invalid: must be rewritten
+    bool has_leftover = false;  // content that open() found invalid
+    bool stale = true;          // holds other keys than the map, or is invalid: must be rewritten
     uint64_t version = 0;
     uint32_t crc = 0;
     // Keys whose value differs, with the value that this copy holds.
@@ -128,7 +132,7 @@ class MetadataStore {
   void report_other_copy(const Loaded& other, RecoveryLog& recovery);
   Status adopt(const std::array<Loaded, 2>& loaded);
   Status compare_older_copy(size_t side, const Loaded& older);
-  Status make_ready_for_writing();
+  Status make_ready_for_writing(const Loaded& newest);
   [[nodiscard]] std::string blob_name(size_t side) const;
 
   Status check_writable(ByteSpan key) const;
@@ -139,6 +143,7 @@ class MetadataStore {
   Status overwrite(size_t side, uint64_t version);
   Status rewrite(size_t side, uint64_t version);
   Status write_first_image(Blob& blob, ByteSpan image);
+  Status drop_leftover(Copy& copy);
   Status recreate_blob(size_t side);
 
   Storage& storage_;
