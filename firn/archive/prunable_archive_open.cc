@@ -9,6 +9,9 @@
 #include "firn/archive/prunable_archive.h"
 #include "firn/base/random.h"
 #include "firn/base/text.h"
+#include "firn/io/blob_header.h"
+#include "firn/io/page_record.h"
+#include "firn/io/page_scan.h"
 
 namespace firn {
 namespace {
@@ -22,6 +25,9 @@ constexpr std::string_view kKind = "archive";
 constexpr std::string_view kUncompressed = "none";
 constexpr std::string_view kCompressed = "zstd";
 
+// How many values are read to find an intact one.
+constexpr uint32_t kConfirmationsMax = 64;
+
 Status check_options(const PrunableArchiveOptions& options) {
   const auto refuse = [](std::string_view what, uint64_t value, std::string_view range) {
     return fail(Errc::invalid_argument, concat(what, " ", value, " is not ", range));
@@ -34,7 +40,36 @@ Status check_options(const PrunableArchiveOptions& options) {
   if (options.page_size_bytes &&
       (*options.page_size_bytes == 0 || *options.page_size_bytes > UINT16_MAX))
     return refuse("page size", *options.page_size_bytes, "between 1 and 65535");
+  if (options.compression_level)
+    TRY(ValueLog::check_compression_level(*options.compression_level));
+  const std::string index = options.index_partition.value_or(std::string(kDefaultIndexPartition));
+  const std::string values =
+      options.values_partition.value_or(std::string(kDefaultValuesPartition));
+  for (const std::string& name : {index, values}) {
+    TRY(check_partition_name(name));
+    if (name == kManifestPartition || name == kLostFoundPartition) {
+      return fail(Errc::invalid_argument,
+                  concat("partition ", name, " is firn's own: choose another name"));
+    }
+  }
+  if (index == values)
+    return fail(Errc::invalid_argument, concat("index and values cannot share partition ", index));
   return {};
+}
+
+enum class PageFit : uint8_t { unknown, another };
+
+// The first slot of a page lies where the second one of a page 6 bytes shorter would be, so that a
+// blob of one page has a valid page in both sizes. But only one of them divides it into whole pages.
+Result<PageFit> fit_of_pages(Blob& blob, uint32_t page_size) {
+  const uint64_t size = blob.size();
+  if (size % (page_size + kPageRecordSize) == 0) return PageFit::unknown;
+  Bytes front(std::min<uint64_t>(size, kPageSizeMax + kPageRecordSize));
+  TRY(blob.read_at(0, front));
+  const auto fitting = io::find_page_size(front, size, UINT32_MAX);
+  const bool is_another =
+      fitting && *fitting != page_size && size % (*fitting + kPageRecordSize) == 0;
+  return is_another ? PageFit::another : PageFit::unknown;
 }
 
 // What a new archive records about itself, and what is required of an existing one.
@@ -124,25 +159,44 @@ Status PrunableArchive::open_log(Storage& storage, const PrunableArchiveOptions&
 }
 
 // A store without a manifest is first read without changing it: recovery with a wrong geometry
-// would cut good data.
+// would cut good data. Every record must belong to its section, and one value at least must be
+// intact where its record says that it is: a record that was cut out of the wrong bytes cannot name
+// one.
 Status PrunableArchive::check_unrecorded_geometry(Storage& storage,
                                                   const IndexedValueLogOptions& options) const {
   RecoveryLog look_only(storage, true);
   TRY_INTO(const auto log, IndexedValueLog::open(storage, options, look_only));
-  Bytes record(options.index.record_size_bytes);
-  for (const Section section : log->sections()) {
-    TRY_INTO(const uint64_t count, log->entry_count(section));
-    for (const uint64_t position : {uint64_t{0}, count - 1}) {
-      if (count == 0) break;
-      if (!log->read_entry(section, Position(position), record)) continue;
-      if (section_of(archive::index_of(record)) != section) {
-        return fail(Errc::invalid_argument,
-                    concat("record ", position, " of section ", section, " in partition ",
-                           options.index.partition, " does not fit keys of ", key_size_bytes_,
-                           " bytes with ", items_per_section_,
-                           " items per section: give the values that the store was made with"));
-      }
+  const auto misfit = [&](auto... what) {
+    return fail(Errc::invalid_argument,
+                concat(what..., " in partition ", options.index.partition,
+                       " does not fit keys of ", key_size_bytes_, " bytes with ",
+                       items_per_section_, " items per section and pages of ",
+                       options.index.page_size_bytes,
+                       " bytes: give the values that the store was made with. Nothing was changed"));
+  };
+  bool is_confirmed = false;
+  uint32_t attempts = 0;
+  TRY_INTO(FixedReplay replay, log->replay());
+  while (true) {
+    auto item = replay.next();
+    if (!item) {
+      if (item.error().code != Errc::corrupt) return pass_on(item);
+      replay.skip_damaged_page();
+      continue;
     }
+    if (!item->has_value()) break;
+    const auto& [section, position, record] = **item;
+    if (section_of(archive::index_of(record)) != section)
+      return misfit("record ", position, " of section ", section);
+    if (is_confirmed || attempts++ == kConfirmationsMax) continue;
+    is_confirmed = log->values().check(section, IndexedValueLog::location_of(record)).has_value();
+  }
+  TRY_INTO(const auto names, storage.scan(options.index.partition));
+  for (const Bytes& name : names) {
+    TRY_INTO(const auto blob, storage.open(options.index.partition, name, OpenMode::read_only));
+    if (blob->size() > 0 && !is_confirmed) return misfit("blob ", to_hex(name));
+    TRY_INTO(const PageFit fit, fit_of_pages(*blob, options.index.page_size_bytes));
+    if (fit == PageFit::another) return misfit("blob ", to_hex(name));
   }
   return {};
 }

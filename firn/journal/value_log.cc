@@ -54,14 +54,15 @@ ValueLog::ValueLog(Storage& storage, const ValueLogOptions& options, bool read_o
 
 ValueLog::~ValueLog() = default;
 
+Status ValueLog::check_compression_level(int level) {
+  if (level >= ZSTD_minCLevel() && level <= ZSTD_maxCLevel()) return {};
+  return fail(Errc::invalid_argument, concat("compression level ", level, " is not between ",
+                                             ZSTD_minCLevel(), " and ", ZSTD_maxCLevel()));
+}
+
 Result<std::unique_ptr<ValueLog>> ValueLog::open(Storage& storage, const ValueLogOptions& options,
                                                  RecoveryLog& recovery) {
-  if (options.compression_level && (*options.compression_level < ZSTD_minCLevel() ||
-                                    *options.compression_level > ZSTD_maxCLevel())) {
-    return fail(Errc::invalid_argument,
-                concat("compression level ", *options.compression_level, " is not between ",
-                       ZSTD_minCLevel(), " and ", ZSTD_maxCLevel()));
-  }
+  if (options.compression_level) TRY(check_compression_level(*options.compression_level));
   TRY_INTO(const std::vector<Section> found, journal::scan_sections(storage, options.partition));
   std::unique_ptr<ValueLog> log(new ValueLog(storage, options, recovery.read_only()));
   for (const Section section : found)

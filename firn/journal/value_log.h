@@ -55,6 +55,8 @@ struct ValueLogOptions {
 
 class ValueLog {
  public:
+  // Errc::invalid_argument if zstd does not know the level. open() checks it, too.
+  [[nodiscard]] static Status check_compression_level(int level);
   [[nodiscard]] static Result<std::unique_ptr<ValueLog>> open(Storage& storage,
                                                               const ValueLogOptions& options,
                                                               RecoveryLog& recovery);
