@@ -202,6 +202,16 @@ class Files(CommandTest):
         self.failure(USAGE, "archive", "import", self.store, self.folder / "pipe")
         self.assertFalse(self.store.exists())
 
+    def test_a_file_that_is_too_large_is_left_out(self):
+        tree = self.folder / "tree"
+        tree.mkdir()
+        (tree / "a").write_bytes(b"a")
+        with open(tree / "large", "wb") as large:
+            large.truncate(5 << 30)
+        ran = self.expect(IO, "archive", "import", self.store, tree)
+        self.assertIn("large' has more than 42949", ran.stderr.decode())
+        self.assertEqual(len(self.json_lines("archive", "list", self.store)), 1)
+
     def test_an_empty_folder_and_an_empty_file(self):
         (self.folder / "tree").mkdir()
         self.output("archive", "import", self.store, self.folder / "tree")
