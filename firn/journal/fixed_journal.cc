@@ -186,8 +186,12 @@ Result<Position> FixedJournal::append(Section section, ByteSpan record) {
 
 bool FixedJournal::append_would_write(Section section) const {
   const auto handle = table_.find(section);
-  return handle && *handle != nullptr &&
-         (*handle)->blob->append_would_write(options_.record_size_bytes);
+  // A record that is larger than the buffer of a new section is written at once.
+  if (!handle || *handle == nullptr) {
+    return options_.record_size_bytes >
+           std::max<uint64_t>(options_.write_buffer_bytes, 2 * uint64_t{options_.page_size_bytes});
+  }
+  return (*handle)->blob->append_would_write(options_.record_size_bytes);
 }
 
 Status FixedJournal::read(Section section, Position position, MutableByteSpan out) const {
