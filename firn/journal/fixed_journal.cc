@@ -83,6 +83,7 @@ Status FixedJournal::recover(RecoveryLog& recovery) {
   }
   // After a clean close nothing needs recovery, and sections open when they are first used.
   const bool clean = options_.floors != nullptr && options_.floors->was_clean();
+  if (!clean && !read_only_) TRY(journal::settle_removals(storage_, options_.partition));
   for (const Section section : found) {
     const uint64_t cache_id = options_.cache->new_blob_id();
     if (clean) {
@@ -293,7 +294,8 @@ Result<size_t> FixedJournal::prune(Section oldest_retained) {
 
 Status FixedJournal::rewind(Section section, uint64_t size_bytes) {
   TRY(check_writable());
-  TRY(check_retained(section));
+  // Opened first, and kept open: what fails after the first removal would leave half a rewind.
+  TRY_INTO(const auto handle, find_retained(section));
   std::vector<Section> later = table_.sections();
   later.erase(later.begin(), std::ranges::upper_bound(later, section));
   std::ranges::reverse(later);

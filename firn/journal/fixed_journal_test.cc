@@ -5,7 +5,9 @@
 // the rule of ours where it changes an outcome.
 #include "firn/journal/fixed_journal.h"
 
+#include "firn/io/file_storage.h"
 #include "firn/journal/journal_test_support.h"
+#include "testkit/simulated_file_system.h"
 
 namespace firn {
 namespace {
@@ -540,6 +542,28 @@ TEST_F(FixedJournalTest, GivenReadOnly_WhenATailIsTorn_ThenItIsHiddenAndStays) {
   EXPECT_EQ(report_.cuts.size(), 1u);
   EXPECT_EQ(all_blobs(), before);
   EXPECT_FALSE(has_lost_found());
+}
+
+// What fails before the first removal changes nothing, and poisons nothing.
+TEST_F(FixedJournalTest, GivenABlobThatCannotBeOpened_WhenRewound_ThenLaterSectionsStay) {
+  open_sections_max_ = 1;
+  testkit::SimulatedFileSystem disk;
+  FileStorage storage(disk);
+  ASSERT_OK_INTO(journal_, try_open(storage));
+  for (uint64_t section = 1; section <= 3; ++section) {
+    append_records(section, 2);
+    ASSERT_OK(journal_->sync_all());
+  }
+  disk.set_faults({.failures = {{.call = disk.call_count() + 1, .code = Errc::io}}});
+
+  EXPECT_THAT(journal_->rewind(Section(1), kRecordSizeBytes), FailsWith(Errc::io));
+
+  disk.clear_faults();
+  EXPECT_EQ(get(1, 1), record(101));
+  EXPECT_EQ(get(3, 1), record(301));
+  ASSERT_OK(journal_->rewind(Section(1), kRecordSizeBytes));
+  EXPECT_EQ(journal_->sections(), (std::vector{Section(1)}));
+  journal_.reset();
 }
 
 TEST_F(FixedJournalTest, GivenACleanClose_WhenReopened_ThenNoBlobIsTouchedUntilItIsUsed) {

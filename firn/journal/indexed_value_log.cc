@@ -239,6 +239,8 @@ Status IndexedValueLog::sync(Section section) {
 }
 
 Status IndexedValueLog::sync_all() {
+  // Without anything unsynced too: the values may have failed in a rewind or a prune.
+  if (!index_->read_only_) TRY(check_writable());
   for (const Section section : unsynced_)
     TRY(values_->sync(section));
   for (const Section section : unsynced_)
@@ -250,7 +252,6 @@ Status IndexedValueLog::sync_all() {
 
 Status IndexedValueLog::close() {
   TRY(sync_all());
-  TRY(values_->sync_all());  // fails if they failed in a rewind or prune
   return index_->close();
 }
 
@@ -268,8 +269,7 @@ Status IndexedValueLog::rewind(Section section, uint64_t index_size_bytes) {
     return fail(Errc::out_of_range, concat("there is no section ", section, " to rewind"));
   TRY(sync_all());
   TRY(index_->rewind(section, index_size_bytes));
-  TRY_INTO(const uint64_t target, value_size(section));
-  return values_->rewind(section, target);
+  return index_->poison_.watch(rewind_values(section, true));
 }
 
 Status IndexedValueLog::rewind_section(Section section, uint64_t index_size_bytes) {
@@ -278,8 +278,12 @@ Status IndexedValueLog::rewind_section(Section section, uint64_t index_size_byte
     return fail(Errc::out_of_range, concat("there is no section ", section, " to rewind"));
   TRY(sync(section));
   TRY(index_->rewind_section(section, index_size_bytes));
+  return index_->poison_.watch(rewind_values(section, false));
+}
+
+Status IndexedValueLog::rewind_values(Section section, bool later_too) {
   TRY_INTO(const uint64_t target, value_size(section));
-  return values_->rewind_section(section, target);
+  return later_too ? values_->rewind(section, target) : values_->rewind_section(section, target);
 }
 
 Status IndexedValueLog::destroy() {
@@ -303,6 +307,8 @@ Status IndexedValueLog::verify_section(Section section, bool values, RecoveryLog
   uint64_t end = 0;
   for (uint64_t position = 0; position < count; ++position) {
     const Result<ValueLocation> location = location_at(section, position);
+    if (!location && location.error().code != Errc::corrupt)
+      return fail(location.error().code, location.error().message);
     if (!location) continue;  // its page is already noted
     const auto damaged = [&](std::string why) {
       findings.note_damage({values_->partition(), journal::section_hex(section), location->offset,
@@ -312,6 +318,8 @@ Status IndexedValueLog::verify_section(Section section, bool values, RecoveryLog
       damaged("its location is impossible");
     } else if (values) {
       const Status checked = values_->check(section, *location);
+      if (!checked && checked.error().code != Errc::corrupt)
+        return fail(checked.error().code, checked.error().message);
       if (!checked) damaged(checked.error().message);
       progress(location->size_bytes);
     }

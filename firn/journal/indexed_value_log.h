@@ -144,6 +144,7 @@ class IndexedValueLog {
   [[nodiscard]] Status begin_appending(Section section);
   [[nodiscard]] std::unexpected<Error> fail_missing_values(Section section, uint64_t found,
                                                            uint64_t needed) const;
+  [[nodiscard]] Status rewind_values(Section section, bool later_too);
   [[nodiscard]] Status remove_orphans(RecoveryLog& recovery);
   [[nodiscard]] Status verify_section(Section section, bool values, RecoveryLog& findings,
                                       const std::function<void(uint64_t)>& progress) const;

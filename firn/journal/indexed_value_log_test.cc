@@ -4,8 +4,10 @@
 // others are in indexed_value_log_recovery_test.cc), on a store without floors, and what is ours.
 #include "firn/journal/indexed_value_log.h"
 
+#include "firn/io/file_storage.h"
 #include "firn/journal/journal_test_support.h"
 #include "testkit/logged_storage.h"
+#include "testkit/simulated_file_system.h"
 
 namespace firn {
 namespace {
@@ -248,6 +250,7 @@ TEST_F(IndexedValueLogTest, GivenValuesThatFailedInARewind_WhenClosed_ThenCloseF
   logged.fail_change(changes - 1);  // the same again: now the sync of the values fails
   EXPECT_THAT(log_->rewind_section(Section(1), kEntrySizeBytes), FailsWith(Errc::io));
 
+  EXPECT_THAT(log_->sync_all(), FailsWith(Errc::poisoned));
   EXPECT_THAT(log_->close(), FailsWith(Errc::poisoned));
   log_.reset();
 }
@@ -286,6 +289,49 @@ TEST_F(IndexedValueLogTest, WhenVerified_ThenDamagedPagesAndValuesAreNamed) {
   EXPECT_EQ(findings.report().damage[0].offset, kPagedEntrySizeBytes);
   EXPECT_EQ(findings.report().damage[1].partition, kValues);
   EXPECT_EQ(findings.report().damage[1].offset, 3 * kStoredSizeBytes);
+}
+
+// What cannot be read is not damaged.
+TEST_F(IndexedValueLogTest, GivenADeviceThatFails_WhenVerified_ThenThatIsTheAnswer) {
+  testkit::SimulatedFileSystem disk;
+  FileStorage storage(disk);
+  ASSERT_OK_INTO(log_, try_open(storage));
+  append_entries(1, 3);
+  ASSERT_OK(log_->sync_all());
+  const std::string name = journal::section_hex(Section(1));
+
+  disk.make_unreadable("values", name, kBlobHeaderSizeBytes, 1);
+  RecoveryLog findings(storage, true);
+  EXPECT_THAT(log_->verify(true, findings, [](uint64_t) {}), FailsWith(Errc::io));
+
+  EXPECT_TRUE(findings.report().empty());
+  log_.reset();
+}
+
+// A rewind that cannot finish must not look like one that never was.
+TEST_F(IndexedValueLogTest, GivenValuesThatCannotBeOpened_WhenRewound_ThenTheLogIsPoisoned) {
+  open_sections_max_ = 1;
+  testkit::SimulatedFileSystem disk;
+  FileStorage storage(disk);
+  ASSERT_OK_INTO(log_, try_open(storage));
+  append_entries(1, 3);
+  append_entries(2, 3);  // closes the blobs of section 1
+  ASSERT_OK(log_->sync_all());
+  expect_entry(2, 0);
+  Bytes out(kEntrySizeBytes);
+  ASSERT_OK(log_->read_entry(Section(1), Position(0), out));  // opens its index, not its values
+
+  const auto plan = [&](uint64_t call) {
+    return testkit::FaultPlan{.failures = {{.call = call, .code = Errc::io}}};
+  };
+  // resize, sync, open: the third call is the one that opens the values.
+  disk.set_faults(plan(disk.call_count() + 4));
+  EXPECT_THAT(log_->rewind_section(Section(1), kEntrySizeBytes), FailsWith(Errc::io));
+  disk.clear_faults();
+
+  EXPECT_THAT(append(1, 9), FailsWith(Errc::poisoned));
+  EXPECT_THAT(log_->sync_all(), FailsWith(Errc::poisoned));
+  log_.reset();
 }
 
 TEST_F(IndexedValueLogTest, WhenReplayed_ThenEntriesComeInOrder) {

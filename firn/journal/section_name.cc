@@ -31,6 +31,12 @@ Result<std::vector<Section>> scan_sections(Storage& storage, const std::string& 
   return sections;
 }
 
+Status settle_removals(Storage& storage, const std::string& partition) {
+  // Removing settles the partition, found or not. This name is no section's.
+  const Bytes never_used(1);
+  return storage.remove(partition, std::span(&never_used, 1));
+}
+
 Status remove_sections(Storage& storage, const std::string& partition,
                        const std::vector<Section>& sections) {
   std::vector<Bytes> names;

@@ -271,6 +271,8 @@ Result<size_t> ValueLog::prune(Section oldest_retained) {
 Status ValueLog::rewind(Section section, uint64_t size_bytes) {
   TRY(check_writable());
   TRY(check_retained(section));
+  // Opened first, and kept open: what fails after the first removal would leave half a rewind.
+  TRY_INTO(const auto handle, table_.find(section));
   std::vector<Section> later = table_.sections();
   later.erase(later.begin(), std::ranges::upper_bound(later, section));
   std::ranges::reverse(later);
