@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/machine_floor.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <vector>
+
+#include "bench/report.h"
+
+namespace firn::bench {
+namespace {
+
+int create_file(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+  if (fd < 0) give_up("cannot create " + path);
+  return fd;
+}
+
+void write_all(int fd, const std::vector<char>& bytes) {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t written = ::write(fd, bytes.data() + done, bytes.size() - done);
+    if (written <= 0) give_up("raw write failed");
+    done += static_cast<size_t>(written);
+  }
+}
+
+}  // namespace
+
+double raw_sequential_write(const std::string& directory, size_t chunk_bytes, size_t count) {
+  const std::string path = directory + "/raw";
+  const std::vector<char> chunk(chunk_bytes, 'x');
+  const int fd = create_file(path);
+  const double seconds = seconds_of([&] {
+    for (size_t i = 0; i < count; ++i) write_all(fd, chunk);
+    if (::fdatasync(fd) != 0) give_up("raw fdatasync failed");
+  });
+  ::close(fd);
+  ::unlink(path.c_str());
+  return seconds;
+}
+
+double raw_append_and_flush(const std::string& directory, size_t size_bytes, size_t count) {
+  const std::string path = directory + "/raw";
+  const std::vector<char> record(size_bytes, 'x');
+  const int fd = create_file(path);
+  std::vector<double> samples;
+  for (size_t i = 0; i < count; ++i) {
+    samples.push_back(seconds_of([&] {
+      write_all(fd, record);
+      if (::fdatasync(fd) != 0) give_up("raw fdatasync failed");
+    }));
+  }
+  ::close(fd);
+  ::unlink(path.c_str());
+  return median(std::move(samples));
+}
+
+size_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  size_t total = 0;
+  size_t resident = 0;
+  statm >> total >> resident;
+  return resident * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace firn::bench

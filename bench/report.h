@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Report: the rows of a benchmark, as a table for people and as JSON for programs. Every row holds
+// our figure, each peer's from the same run, and what the machine can do at best (the floor).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace firn::bench {
+
+enum class Better { lower, higher };
+
+struct Row {
+  std::string phase;
+  std::string unit;
+  Better better = Better::lower;
+  double firn = 0;
+  std::optional<double> floor;
+  std::map<std::string, double> peers;
+  std::map<std::string, double> counters;
+};
+
+class Report {
+ public:
+  explicit Report(std::string area) : area_(std::move(area)) {}
+
+  // Adds a row and prints it.
+  void add(Row row);
+  // Returns false if the file cannot be written.
+  [[nodiscard]] bool write_json(const std::string& path) const;
+
+ private:
+  std::string area_;
+  std::vector<Row> rows_;
+};
+
+[[nodiscard]] double median(std::vector<double> values);
+
+// Seconds that `work` took.
+[[nodiscard]] double seconds_of(const std::function<void()>& work);
+
+struct Arguments {
+  bool quick = false;
+  std::string json_path;
+  std::string directory;  // scratch space; removed at the end
+};
+
+// Parses --quick, --json FILE, --directory DIR; prints usage and exits for anything else.
+[[nodiscard]] Arguments parse_arguments(int argc, char** argv, const std::string& area);
+
+// Ends the program with a message: a benchmark whose engine fails has no figures.
+[[noreturn]] void give_up(const std::string& message);
+
+}  // namespace firn::bench
