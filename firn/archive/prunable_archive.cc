@@ -78,7 +78,7 @@ Status PrunableArchive::append(uint64_t index, ByteSpan key, std::span<const Byt
   const uint64_t token = translator_->token(key);
   {
     WriterLock state(state_);
-    remember(index, token, {section, appended.position}, false);
+    remember(index, token, {section, appended.position});
   }
   put_count_.fetch_add(1, std::memory_order_release);
   return {};
@@ -94,7 +94,7 @@ PrunableArchive::SectionItems& PrunableArchive::items_of(Section section) {
   return found->second;
 }
 
-void PrunableArchive::remember(uint64_t index, uint64_t token, Locator locator, bool replayed) {
+uint64_t PrunableArchive::remember_place(uint64_t index, Locator locator) {
   SectionItems& items = items_of(locator.section);
   const auto position = static_cast<uint32_t>(locator.position.value);
   if (intervals_.insert(index))
@@ -102,12 +102,11 @@ void PrunableArchive::remember(uint64_t index, uint64_t token, Locator locator, 
   else
     items.more[index].push_back(position);
   ++items.records;
+  return pack(items.slot, locator.position);
+}
 
-  const uint64_t packed = pack(items.slot, locator.position);
-  if (replayed) {
-    tokens_->insert(token, packed);
-    return;
-  }
+void PrunableArchive::remember(uint64_t index, uint64_t token, Locator locator) {
+  const uint64_t packed = remember_place(index, locator);
   const auto is_stale = [this](uint64_t candidate) {
     return slots_[slot_of(candidate)].value < oldest_allowed_;
   };

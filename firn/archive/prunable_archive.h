@@ -189,7 +189,9 @@ class PrunableArchive {
   [[nodiscard]] Status check_put(uint64_t index, ByteSpan key) const REQUIRES(writer_);
   [[nodiscard]] Status append(uint64_t index, ByteSpan key, std::span<const ByteSpan> value)
       REQUIRES(writer_);
-  void remember(uint64_t index, uint64_t token, Locator locator, bool replayed) REQUIRES(state_);
+  void remember(uint64_t index, uint64_t token, Locator locator) REQUIRES(state_);
+  // The packed place of the record, for the token index.
+  uint64_t remember_place(uint64_t index, Locator locator) REQUIRES(state_);
   SectionItems& items_of(Section section) REQUIRES(state_);
   void sweep_stale_tokens() REQUIRES(state_);
   [[nodiscard]] Section section_of(uint64_t index) const {

@@ -145,8 +145,11 @@ void TokenIndex::insert_vacant(uint64_t mixed, uint64_t value) {
 
 void TokenIndex::insert(uint64_t token, uint64_t value) {
   CHECK(!cursor_open_, kCursorOpen);
+  insert_mixed(mix(token), value);
+}
+
+void TokenIndex::insert_mixed(uint64_t mixed, uint64_t value) {
   CHECK(value <= kValueMax, kValueLimit);
-  const uint64_t mixed = mix(token);
   const Place place = find(mixed);
   if (place.slot == TokenShard::kNoSlot) {
     insert_vacant(mixed, value);
@@ -162,6 +165,33 @@ void TokenIndex::insert(uint64_t token, uint64_t value) {
     chains_->set_next(first, chains_->allocate(value, chains_->next(first)));
   }
   ++statistics_.items;
+}
+
+void TokenIndex::reserve(size_t count) {
+  for (size_t shard = 0; shard < kShardCount; ++shard)
+    shards_[shard].reserve(count / kShardCount);
+}
+
+void TokenIndex::insert_many(std::span<const Entry> entries) {
+  CHECK(!cursor_open_, kCursorOpen);
+  // A stable counting sort by shard; the tokens are mixed on the way.
+  std::array<size_t, kShardCount + 1> begin{};
+  for (const Entry& entry : entries)
+    ++begin[shard_of(mix(entry.token)) + 1];
+  for (size_t shard = 0; shard < kShardCount; ++shard)
+    begin[shard + 1] += begin[shard];
+  std::array<size_t, kShardCount> next{};
+  std::copy_n(begin.begin(), kShardCount, next.begin());
+  const auto sorted = std::make_unique_for_overwrite<Entry[]>(entries.size());
+  for (const Entry& entry : entries) {
+    const uint64_t mixed = mix(entry.token);
+    sorted[next[shard_of(mixed)]++] = {mixed, entry.value};
+  }
+  for (size_t shard = 0; shard < kShardCount; ++shard) {
+    shards_[shard].reserve(begin[shard + 1] - begin[shard]);
+    for (size_t i = begin[shard]; i < begin[shard + 1]; ++i)
+      insert_mixed(sorted[i].token, sorted[i].value);
+  }
 }
 
 std::optional<TokenIndex::Cursor> TokenIndex::cursor(uint64_t token) {

@@ -72,6 +72,17 @@ class TokenIndex {
   // kValueMax.
   void insert(uint64_t token, uint64_t value);
 
+  // Makes room for about `count` more tokens.
+  void reserve(size_t count);
+
+  // insert() of each entry in order, one table after the other, so that memory is walked instead of
+  // jumped over: several times faster for large groups. Copies the entries.
+  struct Entry {
+    uint64_t token;
+    uint64_t value;
+  };
+  void insert_many(std::span<const Entry> entries);
+
   // Where the token has values: removes those that match and appends `value` unless it matches too.
   // Where it has none: inserts `value`, whether it matches or not.
   template <std::predicate<uint64_t> Predicate>
@@ -148,6 +159,7 @@ class TokenIndex {
   uint64_t take_value(uint64_t& word) const;
   template <class Visitor>
   void walk(uint64_t word, Visitor&& visitor) const;
+  void insert_mixed(uint64_t mixed, uint64_t value);
   void insert_vacant(uint64_t mixed, uint64_t value);
   void shrink(size_t shard);
 

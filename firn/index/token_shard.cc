@@ -56,13 +56,16 @@ void TokenShard::prefetch(uint64_t mixed) const {
   __builtin_prefetch(first + 64);
 }
 
+void TokenShard::reserve(size_t extra) {
+  if (fits(count_ + extra, capacity_, kLoadMax)) return;
+  uint32_t step = slots_ == nullptr ? 0 : growth_step_ + 1;
+  while (!fits(count_ + extra, capacity_at(step), kLoadMax))
+    ++step;
+  rebuild(step);
+}
+
 size_t TokenShard::insert(uint64_t mixed, uint64_t word) {
-  if (!fits(count_ + 1, capacity_, kLoadMax)) {
-    uint32_t step = slots_ == nullptr ? 0 : growth_step_ + 1;
-    while (!fits(count_ + 1, capacity_at(step), kLoadMax))
-      ++step;
-    rebuild(step);
-  }
+  reserve(1);
   for (;;) {
     const size_t slot = lower_bound(mixed);
     size_t vacant = slot;

@@ -43,6 +43,9 @@ class TokenShard {
   [[nodiscard]] size_t find(uint64_t mixed) const;
   void prefetch(uint64_t mixed) const;
 
+  // Makes room for `extra` more entries in one step, if there is none yet.
+  void reserve(size_t extra);
+
   // Returns the new entry's slot. Requires: absent. Moves other entries.
   size_t insert(uint64_t mixed, uint64_t word);
 

@@ -404,6 +404,12 @@ Result<std::optional<FixedReplay::Item>> FixedReplay::next() {
   return std::optional<Item>();
 }
 
+uint64_t FixedReplay::record_count() const {
+  uint64_t bytes = 0;
+  for (const Range& range : ranges_) bytes += range.end - range.begin;
+  return bytes / journal_->record_size_bytes();
+}
+
 void FixedReplay::skip_damaged_page() {
   if (current_ >= ranges_.size() || ranges_[current_].section != failed_section_) return;
   const uint64_t record = journal_->record_size_bytes();

@@ -183,6 +183,9 @@ class FixedReplay {
   // nullopt at the end.
   [[nodiscard]] Result<std::optional<Item>> next();
 
+  // How many records the snapshot holds, the ones already handed out included.
+  [[nodiscard]] uint64_t record_count() const;
+
   // After next() failed: the section that it failed in.
   [[nodiscard]] Section failed_section() const { return failed_section_; }
   // After next() failed with Errc::corrupt: go on in the same section, after the damaged page.
