@@ -15,12 +15,8 @@ namespace {
 constexpr uint64_t pack(uint32_t slot, Position position) {
   return uint64_t{slot} << 32 | position.value;
 }
-constexpr uint32_t slot_of(uint64_t packed) {
-  return static_cast<uint32_t>(packed >> 32);
-}
-constexpr Position position_of(uint64_t packed) {
-  return Position(packed & UINT32_MAX);
-}
+constexpr uint32_t slot_of(uint64_t packed) { return static_cast<uint32_t>(packed >> 32); }
+constexpr Position position_of(uint64_t packed) { return Position(packed & UINT32_MAX); }
 
 // Stale tokens are swept once they outnumber the live ones.
 constexpr uint64_t kStaleTokensMin = 4096;
@@ -33,15 +29,7 @@ bool is_gone(const Error& error) {
 
 PrunableArchive::~PrunableArchive() = default;
 
-Status PrunableArchive::check_key(ByteSpan key) const {
-  if (key.size() == key_size_bytes_) return {};
-  return fail(Errc::invalid_argument,
-              concat("a key of ", key.size(), " bytes, but the keys of ",
-                     store_->storage().description(), " have ", key_size_bytes_, " bytes"));
-}
-
 Status PrunableArchive::check_put(uint64_t index, ByteSpan key) const {
-  if (closed_) return fail(Errc::invalid_argument, "the archive is closed");
   TRY(check_key(key));
   if (!damaged_.empty()) {
     return fail(Errc::corrupt,
@@ -71,6 +59,7 @@ Status PrunableArchive::put_multi(uint64_t index, ByteSpan key, std::span<const 
 }
 
 Status PrunableArchive::append(uint64_t index, ByteSpan key, std::span<const ByteSpan> value) {
+  if (closed_) return fail(Errc::invalid_argument, "the archive is closed");
   const Section section = section_of(index);
   archive::encode_prefix(prefix_, index, key);
   TRY_INTO(const auto appended, log_->append(section, prefix_, value));
@@ -141,8 +130,9 @@ std::vector<PrunableArchive::Locator> PrunableArchive::locate(uint64_t index) co
   return all;
 }
 
-std::vector<PrunableArchive::Locator> PrunableArchive::candidates(uint64_t token) const {
-  std::vector<Locator> found;
+std::span<const PrunableArchive::Locator> PrunableArchive::candidates(uint64_t token) const {
+  thread_local std::vector<Locator> found;
+  found.clear();
   ReaderLock lock(state_);
   tokens_->for_each(token, [&](uint64_t packed) NO_THREAD_SAFETY_ANALYSIS {
     const Section section = slots_[slot_of(packed)];
@@ -164,37 +154,45 @@ Status PrunableArchive::absence_of_key() const {
                                     " is damaged: run verify, then salvage the store"));
 }
 
-Result<std::optional<ArchiveItem>> PrunableArchive::read_item(Locator locator) const {
-  std::byte scratch[archive::record_size_bytes(archive::kKeySizeMaxBytes)];
-  const MutableByteSpan record(scratch, archive::record_size_bytes(key_size_bytes_));
+// Fills `record` with the record, or answers absent if it was pruned since it was located.
+Result<PrunableArchive::Presence> PrunableArchive::read_record(Locator locator,
+                                                               MutableByteSpan record) const {
   const Status read = log_->read_entry(locator.section, locator.position, record);
-  if (!read) {
-    // Pruned since it was located.
-    if (is_gone(read.error()) && locator.section.value < oldest_allowed())
-      return std::optional<ArchiveItem>();
-    return fail(read.error().code, read.error().message);
-  }
-  return std::optional(ArchiveItem{archive::index_of(record), to_bytes(archive::key_of(record)),
-                                   locator.section, locator.position,
-                                   IndexedValueLog::location_of(record)});
+  if (read) return Presence::present;
+  if (is_gone(read.error()) && locator.section.value < oldest_allowed()) return Presence::absent;
+  return fail(read.error().code, read.error().message);
 }
 
-Result<std::optional<ArchiveItem>> PrunableArchive::find_among(const std::vector<Locator>& among,
-                                                               ByteSpan key) const {
+// Reads candidates into `record` until one has the key; nullopt if none has.
+Result<std::optional<PrunableArchive::Locator>> PrunableArchive::find_among(
+    std::span<const Locator> among, ByteSpan key, MutableByteSpan record) const {
   std::optional<Error> failure;
   for (const Locator& locator : among) {
-    auto item = read_item(locator);
-    if (!item) {
-      if (!failure) failure = item.error();
+    const auto presence = read_record(locator, record);
+    if (!presence) {
+      if (!failure) failure = presence.error();
       continue;
     }
-    if (!*item) continue;
-    if (equal_bytes((*item)->key, key)) return item;
+    if (*presence == Presence::absent) continue;
+    if (equal_bytes(archive::key_of(record), key)) return std::optional(locator);
     unnecessary_reads_.fetch_add(1, std::memory_order_relaxed);
   }
   if (failure) return fail(failure->code, failure->message);
   TRY(absence_of_key());
-  return std::optional<ArchiveItem>();
+  return std::optional<Locator>();
+}
+
+Result<std::optional<ArchiveItem>> PrunableArchive::read_item(Locator locator) const {
+  RecordBuffer buffer;
+  const MutableByteSpan record = record_in(buffer);
+  TRY_INTO(const Presence presence, read_record(locator, record));
+  if (presence == Presence::absent) return std::optional<ArchiveItem>();
+  return std::optional(item_of(locator, record));
+}
+
+ArchiveItem PrunableArchive::item_of(Locator locator, ByteSpan record) {
+  return {archive::index_of(record), to_bytes(archive::key_of(record)), locator.section,
+          locator.position, IndexedValueLog::location_of(record)};
 }
 
 Result<std::optional<ArchiveItem>> PrunableArchive::find(uint64_t index) const {
@@ -204,31 +202,68 @@ Result<std::optional<ArchiveItem>> PrunableArchive::find(uint64_t index) const {
   return std::optional<ArchiveItem>();
 }
 
+Status PrunableArchive::check_key(ByteSpan key) const {
+  if (key.size() == key_size_bytes_) return {};
+  return fail(Errc::invalid_argument, concat("a key of ", key.size(), " bytes, but the keys of ",
+                                             store_->storage().description(), " have ",
+                                             key_size_bytes_, " bytes"));
+}
+
 Result<std::optional<ArchiveItem>> PrunableArchive::find(ByteSpan key) const {
   TRY(check_key(key));
-  return find_among(candidates(translator_->token(key)), key);
+  RecordBuffer buffer;
+  const MutableByteSpan record = record_in(buffer);
+  TRY_INTO(const auto locator, find_among(candidates(translator_->token(key)), key, record));
+  if (!locator) return std::optional<ArchiveItem>();
+  return std::optional(item_of(*locator, record));
 }
 
 Result<Value> PrunableArchive::read_value(const ArchiveItem& item) const {
-  auto value = log_->read_value(item.section, item.location);
+  return read_value(item.section, item.location, item.index);
+}
+
+Result<Value> PrunableArchive::read_value(Section section, ValueLocation location,
+                                          uint64_t index) const {
+  auto value = log_->read_value(section, location);
   if (value || value.error().code != Errc::out_of_range) return value;
-  return fail(Errc::corrupt, concat("index ", item.index, ": ", value.error().message));
+  return fail(Errc::corrupt, concat("index ", index, ": ", value.error().message));
+}
+
+Result<std::optional<Value>> PrunableArchive::value_of(Locator locator, ByteSpan record) const {
+  auto value = read_value(locator.section, IndexedValueLog::location_of(record),
+                          archive::index_of(record));
+  if (value) return std::optional<Value>(std::move(*value));
+  if (value.error().code == Errc::pruned) return std::optional<Value>();
+  return pass_on(value);
 }
 
 Result<std::optional<Value>> PrunableArchive::get(uint64_t index) const {
   gets_.fetch_add(1, std::memory_order_relaxed);
-  TRY_INTO(const auto item, find(index));
-  if (!item) return std::optional<Value>();
-  TRY_INTO(Value value, read_value(*item));
-  return std::optional<Value>(std::move(value));
+  const auto locator = locate_first(index);
+  if (!locator) {
+    TRY(absence_of(index));
+    return std::optional<Value>();
+  }
+  RecordBuffer buffer;
+  const MutableByteSpan record = record_in(buffer);
+  TRY_INTO(const Presence presence, read_record(*locator, record));
+  if (presence == Presence::absent) return std::optional<Value>();
+  return value_of(*locator, record);
 }
 
 Result<std::optional<Value>> PrunableArchive::get(ByteSpan key) const {
   gets_.fetch_add(1, std::memory_order_relaxed);
-  TRY_INTO(const auto item, find(key));
-  if (!item) return std::optional<Value>();
-  TRY_INTO(Value value, read_value(*item));
-  return std::optional<Value>(std::move(value));
+  TRY(check_key(key));
+  return get_among(candidates(translator_->token(key)), key);
+}
+
+Result<std::optional<Value>> PrunableArchive::get_among(std::span<const Locator> among,
+                                                        ByteSpan key) const {
+  RecordBuffer buffer;
+  const MutableByteSpan record = record_in(buffer);
+  TRY_INTO(const auto locator, find_among(among, key, record));
+  if (!locator) return std::optional<Value>();
+  return value_of(*locator, record);
 }
 
 Result<std::optional<std::vector<Value>>> PrunableArchive::get_all(uint64_t index) const {
@@ -249,8 +284,7 @@ std::vector<Result<std::optional<Value>>> PrunableArchive::get_many(
     std::span<const uint64_t> indices) const {
   std::vector<Result<std::optional<Value>>> answers;
   answers.reserve(indices.size());
-  for (const uint64_t index : indices)
-    answers.push_back(get(index));
+  for (const uint64_t index : indices) answers.push_back(get(index));
   return answers;
 }
 
@@ -265,21 +299,19 @@ std::vector<Result<std::optional<Value>>> PrunableArchive::get_many(
     ReaderLock lock(state_);
     tokens_->find_many(tokens, [&](size_t i, uint64_t packed) NO_THREAD_SAFETY_ANALYSIS {
       const Section section = slots_[slot_of(packed)];
-      if (section.value >= oldest_allowed_) located[i].push_back({section, position_of(packed)});
+      if (section.value >= oldest_allowed_)
+        located[i].push_back({section, position_of(packed)});
     });
   }
   std::vector<Result<std::optional<Value>>> answers;
   answers.reserve(keys.size());
   gets_.fetch_add(keys.size(), std::memory_order_relaxed);
   for (size_t i = 0; i < keys.size(); ++i) {
-    const auto answer = [&]() -> Result<std::optional<Value>> {
-      TRY(check_key(keys[i]));
-      TRY_INTO(const auto item, find_among(located[i], keys[i]));
-      if (!item) return std::optional<Value>();
-      TRY_INTO(Value value, read_value(*item));
-      return std::optional<Value>(std::move(value));
-    };
-    answers.push_back(answer());
+    const Status checked = check_key(keys[i]);
+    if (checked)
+      answers.push_back(get_among(located[i], keys[i]));
+    else
+      answers.push_back(fail(checked.error().code, checked.error().message));
   }
   return answers;
 }

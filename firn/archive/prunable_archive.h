@@ -27,6 +27,7 @@
 // Memory: about 20 bytes an item with distinct tokens and indices in order.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -37,6 +38,7 @@
 #include <string>
 #include <vector>
 
+#include "firn/archive/format.h"
 #include "firn/archive/position_map.h"
 #include "firn/base/bytes.h"
 #include "firn/base/mutex.h"
@@ -177,6 +179,7 @@ class PrunableArchive {
     Section section;
     Position position;
   };
+  using RecordBuffer = std::array<std::byte, archive::record_size_bytes(archive::kKeySizeMaxBytes)>;
 
   PrunableArchive() = default;
   [[nodiscard]] Status open_store(Storage& storage, const PrunableArchiveOptions& options);
@@ -199,12 +202,26 @@ class PrunableArchive {
   }
   [[nodiscard]] std::vector<Locator> locate(uint64_t index) const EXCLUDES(state_);
   [[nodiscard]] std::optional<Locator> locate_first(uint64_t index) const EXCLUDES(state_);
-  [[nodiscard]] std::vector<Locator> candidates(uint64_t token) const EXCLUDES(state_);
+  // Valid until this thread's next call.
+  [[nodiscard]] std::span<const Locator> candidates(uint64_t token) const EXCLUDES(state_);
+  // Success if damage cannot be the reason why the item was not found.
   [[nodiscard]] Status absence_of(uint64_t index) const;
   [[nodiscard]] Status absence_of_key() const;
+  [[nodiscard]] Status check_key(ByteSpan key) const;
+  [[nodiscard]] MutableByteSpan record_in(RecordBuffer& buffer) const {
+    return MutableByteSpan(buffer).first(archive::record_size_bytes(key_size_bytes_));
+  }
+  [[nodiscard]] Result<Presence> read_record(Locator locator, MutableByteSpan record) const;
+  [[nodiscard]] Result<std::optional<Locator>> find_among(std::span<const Locator> among,
+                                                          ByteSpan key,
+                                                          MutableByteSpan record) const;
+  [[nodiscard]] Result<std::optional<Value>> get_among(std::span<const Locator> among,
+                                                       ByteSpan key) const;
   [[nodiscard]] Result<std::optional<ArchiveItem>> read_item(Locator locator) const;
-  [[nodiscard]] Result<std::optional<ArchiveItem>> find_among(
-      const std::vector<Locator>& candidates, ByteSpan key) const;
+  [[nodiscard]] static ArchiveItem item_of(Locator locator, ByteSpan record);
+  [[nodiscard]] Result<Value> read_value(Section section, ValueLocation location,
+                                         uint64_t index) const;
+  [[nodiscard]] Result<std::optional<Value>> value_of(Locator locator, ByteSpan record) const;
 
   // Constant after open.
   std::unique_ptr<Store> store_;

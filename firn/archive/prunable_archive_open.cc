@@ -157,6 +157,7 @@ Status PrunableArchive::open_log(Storage& storage, const PrunableArchiveOptions&
   log.values.open_sections_max = options.open_sections_max;
   if (manifest == nullptr) TRY(check_unrecorded_geometry(storage, log));
   TRY_INTO(log_, IndexedValueLog::open(storage, log, store_->recovery()));
+  log_->map_reads();  // nothing is truncated after recovery
   return {};
 }
 

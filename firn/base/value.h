@@ -28,6 +28,7 @@ class Value {
 
   // Drops bytes from the front: for encodings that prefix the payload.
   void remove_prefix(size_t size) { bytes_ = bytes_.subspan(size); }
+  void remove_suffix(size_t size) { bytes_ = bytes_.first(bytes_.size() - size); }
 
  private:
   Buffer memory_;  // moving it does not move the bytes

@@ -115,6 +115,7 @@ Status PosixFile::sync() {
 }
 
 Result<std::unique_ptr<Mapping>> PosixFile::map(uint64_t size_to_map) {
+  if (!may_map_) return std::unique_ptr<Mapping>();
   TRY_INTO(const uint64_t size_now, size());
   if (size_to_map > size_now)
     return fail(Errc::out_of_range,

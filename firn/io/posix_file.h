@@ -14,8 +14,12 @@ namespace firn::io {
 class PosixFile final : public File {
  public:
   // `what` names the file in messages. The first sync of a new file settles all of its metadata.
-  PosixFile(Descriptor descriptor, std::string what, bool is_new)
-      : descriptor_(std::move(descriptor)), what_(std::move(what)), sync_metadata_(is_new) {}
+  // Without `may_map`, map() answers null.
+  PosixFile(Descriptor descriptor, std::string what, bool is_new, bool may_map)
+      : descriptor_(std::move(descriptor)),
+        what_(std::move(what)),
+        may_map_(may_map),
+        sync_metadata_(is_new) {}
 
   [[nodiscard]] Result<uint64_t> size() override;
   [[nodiscard]] Status read_at(uint64_t offset, MutableByteSpan out) override;
@@ -27,6 +31,7 @@ class PosixFile final : public File {
  private:
   const Descriptor descriptor_;
   const std::string what_;
+  const bool may_map_;
   // Set by creation and resize: the next sync is an fsync, as fdatasync after those is what some
   // file systems got wrong. Plain appends need the file's data and size only.
   std::atomic<bool> sync_metadata_;

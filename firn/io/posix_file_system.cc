@@ -28,8 +28,11 @@ constexpr char kStagedFileName[] = "new.tmp";  // no partition can have this nam
 
 class PosixFileSystem final : public FileSystem {
  public:
-  PosixFileSystem(Descriptor root, std::string path, bool read_only)
-      : root_(std::move(root)), path_(std::move(path)), read_only_(read_only) {}
+  PosixFileSystem(Descriptor root, std::string path, const PosixOptions& options)
+      : root_(std::move(root)),
+        path_(std::move(path)),
+        read_only_(options.read_only),
+        map_reads_(options.map_reads) {}
 
   [[nodiscard]] Result<std::unique_ptr<File>> open(std::string_view directory,
                                                    std::string_view name, FileMode mode) override;
@@ -55,6 +58,7 @@ class PosixFileSystem final : public FileSystem {
   const Descriptor root_;
   const std::string path_;
   const bool read_only_;
+  const bool map_reads_;
   Mutex staging_;  // held while the staged file is in use
 };
 
@@ -102,7 +106,8 @@ Result<std::unique_ptr<File>> PosixFileSystem::open(std::string_view directory,
   if (!file.is_open())
     return posix_failure(errno, mode == FileMode::create_exclusive ? "create" : "open", what);
   TRY(io::check_regular_file(file.get(), what));
-  return std::make_unique<io::PosixFile>(std::move(file), what, mode == FileMode::create_exclusive);
+  return std::make_unique<io::PosixFile>(std::move(file), what, mode == FileMode::create_exclusive,
+                                         map_reads_);
 }
 
 // Gives the staged file its final name, which must not exist.
@@ -132,7 +137,7 @@ Result<std::unique_ptr<File>> PosixFileSystem::create_file(std::string_view dire
     return posix_failure(errno, "remove", shown({}, kStagedFileName));
   Descriptor staged = io::open_at(root_.get(), kStagedFileName, O_RDWR | O_CREAT | O_EXCL);
   if (!staged.is_open()) return posix_failure(errno, "create", shown({}, kStagedFileName));
-  auto file = std::make_unique<io::PosixFile>(std::move(staged), what, true);
+  auto file = std::make_unique<io::PosixFile>(std::move(staged), what, true, map_reads_);
   Status done = file->write_at(0, std::span(&content, 1));
   if (done) done = file->sync();
   if (done) done = publish(root_.get(), parent.get(), std::string(name), what);
@@ -277,7 +282,7 @@ Result<std::unique_ptr<FileSystem>> open_posix_file_system(const std::string& pa
   Descriptor root = open_path(path, O_RDONLY);
   if (!root.is_open()) return posix_failure(errno, "open store", concat("'", path, "'"));
   if (!options.create && !options.read_only) TRY(sync_entry_of(path, false));
-  return std::make_unique<PosixFileSystem>(std::move(root), path, options.read_only);
+  return std::make_unique<PosixFileSystem>(std::move(root), path, options);
 }
 
 }  // namespace firn

@@ -83,6 +83,8 @@ class IndexedValueLog {
   [[nodiscard]] Result<Value> read_value(Section section, ValueLocation location) const {
     return values_->read(section, location);
   }
+  // See ValueLog. Requires: no rewind any more.
+  void map_reads() { values_->map_reads(); }
   // The location that an entry holds. Requires: a whole entry.
   [[nodiscard]] static ValueLocation location_of(ByteSpan entry);
 

@@ -76,7 +76,8 @@ Result<ValueLog::Handle> ValueLog::open_section(Section section, OpenMode mode,
   // What was found on disk counts as written by somebody else: adopt() makes it durable.
   const uint64_t found = blob->size();
   return std::make_shared<journal::ValueSegment>(
-      std::move(blob), std::min(durable_size.value_or(found), found), options_.write_buffer_bytes);
+      std::move(blob), std::min(durable_size.value_or(found), found), options_.write_buffer_bytes,
+      map_reads_);
 }
 
 Status ValueLog::check_retained(Section section) const {
@@ -163,7 +164,8 @@ Result<ValueLocation> ValueLog::append(Section section, std::span<const ByteSpan
   return ValueLocation{offset, static_cast<uint32_t>(stored_bytes)};
 }
 
-Result<Buffer> ValueLog::read_checked(Section section, ValueLocation location) const {
+// The payload, as it is stored.
+Result<Value> ValueLog::read_checked(Section section, ValueLocation location) const {
   TRY_INTO(const auto handle, find_existing(section));
   const uint64_t end = handle->size();
   if (location.size_bytes < kChecksumSizeBytes || location.offset > end ||
@@ -173,9 +175,15 @@ Result<Buffer> ValueLog::read_checked(Section section, ValueLocation location) c
                        " bytes: there is no value of ", location.size_bytes, " bytes at offset ",
                        location.offset));
   }
-  Buffer entry(location.size_bytes);
-  TRY(handle->read(location.offset, entry.mutable_bytes()));
   const size_t payload_bytes = location.size_bytes - kChecksumSizeBytes;
+  Value entry;
+  if (auto mapped = handle->read_mapped(location.offset, location.size_bytes)) {
+    entry = Value(std::move(mapped->pin), mapped->bytes);
+  } else {
+    Buffer buffer(location.size_bytes);
+    TRY(handle->read(location.offset, buffer.mutable_bytes()));
+    entry = Value(std::move(buffer), 0, location.size_bytes);
+  }
   const uint32_t stored = load_big_endian<uint32_t>(entry.bytes().data() + payload_bytes);
   const uint32_t computed = crc32c(entry.bytes().first(payload_bytes));
   if (stored != computed) {
@@ -184,14 +192,14 @@ Result<Buffer> ValueLog::read_checked(Section section, ValueLocation location) c
                        journal::section_hex(section), " (", location.size_bytes,
                        " bytes): its checksum is ", computed, ", stored is ", stored));
   }
+  entry.remove_suffix(kChecksumSizeBytes);
   return entry;
 }
 
 Result<Value> ValueLog::read(Section section, ValueLocation location) const {
-  TRY_INTO(Buffer entry, read_checked(section, location));
-  const size_t payload_bytes = location.size_bytes - kChecksumSizeBytes;
-  if (!options_.compression_level) return Value(std::move(entry), 0, payload_bytes);
-  return decompress(section, location, entry.bytes().first(payload_bytes));
+  TRY_INTO(Value payload, read_checked(section, location));
+  if (!options_.compression_level) return payload;
+  return decompress(section, location, payload.bytes());
 }
 
 Result<Value> ValueLog::decompress(Section section, ValueLocation location, ByteSpan frame) const {

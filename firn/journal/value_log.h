@@ -75,6 +75,10 @@ class ValueLog {
   // The same without returning the value.
   [[nodiscard]] Status check(Section section, ValueLocation location) const;
 
+  // From now on durable values are read in place where the storage can map them. Requires: no
+  // section is truncated any more.
+  void map_reads() { map_reads_ = true; }
+
   // Bytes of a section, 0 if it does not exist.
   [[nodiscard]] Result<uint64_t> size(Section section) const;
   [[nodiscard]] std::vector<Section> sections() const { return table_.sections(); }
@@ -114,7 +118,7 @@ class ValueLog {
   [[nodiscard]] Result<Handle> find_existing(Section section) const;
   [[nodiscard]] Status check_retained(Section section) const;
   [[nodiscard]] Status remove(const std::vector<Section>& sections);
-  [[nodiscard]] Result<Buffer> read_checked(Section section, ValueLocation location) const;
+  [[nodiscard]] Result<Value> read_checked(Section section, ValueLocation location) const;
   [[nodiscard]] Result<Value> decompress(Section section, ValueLocation location,
                                          ByteSpan frame) const;
 
@@ -123,6 +127,7 @@ class ValueLog {
   const bool read_only_;
   journal::SectionTable<journal::ValueSegment> table_;
   std::atomic<uint64_t> boundary_ = 0;
+  std::atomic<bool> map_reads_ = false;
   Bytes compressed_;  // the writer's scratch
   Bytes joined_;      // the writer's scratch
   Poison poison_;

@@ -8,10 +8,20 @@
 #include "firn/base/text.h"
 
 namespace firn::journal {
+namespace {
 
-ValueSegment::ValueSegment(std::unique_ptr<Blob> blob, uint64_t durable_size, size_t buffer_bytes)
+// A new mapping is made when this much (and a quarter) more is durable, or after so many reads of
+// bytes behind the present one.
+constexpr uint64_t kMapStepBytes = 256 << 10;
+constexpr uint64_t kUnmappedMax = 256;
+
+}  // namespace
+
+ValueSegment::ValueSegment(std::unique_ptr<Blob> blob, uint64_t durable_size, size_t buffer_bytes,
+                           const std::atomic<bool>& may_map)
     : blob_(std::move(blob)),
       buffer_bytes_(buffer_bytes),
+      may_map_(may_map),
       size_(blob_->size()),
       written_size_(blob_->size()),
       durable_size_(durable_size) {
@@ -69,6 +79,27 @@ Status ValueSegment::read(uint64_t offset, MutableByteSpan out) const {
   return {};
 }
 
+std::optional<ValueSegment::Mapped> ValueSegment::read_mapped(uint64_t offset,
+                                                              uint64_t size_bytes) const {
+  if (!may_map_.load(std::memory_order_relaxed)) return std::nullopt;
+  const uint64_t durable = durable_size();
+  if (offset > durable || size_bytes > durable - offset) return std::nullopt;
+  MutexLock lock(map_mutex_);
+  const uint64_t mapped_size = mapping_ == nullptr ? 0 : mapping_->bytes().size();
+  if (offset + size_bytes > mapped_size) {
+    // Not for every sync: a new mapping starts with no page in place.
+    const bool worth_it =
+        durable >= mapped_size + mapped_size / 4 + kMapStepBytes || ++unmapped_reads_ > kUnmappedMax;
+    if (cannot_map_ || !worth_it) return std::nullopt;
+    unmapped_reads_ = 0;
+    auto mapped = blob_->map(durable);
+    cannot_map_ = !mapped || *mapped == nullptr;
+    if (cannot_map_) return std::nullopt;
+    mapping_ = std::move(*mapped);
+  }
+  return Mapped{mapping_, mapping_->bytes().subspan(offset, size_bytes)};
+}
+
 Status ValueSegment::sync() {
   if (!dirty()) return {};
   const uint64_t covered = size();
@@ -83,6 +114,11 @@ Status ValueSegment::sync() {
 
 Status ValueSegment::truncate(uint64_t size) {
   if (size >= this->size()) return {};
+  {
+    MutexLock lock(map_mutex_);
+    CHECK(mapping_ == nullptr, "a mapped segment is never truncated");
+    cannot_map_ = true;
+  }
   MutexLock lock(mutex_);
   TRY(flush());
   size_.store(size, std::memory_order_release);

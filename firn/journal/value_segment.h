@@ -16,6 +16,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "firn/base/bytes.h"
@@ -28,7 +29,10 @@ namespace firn::journal {
 class ValueSegment {
  public:
   // `durable_size`: what is known to be flushed; the rest of the blob is treated as unsynced.
-  ValueSegment(std::unique_ptr<Blob> blob, uint64_t durable_size, size_t buffer_bytes);
+  // `may_map`: while true, durable bytes may be read through a mapping. truncate() is then not
+  // allowed: it would take the pages away from under readers. Outlives the segment.
+  ValueSegment(std::unique_ptr<Blob> blob, uint64_t durable_size, size_t buffer_bytes,
+               const std::atomic<bool>& may_map);
 
   [[nodiscard]] uint64_t size() const { return size_.load(std::memory_order_acquire); }
   [[nodiscard]] uint64_t durable_size() const { return durable_size_.load(); }
@@ -37,6 +41,12 @@ class ValueSegment {
   // Appends the buffers back to back and returns the offset of the first byte.
   [[nodiscard]] Result<uint64_t> append(std::span<const ByteSpan> buffers);
   [[nodiscard]] Status read(uint64_t offset, MutableByteSpan out) const;
+  // The same bytes in place, where they are durable and the blob can be mapped; else nothing.
+  struct Mapped {
+    std::shared_ptr<const Mapping> pin;
+    ByteSpan bytes;
+  };
+  [[nodiscard]] std::optional<Mapped> read_mapped(uint64_t offset, uint64_t size_bytes) const;
   [[nodiscard]] Status sync();
   [[nodiscard]] Status truncate(uint64_t size);
 
@@ -47,11 +57,16 @@ class ValueSegment {
 
   const std::unique_ptr<Blob> blob_;
   const size_t buffer_bytes_;
+  const std::atomic<bool>& may_map_;
   std::atomic<uint64_t> size_;          // buffered bytes included
   std::atomic<uint64_t> written_size_;  // in the blob
   std::atomic<uint64_t> durable_size_;
   mutable Mutex mutex_;
   Bytes buffer_ GUARDED_BY(mutex_);  // the bytes [written_size_, size_)
+  mutable Mutex map_mutex_;
+  mutable std::shared_ptr<const Mapping> mapping_ GUARDED_BY(map_mutex_);
+  mutable bool cannot_map_ GUARDED_BY(map_mutex_) = false;
+  mutable uint64_t unmapped_reads_ GUARDED_BY(map_mutex_) = 0;
 };
 
 }  // namespace firn::journal
