@@ -80,7 +80,8 @@ void run_engine(const NamedEngine& named, const std::string& directory, Workload
   const auto engine = named.make();
   engine->open(place, options);
   const double put_seconds = seconds_of([&] {
-    for (uint64_t i = 0; i < work.item_count; ++i) engine->put(i, work.key(i), work.value(i));
+    for (uint64_t i = 0; i < work.item_count; ++i)
+      engine->put(i, work.key(i), work.value(i));
     engine->sync();
   });
   const auto megabytes =
@@ -88,11 +89,14 @@ void run_engine(const NamedEngine& named, const std::string& directory, Workload
   samples[label + " put"][named.name].push_back(megabytes / put_seconds);
 
   std::vector<uint64_t> order(read_count);
-  for (uint64_t& index : order) index = work.random.below(work.item_count);
+  for (uint64_t& index : order)
+    index = work.random.below(work.item_count);
   std::vector<ByteSpan> keys;
-  for (const uint64_t index : order) keys.push_back(work.key(index));
+  for (const uint64_t index : order)
+    keys.push_back(work.key(index));
   uint64_t expected = 0;
-  for (const uint64_t index : order) expected += sum_words(work.value(index));
+  for (const uint64_t index : order)
+    expected += sum_words(work.value(index));
 
   const auto measure = [&](const std::string& phase, const std::function<uint64_t()>& read) {
     require(read() == expected, named.name + " " + phase);  // warms up
@@ -103,12 +107,14 @@ void run_engine(const NamedEngine& named, const std::string& directory, Workload
   };
   measure("get by index", [&] {
     uint64_t sum = 0;
-    for (const uint64_t index : order) sum += engine->get(index);
+    for (const uint64_t index : order)
+      sum += engine->get(index);
     return sum;
   });
   measure("get by key", [&] {
     uint64_t sum = 0;
-    for (const ByteSpan key : keys) sum += engine->get(key);
+    for (const ByteSpan key : keys)
+      sum += engine->get(key);
     return sum;
   });
   const auto batches = [&](auto items) {
@@ -163,9 +169,9 @@ void compare_durable_put(Report& report, const Arguments& arguments, int repetit
       std::vector<double> each;
       for (uint64_t i = 0; i < kPuts; ++i) {
         each.push_back(1e6 * seconds_of([&] {
-          engine->put(i, work.key(i), work.value(i));
-          engine->sync();
-        }));
+                         engine->put(i, work.key(i), work.value(i));
+                         engine->sync();
+                       }));
       }
       samples["durable put 150 B"][named.name].push_back(median(std::move(each)));
       engine->close();
@@ -190,7 +196,12 @@ void measure_memory(Report& report, size_t count) {
   }
   const ArchiveStatistics statistics = (*archive)->statistics();
   const double bytes = static_cast<double>(statistics.memory_bytes) / static_cast<double>(count);
-  report.add({"memory an item, 8-byte tokens", "B", Better::lower, bytes, std::nullopt, {},
+  report.add({"memory an item, 8-byte tokens",
+              "B",
+              Better::lower,
+              bytes,
+              std::nullopt,
+              {},
               {{"items", static_cast<double>(count)}}});
 
   if (!(*archive)->close()) give_up("close failed");
@@ -198,11 +209,16 @@ void measure_memory(Report& report, size_t count) {
   std::vector<double> samples;
   for (int i = 0; i < 3; ++i) {
     samples.push_back(1e9 / static_cast<double>(count) * seconds_of([&] {
-      auto reopened = PrunableArchive::open(storage, options);
-      if (!reopened || !(*reopened)->close()) give_up("reopen failed");
-    }));
+                        auto reopened = PrunableArchive::open(storage, options);
+                        if (!reopened || !(*reopened)->close()) give_up("reopen failed");
+                      }));
   }
-  report.add({"open, per item", "ns", Better::lower, median(samples), std::nullopt, {},
+  report.add({"open, per item",
+              "ns",
+              Better::lower,
+              median(samples),
+              std::nullopt,
+              {},
               {{"items", static_cast<double>(count)}}});
 }
 
@@ -226,4 +242,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace firn::bench
 
-int main(int argc, char** argv) { return firn::bench::run(argc, argv); }
+int main(int argc, char** argv) {
+  return firn::bench::run(argc, argv);
+}

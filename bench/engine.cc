@@ -17,7 +17,8 @@ uint64_t sum_words(ByteSpan value) {
     std::memcpy(&word, value.data() + offset, sizeof word);
     sum += word;
   }
-  for (; offset < value.size(); ++offset) sum += std::to_integer<uint64_t>(value[offset]);
+  for (; offset < value.size(); ++offset)
+    sum += std::to_integer<uint64_t>(value[offset]);
   return sum;
 }
 
@@ -53,13 +54,15 @@ class FirnEngine final : public Engine {
 
   uint64_t get_many(std::span<const uint64_t> indices) override {
     uint64_t sum = 0;
-    for (const auto& answer : archive_->get_many(indices)) sum += sum_of(answer);
+    for (const auto& answer : archive_->get_many(indices))
+      sum += sum_of(answer);
     return sum;
   }
 
   uint64_t get_many(std::span<const ByteSpan> keys) override {
     uint64_t sum = 0;
-    for (const auto& answer : archive_->get_many(keys)) sum += sum_of(answer);
+    for (const auto& answer : archive_->get_many(keys))
+      sum += sum_of(answer);
     return sum;
   }
 
@@ -82,6 +85,8 @@ class FirnEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_firn_engine() { return std::make_unique<FirnEngine>(); }
+std::unique_ptr<Engine> make_firn_engine() {
+  return std::make_unique<FirnEngine>();
+}
 
 }  // namespace firn::bench

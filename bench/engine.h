@@ -35,12 +35,14 @@ class Engine {
   [[nodiscard]] virtual uint64_t get(ByteSpan key) = 0;
   [[nodiscard]] virtual uint64_t get_many(std::span<const uint64_t> indices) {
     uint64_t sum = 0;
-    for (const uint64_t index : indices) sum += get(index);
+    for (const uint64_t index : indices)
+      sum += get(index);
     return sum;
   }
   [[nodiscard]] virtual uint64_t get_many(std::span<const ByteSpan> keys) {
     uint64_t sum = 0;
-    for (const ByteSpan key : keys) sum += get(key);
+    for (const ByteSpan key : keys)
+      sum += get(key);
     return sum;
   }
   virtual void close() = 0;

@@ -48,9 +48,10 @@ void run_fixed(const Arguments& arguments, size_t count, size_t reads, Figures& 
   const auto journal = value_of(FixedJournal::open(*storage, journal_options(cache), recovery));
   std::byte record[kRecordSizeBytes] = {};
   figures.append.push_back(1e3 * seconds_of([&] {
-    for (size_t i = 0; i < count; ++i) value_of(journal->append(Section(0), record));
-    value_of(journal->sync_all());
-  }));
+                             for (size_t i = 0; i < count; ++i)
+                               value_of(journal->append(Section(0), record));
+                             value_of(journal->sync_all());
+                           }));
   figures.floor.push_back(
       1e3 * raw_sequential_write(arguments.directory, 1 << 20, (count * kRecordSizeBytes) >> 20));
   Random random(1);
@@ -63,7 +64,8 @@ void run_fixed(const Arguments& arguments, size_t count, size_t reads, Figures& 
   const double replay_seconds = seconds_of([&] {
     auto replay = value_of(journal->replay());
     size_t seen = 0;
-    while (value_of(replay.next())) ++seen;
+    while (value_of(replay.next()))
+      ++seen;
     if (seen != count) give_up("replay lost records");
   });
   figures.replay.push_back(static_cast<double>(count * kRecordSizeBytes) / 1e9 / replay_seconds);
@@ -78,7 +80,8 @@ double append_values(const Arguments& arguments, size_t value_size, size_t count
   const auto log = value_of(ValueLog::open(*storage, options, recovery));
   const Bytes value = Random(3).bytes(value_size);
   const double seconds = seconds_of([&] {
-    for (size_t i = 0; i < count; ++i) value_of(log->append(Section(0), value));
+    for (size_t i = 0; i < count; ++i)
+      value_of(log->append(Section(0), value));
     value_of(log->sync_all());
   });
   value_of(log->destroy());
@@ -104,13 +107,29 @@ int run(int argc, char** argv) {
   const size_t total = arguments.quick ? 128u << 20 : 512u << 20;
   Report report("journal");
   Figures figures;
-  for (int i = 0; i < repetitions; ++i) run_fixed(arguments, count, 1'000'000, figures);
+  for (int i = 0; i < repetitions; ++i)
+    run_fixed(arguments, count, 1'000'000, figures);
   const double records = static_cast<double>(count);
-  report.add({"append 32 B records + one sync", "ms", Better::lower, median(figures.append),
-              median(figures.floor), {}, {{"records", records}}});
-  report.add({"random read 32 B, warm", "ns", Better::lower, median(figures.read), std::nullopt,
-              {}, {{"records", records}}});
-  report.add({"replay, warm", "GB/s", Better::higher, median(figures.replay), std::nullopt, {},
+  report.add({"append 32 B records + one sync",
+              "ms",
+              Better::lower,
+              median(figures.append),
+              median(figures.floor),
+              {},
+              {{"records", records}}});
+  report.add({"random read 32 B, warm",
+              "ns",
+              Better::lower,
+              median(figures.read),
+              std::nullopt,
+              {},
+              {{"records", records}}});
+  report.add({"replay, warm",
+              "GB/s",
+              Better::higher,
+              median(figures.replay),
+              std::nullopt,
+              {},
               {{"records", records}}});
   measure_values(report, arguments, 1024, total, repetitions, "append 1 KiB values + one sync");
   measure_values(report, arguments, 65536, total, repetitions, "append 64 KiB values + one sync");
@@ -123,4 +142,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace firn::bench
 
-int main(int argc, char** argv) { return firn::bench::run(argc, argv); }
+int main(int argc, char** argv) {
+  return firn::bench::run(argc, argv);
+}

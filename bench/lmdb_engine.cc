@@ -2,9 +2,9 @@
 //
 // LMDB: index -> value in an integer-keyed database, key -> index in another; one transaction a
 // sync. No checksums.
-#include <lmdb.h>
-
 #include <cstring>
+
+#include <lmdb.h>
 
 #include "bench/engine.h"
 #include "bench/report.h"
@@ -98,6 +98,8 @@ class LmdbEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_lmdb_engine() { return std::make_unique<LmdbEngine>(); }
+std::unique_ptr<Engine> make_lmdb_engine() {
+  return std::make_unique<LmdbEngine>();
+}
 
 }  // namespace firn::bench

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/machine_floor.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <fstream>
 #include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "bench/report.h"
 
@@ -34,7 +34,8 @@ double raw_sequential_write(const std::string& directory, size_t chunk_bytes, si
   const std::vector<char> chunk(chunk_bytes, 'x');
   const int fd = create_file(path);
   const double seconds = seconds_of([&] {
-    for (size_t i = 0; i < count; ++i) write_all(fd, chunk);
+    for (size_t i = 0; i < count; ++i)
+      write_all(fd, chunk);
     if (::fdatasync(fd) != 0) give_up("raw fdatasync failed");
   });
   ::close(fd);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+
 #include <nlohmann/json.hpp>
 
 namespace firn::bench {
@@ -24,7 +25,8 @@ void Report::add(Row row) {
     const double ratio = row.better == Better::lower ? value / row.firn : row.firn / value;
     std::printf(" %s %.3f (%.2fx)", name.c_str(), value, ratio);
   }
-  for (const auto& [name, value] : row.counters) std::printf("  [%s %.6g]", name.c_str(), value);
+  for (const auto& [name, value] : row.counters)
+    std::printf("  [%s %.6g]", name.c_str(), value);
   std::printf("\n");
   std::fflush(stdout);
   rows_.push_back(std::move(row));

@@ -88,7 +88,8 @@ class RocksDbEngine final : public Engine {
 
   uint64_t get_many(std::span<const ByteSpan> keys) override {
     std::vector<rocksdb::Slice> slices(keys.size());
-    for (size_t i = 0; i < keys.size(); ++i) slices[i] = as_slice(keys[i]);
+    for (size_t i = 0; i < keys.size(); ++i)
+      slices[i] = as_slice(keys[i]);
     std::vector<rocksdb::PinnableSlice> found(keys.size());
     std::vector<rocksdb::Status> statuses(keys.size());
     database_->MultiGet({}, keys_, slices.size(), slices.data(), found.data(), statuses.data());
@@ -140,6 +141,8 @@ class RocksDbEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_rocksdb_engine() { return std::make_unique<RocksDbEngine>(); }
+std::unique_ptr<Engine> make_rocksdb_engine() {
+  return std::make_unique<RocksDbEngine>();
+}
 
 }  // namespace firn::bench

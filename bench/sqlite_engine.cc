@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SQLite: one table with an integer primary key and a unique key, write-ahead log, synchronous=FULL,
-// prepared statements, one transaction a sync. No checksums.
+// SQLite: one table with an integer primary key and a unique key, write-ahead log,
+// synchronous=FULL, prepared statements, one transaction a sync. No checksums.
 #include <sqlite3.h>
 
 #include "bench/engine.h"
@@ -100,6 +100,8 @@ class SqliteEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_sqlite_engine() { return std::make_unique<SqliteEngine>(); }
+std::unique_ptr<Engine> make_sqlite_engine() {
+  return std::make_unique<SqliteEngine>();
+}
 
 }  // namespace firn::bench

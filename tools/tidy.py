@@ -37,6 +37,7 @@ ALLOWED = [
     ("shared_ptr", "firn/base/value.h", "the pin of a value: several values share a mapping"),
     ("shared_ptr", "firn/journal/section_table.h", "mechanism: readers hold sections that are "
      "evicted or pruned meanwhile"),
+    ("shared_ptr", "firn/journal/value_segment.h", "mechanism: values pin the mapping they lie in"),
     ("docs", "firn/*", "the pages come with the commands that they describe"),
 ]
 # The page that describes the structures of a folder; it names the type of every public header.

@@ -15,8 +15,12 @@ namespace {
 constexpr uint64_t pack(uint32_t slot, Position position) {
   return uint64_t{slot} << 32 | position.value;
 }
-constexpr uint32_t slot_of(uint64_t packed) { return static_cast<uint32_t>(packed >> 32); }
-constexpr Position position_of(uint64_t packed) { return Position(packed & UINT32_MAX); }
+constexpr uint32_t slot_of(uint64_t packed) {
+  return static_cast<uint32_t>(packed >> 32);
+}
+constexpr Position position_of(uint64_t packed) {
+  return Position(packed & UINT32_MAX);
+}
 
 // Stale tokens are swept once they outnumber the live ones.
 constexpr uint64_t kStaleTokensMin = 4096;
@@ -30,6 +34,7 @@ bool is_gone(const Error& error) {
 PrunableArchive::~PrunableArchive() = default;
 
 Status PrunableArchive::check_put(uint64_t index, ByteSpan key) const {
+  if (closed_) return fail(Errc::invalid_argument, "the archive is closed");
   TRY(check_key(key));
   if (!damaged_.empty()) {
     return fail(Errc::corrupt,
@@ -59,7 +64,6 @@ Status PrunableArchive::put_multi(uint64_t index, ByteSpan key, std::span<const 
 }
 
 Status PrunableArchive::append(uint64_t index, ByteSpan key, std::span<const ByteSpan> value) {
-  if (closed_) return fail(Errc::invalid_argument, "the archive is closed");
   const Section section = section_of(index);
   archive::encode_prefix(prefix_, index, key);
   TRY_INTO(const auto appended, log_->append(section, prefix_, value));
@@ -204,9 +208,9 @@ Result<std::optional<ArchiveItem>> PrunableArchive::find(uint64_t index) const {
 
 Status PrunableArchive::check_key(ByteSpan key) const {
   if (key.size() == key_size_bytes_) return {};
-  return fail(Errc::invalid_argument, concat("a key of ", key.size(), " bytes, but the keys of ",
-                                             store_->storage().description(), " have ",
-                                             key_size_bytes_, " bytes"));
+  return fail(Errc::invalid_argument,
+              concat("a key of ", key.size(), " bytes, but the keys of ",
+                     store_->storage().description(), " have ", key_size_bytes_, " bytes"));
 }
 
 Result<std::optional<ArchiveItem>> PrunableArchive::find(ByteSpan key) const {
@@ -230,8 +234,8 @@ Result<Value> PrunableArchive::read_value(Section section, ValueLocation locatio
 }
 
 Result<std::optional<Value>> PrunableArchive::value_of(Locator locator, ByteSpan record) const {
-  auto value = read_value(locator.section, IndexedValueLog::location_of(record),
-                          archive::index_of(record));
+  auto value =
+      read_value(locator.section, IndexedValueLog::location_of(record), archive::index_of(record));
   if (value) return std::optional<Value>(std::move(*value));
   if (value.error().code == Errc::pruned) return std::optional<Value>();
   return pass_on(value);
@@ -284,7 +288,8 @@ std::vector<Result<std::optional<Value>>> PrunableArchive::get_many(
     std::span<const uint64_t> indices) const {
   std::vector<Result<std::optional<Value>>> answers;
   answers.reserve(indices.size());
-  for (const uint64_t index : indices) answers.push_back(get(index));
+  for (const uint64_t index : indices)
+    answers.push_back(get(index));
   return answers;
 }
 
@@ -299,8 +304,7 @@ std::vector<Result<std::optional<Value>>> PrunableArchive::get_many(
     ReaderLock lock(state_);
     tokens_->find_many(tokens, [&](size_t i, uint64_t packed) NO_THREAD_SAFETY_ANALYSIS {
       const Section section = slots_[slot_of(packed)];
-      if (section.value >= oldest_allowed_)
-        located[i].push_back({section, position_of(packed)});
+      if (section.value >= oldest_allowed_) located[i].push_back({section, position_of(packed)});
     });
   }
   std::vector<Result<std::optional<Value>>> answers;

@@ -38,6 +38,7 @@
 #include <string>
 #include <vector>
 
+#include "firn/archive/archive_types.h"
 #include "firn/archive/format.h"
 #include "firn/archive/position_map.h"
 #include "firn/base/bytes.h"
@@ -53,46 +54,6 @@
 #include "firn/store/store.h"
 
 namespace firn {
-
-struct PrunableArchiveOptions {
-  // Geometry. Unset: what the store's manifest says, or the default for a new store and for one
-  // without a manifest. Values that contradict the store are refused.
-  std::optional<uint32_t> key_size_bytes;       // 1 to 1024; default 32
-  std::optional<uint64_t> items_per_section;    // at least 1; default 65,536
-  std::optional<uint32_t> page_size_bytes;      // 1 to 65535; default 4084
-  std::optional<int> compression_level;         // zstd; default none
-  std::optional<std::string> index_partition;   // default "index"
-  std::optional<std::string> values_partition;  // default "values"
-  // In memory. Tokens of 8 hashed bytes with a random seed unless told.
-  std::optional<KeyTranslator> translator;
-  size_t page_cache_bytes = 64 << 20;   // for index pages
-  size_t write_buffer_bytes = 1 << 20;  // a touched section's index; as much for its values
-  size_t open_sections_max = 128;       // bound on open index blobs; as many value blobs
-  bool read_only = false;
-  bool create = true;  // make the store if there is none
-};
-
-enum class PutOutcome : uint8_t { added, already_present };
-
-struct ArchiveStatistics {
-  uint64_t items_tracked = 0;  // distinct indices
-  uint64_t records = 0;        // items, counting every one of an index
-  uint64_t indices_pruned = 0;
-  uint64_t gets = 0;
-  uint64_t has = 0;
-  uint64_t unnecessary_reads = 0;  // records read for a key that had another key
-  uint64_t syncs = 0;              // sections synced
-  uint64_t tokens_pruned = 0;      // stale index entries dropped
-  uint64_t memory_bytes = 0;       // of the maps, without caches and buffers
-};
-
-struct ArchiveItem {
-  uint64_t index = 0;
-  Bytes key;
-  Section section;
-  Position position;
-  ValueLocation location;
-};
 
 class PrunableArchive {
  public:
@@ -188,7 +149,6 @@ class PrunableArchive {
                                                  const IndexedValueLogOptions& options) const;
   [[nodiscard]] Status replay() EXCLUDES(state_);
   void note_damage(Section section, const Error& error);
-  [[nodiscard]] Status check_key(ByteSpan key) const;
   [[nodiscard]] Status check_put(uint64_t index, ByteSpan key) const REQUIRES(writer_);
   [[nodiscard]] Status append(uint64_t index, ByteSpan key, std::span<const ByteSpan> value)
       REQUIRES(writer_);

@@ -83,8 +83,7 @@ StoreOptions store_options(const PrunableArchiveOptions& options) {
     store.identity.geometry.push_back({name, given ? *given : fallback});
     if (given) store.required_geometry.push_back({std::move(name), *given});
   };
-  add("key_size", std::optional<uint64_t>(options.key_size_bytes),
-      uint64_t{kDefaultKeySizeBytes});
+  add("key_size", std::optional<uint64_t>(options.key_size_bytes), uint64_t{kDefaultKeySizeBytes});
   add("items_per_section", options.items_per_section, kDefaultItemsPerSection);
   add("page_size", std::optional<uint64_t>(options.page_size_bytes),
       uint64_t{kDefaultPageSizeBytes});
@@ -125,8 +124,8 @@ Status PrunableArchive::open_log(Storage& storage, const PrunableArchiveOptions&
   if (key_size == 0 || key_size > archive::kKeySizeMaxBytes)
     return fail(Errc::corrupt, concat("the manifest records an impossible key size: ", key_size));
   key_size_bytes_ = static_cast<uint32_t>(key_size);
-  items_per_section_ = recorded("items_per_section",
-                                options.items_per_section.value_or(kDefaultItemsPerSection));
+  items_per_section_ =
+      recorded("items_per_section", options.items_per_section.value_or(kDefaultItemsPerSection));
   if (items_per_section_ == 0)
     return fail(Errc::corrupt, "the manifest records 0 items per section");
 

@@ -75,9 +75,9 @@ Result<ValueLog::Handle> ValueLog::open_section(Section section, OpenMode mode,
   TRY_INTO(auto blob, storage_.open(options_.partition, journal::section_name(section), mode));
   // What was found on disk counts as written by somebody else: adopt() makes it durable.
   const uint64_t found = blob->size();
-  return std::make_shared<journal::ValueSegment>(
-      std::move(blob), std::min(durable_size.value_or(found), found), options_.write_buffer_bytes,
-      map_reads_);
+  return std::make_shared<journal::ValueSegment>(std::move(blob),
+                                                 std::min(durable_size.value_or(found), found),
+                                                 options_.write_buffer_bytes, map_reads_);
 }
 
 Status ValueLog::check_retained(Section section) const {

@@ -88,8 +88,8 @@ std::optional<ValueSegment::Mapped> ValueSegment::read_mapped(uint64_t offset,
   const uint64_t mapped_size = mapping_ == nullptr ? 0 : mapping_->bytes().size();
   if (offset + size_bytes > mapped_size) {
     // Not for every sync: a new mapping starts with no page in place.
-    const bool worth_it =
-        durable >= mapped_size + mapped_size / 4 + kMapStepBytes || ++unmapped_reads_ > kUnmappedMax;
+    const bool worth_it = durable >= mapped_size + mapped_size / 4 + kMapStepBytes ||
+                          ++unmapped_reads_ > kUnmappedMax;
     if (cannot_map_ || !worth_it) return std::nullopt;
     unmapped_reads_ = 0;
     auto mapped = blob_->map(durable);
