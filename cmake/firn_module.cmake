@@ -1,6 +1,6 @@
 # One folder of firn/ is one module. Its CMakeLists.txt lists files by name; no globs.
 #
-#   firn_module(SOURCES a.cc ... HEADERS a.h ... PRIVATE_HEADERS b.h ...
+#   firn_module([THREADED] SOURCES a.cc ... HEADERS a.h ... PRIVATE_HEADERS b.h ...
 #               TESTS a_test.cc ... STRESS a_stress_test.cc ...
 #               SIMS a_sim.cc ... FUZZ a_fuzz.cc ... LIBS t ...)
 #
@@ -9,8 +9,11 @@
 # threads, become firn_<folder>_stress, labelled `stress`, which runs under the thread sanitizer, too.
 # ctest lists the cases one by one. LIBS are linked into both. SIMS hold crash scenarios, which
 # sim/CMakeLists.txt collects. Each FUZZ file is one fuzz target.
+# THREADED: some TESTS start threads, too; the thread sanitizer runs those that say Thread, Concurrent
+# or Readers in their names.
 function(firn_module)
-  cmake_parse_arguments(MODULE "" "" "SOURCES;HEADERS;PRIVATE_HEADERS;TESTS;STRESS;SIMS;FUZZ;LIBS" ${ARGN})
+  cmake_parse_arguments(MODULE "THREADED" ""
+    "SOURCES;HEADERS;PRIVATE_HEADERS;TESTS;STRESS;SIMS;FUZZ;LIBS" ${ARGN})
   if(MODULE_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "firn_module: what is ${MODULE_UNPARSED_ARGUMENTS}?")
   endif()
@@ -19,6 +22,9 @@ function(firn_module)
   get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
   if(FIRN_TESTS AND MODULE_TESTS)
     firn_test(firn_${folder}_test SOURCES ${MODULE_TESTS} LIBS ${MODULE_LIBS})
+    if(MODULE_THREADED)
+      add_dependencies(firn_stress_tests firn_${folder}_test)
+    endif()
   endif()
   list(TRANSFORM MODULE_SIMS PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
   set_property(GLOBAL APPEND PROPERTY FIRN_SIMS ${MODULE_SIMS})

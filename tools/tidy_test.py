@@ -66,7 +66,10 @@ class TidyTest(unittest.TestCase):
                                  "/* throw\n */ static_assert(true); auto s = \"rand()\";\n"
                                  "auto t = R\"(time(0))\"; int n = 1'000;\n"
                                  "char c = '\"'; f.time();\n",
-            "firn/journal/a_test.cc": SPDX + "std::thread t; std::filesystem::path p;\n",
+            "firn/journal/CMakeLists.txt": GOOD["firn/journal/CMakeLists.txt"].replace(
+                "(", "(THREADED "),
+            "firn/journal/a_test.cc": SPDX + "TEST(A, WhenConcurrent_B) {}\n"
+                                      "std::thread t; std::filesystem::path p;\n",
             "tools/firn/x.cc": SPDX + "#include <unistd.h>\nstd::getenv(x);\n"}), [])
 
     def test_layers(self):
@@ -138,6 +141,13 @@ class TidyTest(unittest.TestCase):
         self.expect("docs", "firn/journal/a.h", 1, HEADER, others={"docs/journals.md": None})
         private = "class A {\n private:\n  std::shared_ptr<int> f_;\n};\n"
         self.assertEqual(self.findings({"firn/journal/a.h": HEADER + private}), [])
+
+    def test_threaded_tests_run_under_the_sanitizer(self):
+        named = SPDX + "TEST(A, WhenConcurrent_B) { std::thread t; }\n"
+        self.expect("threaded", "firn/journal/a_test.cc", 1, named)
+        self.expect("threaded", "firn/journal/a_test.cc", 1, named.replace("Concurrent", "C"),
+                    others={"firn/journal/CMakeLists.txt": "THREADED " +
+                            GOOD["firn/journal/CMakeLists.txt"]})
 
     def test_allow_list(self):
         row = ("rand", "firn/journal/*.cc", "a reason")
