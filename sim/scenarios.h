@@ -14,6 +14,8 @@ namespace firn::sim {
 [[nodiscard]] testkit::ScenarioFactory file_storage_scenario();
 [[nodiscard]] testkit::ScenarioFactory fixed_journal_scenario();
 [[nodiscard]] testkit::ScenarioFactory indexed_value_log_scenario();
+[[nodiscard]] testkit::ScenarioFactory manifest_scenario();
+[[nodiscard]] testkit::ScenarioFactory metadata_store_scenario();
 
 [[nodiscard]] std::vector<testkit::SimScenario> all_scenarios();
 
