@@ -101,6 +101,24 @@ TEST_F(ManifestTest, GivenEmptyStorage_WhenOpened_ThenThereIsNoManifestAndNothin
   EXPECT_THAT(storage_.log(), IsEmpty());
 }
 
+TEST_F(ManifestTest, GivenNewStore_WhenEitherCopyIsDamaged_ThenTheOtherOneServes) {
+  for (const std::string_view damaged : {"left", "right"}) {
+    SCOPED_TRACE(damaged);
+    MemoryStorage fresh;
+    RecoveryLog recovery(fresh, false);
+    ASSERT_OK(Manifest::create(fresh, archive_identity(), recovery));
+    Bytes bytes = fresh.raw(kManifestPartition, as_bytes(damaged)).value();
+    bytes.back() ^= std::byte{1};
+
+    fresh.set_raw(kManifestPartition, as_bytes(damaged), std::move(bytes));
+    ASSERT_OK_INTO(const auto manifest, Manifest::open(fresh, false, recovery));
+
+    ASSERT_NE(manifest, nullptr);
+    EXPECT_EQ(manifest->id(), id_of(7));
+    EXPECT_FALSE(manifest->was_clean());
+  }
+}
+
 TEST_F(ManifestTest, GivenCreatedManifest_WhenPowerIsCut_ThenIdentityIsThere) {
   create();
   EXPECT_TRUE(manifest_->was_clean());

@@ -47,9 +47,9 @@ def main():
     Path(output).write_text(
         "#include <iostream>\n#include <utility>\n#include <vector>\n" +
         "\n".join(sorted(includes)) + "\n\nnamespace {\n\nusing namespace firn;\n\n" +
-        "\n".join(functions) +
-        "\nusing Example = firn::Status (*)(firn::Storage&);\n"
-        "const std::vector<std::pair<const char*, Example>> examples = {\n" + "".join(table) + "};\n\n}  // namespace\n" + MAIN)
+        "\n".join(functions) + "\nusing Example = firn::Status (*)(firn::Storage&);\n"
+        "const std::vector<std::pair<const char*, Example>> examples = {\n" + "".join(table) +
+        "};\n\n}  // namespace\n" + MAIN)
 
 
 if __name__ == "__main__":
