@@ -4,7 +4,7 @@
 // and for each section a floor: a size known to be durable (see firn/journal/floors.h).
 //
 //   partition "manifest"   left, right : a MetadataStore; 16-byte keys (tag, role, section)
-//                          floors      : hints, 32-byte records; FORMAT.md, "Manifest"
+//                          floors      : hints, 32-byte records; FORMAT.md, section 7
 //
 // Two speeds. Facts that must not be lost (identity, boundary, lower, forget, clean mark) are
 // committed to the MetadataStore, to both of its copies. A raised floor is one small write to the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The keys and values of a manifest's MetadataStore (FORMAT.md, "Manifest"). A key is a tag, a
+// The keys and values of a manifest's MetadataStore (FORMAT.md, section 7). A key is a tag, a
 // role (or another small number) and a section (or another large one); numbers are u64 big-endian.
 // Tags that this version does not know are kept as they are.
 #pragma once

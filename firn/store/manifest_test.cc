@@ -249,6 +249,17 @@ TEST_F(ManifestTest, GivenRaisedFloor_WhenKilled_ThenKeptAndCostIsOneSmallWrite)
   EXPECT_EQ(manifest_->floors(StoreRole::values).floor(Section(5)), 0u);
 }
 
+TEST_F(ManifestTest, GivenRaisedFloor_WhenWritten_ThenHintHasTheFormatsBytes) {
+  create();
+  ASSERT_OK(index().raise(Section(5), 100));
+
+  ASSERT_OK(index().raise(Section(5), 200));
+
+  const Bytes floors = raw("floors");
+  EXPECT_EQ(to_hex(ByteSpan(floors).subspan(8)),
+            "00000002000000000000000500000000000000c80000000000000001b389c673");
+}
+
 TEST_F(ManifestTest, GivenRaisedFloor_WhenPowerIsCut_ThenOlderFloorCounts) {
   create();
   ASSERT_OK(index().raise(Section(5), 100));
