@@ -20,8 +20,8 @@ namespace firn::journal {
 [[nodiscard]] Result<std::vector<Section>> scan_sections(Storage& storage,
                                                          const std::string& partition);
 
-// Makes removals durable that a killed process may have left undone: what the scan did not find must
-// not come back.
+// Makes removals durable that a killed process may have left undone: what the scan did not find
+// must not come back.
 [[nodiscard]] Status settle_removals(Storage& storage, const std::string& partition);
 
 // Durably removes the blobs of these sections, in this order.
