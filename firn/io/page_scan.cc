@@ -200,6 +200,21 @@ Result<StreamEnd> find_stream_end(Blob& blob, const PagedBlobOptions& options,
   return EndFinder(blob, options, recovery).run();
 }
 
+namespace {
+
+// Whether the slot at this place is one of pages of the refused size: of a torn first page, or of a
+// valid later one. It proves nothing about another size then, even if the first bytes of the blob
+// are those of the later page.
+bool is_slot_of(ByteSpan front, size_t at, PageSlot slot, uint32_t page_size) {
+  const size_t physical_size = page_size + kPageRecordSize;
+  const size_t begin = at / physical_size * physical_size;
+  if (at - begin != page_size && at - begin != page_size + kPageSlotSize) return false;
+  if (begin == 0) return true;
+  return slot.size_bytes <= page_size && crc32c(front.subspan(begin, slot.size_bytes)) == slot.crc;
+}
+
+}  // namespace
+
 std::optional<uint32_t> find_page_size(ByteSpan front, uint64_t blob_size,
                                        uint32_t refused_page_size) {
   if (front.size() <= kPageRecordSize) return std::nullopt;
@@ -217,8 +232,7 @@ std::optional<uint32_t> find_page_size(ByteSpan front, uint64_t blob_size,
     for (size_t i = 0; i < record.slots.size(); ++i) {
       const PageSlot slot = record.slots[i];
       const size_t at = size + i * kPageSlotSize;
-      // A torn first page of the refused size proves nothing about another one.
-      if (at == refused_page_size || at == refused_page_size + kPageSlotSize) continue;
+      if (is_slot_of(front, at, slot, refused_page_size)) continue;
       is_valid = is_valid || (slot.size_bytes > 0 && slot.size_bytes <= size &&
                               prefix_crcs[slot.size_bytes] == slot.crc);
     }

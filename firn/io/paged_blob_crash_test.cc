@@ -548,6 +548,23 @@ TEST_F(PagedBlobCrash, GivenGarbage_WhenOpened_ThenItNeverCrashesNorInventsBytes
   }
 }
 
+// The first slot of the second page lies where the second slot of a page of 12 bytes would, and
+// covers bytes that are equal to those at the front.
+TEST_F(PagedBlobCrash, GivenEqualPagesAndATornFirst_WhenOpened_ThenNoOtherPageSizeIsSeen) {
+  {
+    ASSERT_OK_INTO(const auto paged, open({.page_size = 3}));
+    ASSERT_OK(paged->append(Bytes(6)));
+    ASSERT_OK(paged->sync());
+  }
+  Bytes content = raw();
+  content.at(8 + 3 + 2) ^= std::byte{1};
+  set_raw(content);
+
+  ASSERT_OK_INTO(const auto paged, open({.floor = 0, .page_size = 3}));
+
+  EXPECT_EQ(paged->size(), 0u);
+}
+
 TEST_F(PagedBlobCrash, GivenReadersAndAWriter_WhenConcurrent_ThenReadsSeeWholeAppendedPrefixes) {
   // Byte i of the stream is i % 251, so that a read can be checked without knowing the writer.
   ASSERT_OK_INTO(const auto paged, open({.page_size = 61, .write_buffer_bytes = 300}));
