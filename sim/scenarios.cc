@@ -5,6 +5,7 @@ namespace firn::sim {
 
 std::vector<testkit::SimScenario> all_scenarios() {
   return {
+      {"archive", archive_scenario()},
       {"file_storage", file_storage_scenario()},
       {"fixed_journal", fixed_journal_scenario()},
       {"indexed_value_log", indexed_value_log_scenario()},

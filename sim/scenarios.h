@@ -11,6 +11,7 @@
 
 namespace firn::sim {
 
+[[nodiscard]] testkit::ScenarioFactory archive_scenario();
 [[nodiscard]] testkit::ScenarioFactory file_storage_scenario();
 [[nodiscard]] testkit::ScenarioFactory fixed_journal_scenario();
 [[nodiscard]] testkit::ScenarioFactory indexed_value_log_scenario();

@@ -12,6 +12,7 @@
 #include "firn/base/strong_id.h"
 #include "firn/index/key_translator.h"
 #include "firn/journal/value_log.h"
+#include "firn/store/manifest.h"
 
 namespace firn {
 
@@ -30,7 +31,8 @@ struct PrunableArchiveOptions {
   size_t write_buffer_bytes = 1 << 20;  // a touched section's index; as much for its values
   size_t open_sections_max = 128;       // bound on open index blobs; as many value blobs
   bool read_only = false;
-  bool create = true;  // make the store if there is none
+  bool create = true;         // make the store if there is none
+  std::optional<StoreId> id;  // of a new store; unset: drawn at random
 };
 
 enum class PutOutcome : uint8_t { added, already_present };

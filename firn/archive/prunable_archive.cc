@@ -25,10 +25,6 @@ constexpr Position position_of(uint64_t packed) {
 // Stale tokens are swept once they outnumber the live ones.
 constexpr uint64_t kStaleTokensMin = 4096;
 
-bool is_gone(const Error& error) {
-  return error.code == Errc::pruned || error.code == Errc::out_of_range;
-}
-
 }  // namespace
 
 PrunableArchive::~PrunableArchive() = default;
@@ -158,12 +154,18 @@ Status PrunableArchive::absence_of_key() const {
                                     " is damaged: run verify, then salvage the store"));
 }
 
+// Asked after a read failed: a prune that began since the item was located may be the reason.
+bool PrunableArchive::was_pruned(Section section) const {
+  const auto size = log_->size(section);
+  return !size && size.error().code == Errc::pruned;
+}
+
 // Fills `record` with the record, or answers absent if it was pruned since it was located.
 Result<PrunableArchive::Presence> PrunableArchive::read_record(Locator locator,
                                                                MutableByteSpan record) const {
   const Status read = log_->read_entry(locator.section, locator.position, record);
   if (read) return Presence::present;
-  if (is_gone(read.error()) && locator.section.value < oldest_allowed()) return Presence::absent;
+  if (was_pruned(locator.section)) return Presence::absent;
   return fail(read.error().code, read.error().message);
 }
 
@@ -237,7 +239,7 @@ Result<std::optional<Value>> PrunableArchive::value_of(Locator locator, ByteSpan
   auto value =
       read_value(locator.section, IndexedValueLog::location_of(record), archive::index_of(record));
   if (value) return std::optional<Value>(std::move(*value));
-  if (value.error().code == Errc::pruned) return std::optional<Value>();
+  if (was_pruned(locator.section)) return std::optional<Value>();
   return pass_on(value);
 }
 
@@ -273,11 +275,13 @@ Result<std::optional<Value>> PrunableArchive::get_among(std::span<const Locator>
 Result<std::optional<std::vector<Value>>> PrunableArchive::get_all(uint64_t index) const {
   gets_.fetch_add(1, std::memory_order_relaxed);
   std::vector<Value> values;
+  RecordBuffer buffer;
+  const MutableByteSpan record = record_in(buffer);
   for (const Locator& locator : locate(index)) {
-    TRY_INTO(const auto item, read_item(locator));
-    if (!item) continue;
-    TRY_INTO(Value value, read_value(*item));
-    values.push_back(std::move(value));
+    TRY_INTO(const Presence presence, read_record(locator, record));
+    if (presence == Presence::absent) continue;
+    TRY_INTO(auto value, value_of(locator, record));
+    if (value) values.push_back(std::move(*value));
   }
   if (!values.empty()) return std::optional(std::move(values));
   TRY(absence_of(index));

@@ -91,7 +91,8 @@ class PrunableArchive {
   [[nodiscard]] Result<Presence> contains(uint64_t index) const;
   [[nodiscard]] Result<Presence> contains(ByteSpan key) const;
 
-  // The item without its value; the item of a key.
+  // The item without its value; the item of a key. Its value is Errc::pruned if it was pruned
+  // since.
   [[nodiscard]] Result<std::optional<ArchiveItem>> find(uint64_t index) const;
   [[nodiscard]] Result<std::optional<ArchiveItem>> find(ByteSpan key) const;
   [[nodiscard]] Result<Value> read_value(const ArchiveItem& item) const;
@@ -171,6 +172,7 @@ class PrunableArchive {
   [[nodiscard]] MutableByteSpan record_in(RecordBuffer& buffer) const {
     return MutableByteSpan(buffer).first(archive::record_size_bytes(key_size_bytes_));
   }
+  [[nodiscard]] bool was_pruned(Section section) const;
   [[nodiscard]] Result<Presence> read_record(Locator locator, MutableByteSpan record) const;
   [[nodiscard]] Result<std::optional<Locator>> find_among(std::span<const Locator> among,
                                                           ByteSpan key,

@@ -41,8 +41,7 @@ Status check_options(const PrunableArchiveOptions& options) {
   if (options.page_size_bytes &&
       (*options.page_size_bytes == 0 || *options.page_size_bytes > UINT16_MAX))
     return refuse("page size", *options.page_size_bytes, "between 1 and 65535");
-  if (options.compression_level)
-    TRY(ValueLog::check_compression_level(*options.compression_level));
+  if (options.compression_level) TRY(ValueLog::check_compression_level(*options.compression_level));
   const std::string index = options.index_partition.value_or(std::string(kDefaultIndexPartition));
   const std::string values =
       options.values_partition.value_or(std::string(kDefaultValuesPartition));
@@ -61,7 +60,8 @@ Status check_options(const PrunableArchiveOptions& options) {
 enum class PageFit : uint8_t { unknown, another };
 
 // The first slot of a page lies where the second one of a page 6 bytes shorter would be, so that a
-// blob of one page has a valid page in both sizes. But only one of them divides it into whole pages.
+// blob of one page has a valid page in both sizes. But only one of them divides it into whole
+// pages.
 Result<PageFit> fit_of_pages(Blob& blob, uint32_t page_size) {
   const uint64_t size = blob.size();
   if (size % (page_size + kPageRecordSize) == 0) return PageFit::unknown;
@@ -79,6 +79,7 @@ StoreOptions store_options(const PrunableArchiveOptions& options) {
   store.read_only = options.read_only;
   store.create = options.create;
   store.identity.kind = kKind;
+  store.identity.id = options.id;
   const auto add = [&](std::string name, auto given, auto fallback) {
     store.identity.geometry.push_back({name, given ? *given : fallback});
     if (given) store.required_geometry.push_back({std::move(name), *given});
@@ -154,7 +155,14 @@ Status PrunableArchive::open_log(Storage& storage, const PrunableArchiveOptions&
     log.values.compression_level = 0;
   log.values.write_buffer_bytes = options.write_buffer_bytes;
   log.values.open_sections_max = options.open_sections_max;
-  if (manifest == nullptr) TRY(check_unrecorded_geometry(storage, log));
+  if (manifest == nullptr) {
+    TRY(check_unrecorded_geometry(storage, log));
+  } else if (!manifest->was_clean() && !store_->read_only()) {
+    // Recovery goes section by section. Damage in a later one must be found before an earlier one
+    // is changed.
+    RecoveryLog look_only(storage, true);
+    TRY(IndexedValueLog::open(storage, log, look_only));
+  }
   TRY_INTO(log_, IndexedValueLog::open(storage, log, store_->recovery()));
   log_->map_reads();  // nothing is truncated after recovery
   return {};
@@ -169,12 +177,12 @@ Status PrunableArchive::check_unrecorded_geometry(Storage& storage,
   RecoveryLog look_only(storage, true);
   TRY_INTO(const auto log, IndexedValueLog::open(storage, options, look_only));
   const auto misfit = [&](auto... what) {
-    return fail(Errc::invalid_argument,
-                concat(what..., " in partition ", options.index.partition,
-                       " does not fit keys of ", key_size_bytes_, " bytes with ",
-                       items_per_section_, " items per section and pages of ",
-                       options.index.page_size_bytes,
-                       " bytes: give the values that the store was made with. Nothing was changed"));
+    return fail(
+        Errc::invalid_argument,
+        concat(what..., " in partition ", options.index.partition, " does not fit keys of ",
+               key_size_bytes_, " bytes with ", items_per_section_,
+               " items per section and pages of ", options.index.page_size_bytes,
+               " bytes: give the values that the store was made with. Nothing was changed"));
   };
   bool is_confirmed = false;
   uint32_t attempts = 0;

@@ -3,15 +3,15 @@
 // PrunableArchive: what open accepts. Options that contradict the store are refused before anything
 // is written (crash rule 10), also for stores of the original, which have no manifest.
 // "Pinned 15.3.N" numbers a behaviour of the original.
-#include <gtest/gtest.h>
-#include <zstd.h>
-
 #include <array>
 #include <functional>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
+
+#include <gtest/gtest.h>
+#include <zstd.h>
 
 #include "firn/archive/archive_fixture.h"
 #include "firn/archive/prunable_archive.h"
@@ -80,12 +80,14 @@ std::vector<std::pair<std::string, Change>> wrong_geometries() {
   const auto add = [&](std::string name, const Change& change) {
     changes.emplace_back(std::move(name), change);
   };
-  for (const uint32_t size : std::vector<uint32_t>{1, 8, 12, 16, 20, 24, 28, 30, 31, 33, 34, 36, 40, 44, 48, 64, 1024})
+  for (const uint32_t size :
+       std::vector<uint32_t>{1, 8, 12, 16, 20, 24, 28, 30, 31, 33, 34, 36, 40, 44, 48, 64, 1024})
     add(concat("key size ", size), [size](auto& options) { options.key_size_bytes = size; });
   for (const uint64_t count : std::vector<uint64_t>{1, 2, 3, 5, 7, 9, 16, 1024})
     add(concat("items per section ", count),
         [count](auto& options) { options.items_per_section = count; });
-  for (const uint32_t size : std::vector<uint32_t>{1, 16, 128, 244, 250, 255, 257, 262, 268, 512, 1024, 4084, 65535})
+  for (const uint32_t size :
+       std::vector<uint32_t>{1, 16, 128, 244, 250, 255, 257, 262, 268, 512, 1024, 4084, 65535})
     add(concat("page size ", size), [size](auto& options) { options.page_size_bytes = size; });
   return changes;
 }
@@ -135,7 +137,8 @@ TEST_P(PrunableArchiveGeometry, WhenOptionsContradictTheManifest_ThenNothingIsWr
   }
 }
 
-TEST_P(PrunableArchiveGeometry, GivenNoManifest_WhenOptionsContradictTheFiles_ThenNothingIsWritten) {
+TEST_P(PrunableArchiveGeometry,
+       GivenNoManifest_WhenOptionsContradictTheFiles_ThenNothingIsWritten) {
   const auto& [shape, state] = GetParam();
   fill(storage_, shape, state);
   ASSERT_OK(storage_.remove_partition(kManifestPartition));
@@ -156,7 +159,8 @@ TEST_P(PrunableArchiveGeometry, GivenNoManifest_WhenOptionsContradictTheFiles_Th
   EXPECT_EQ(archive->statistics().records, shape.items);
 }
 
-TEST_P(PrunableArchiveGeometry, GivenNoManifestAndOneItem_WhenOptionsAreWrong_ThenNothingIsWritten) {
+TEST_P(PrunableArchiveGeometry,
+       GivenNoManifestAndOneItem_WhenOptionsAreWrong_ThenNothingIsWritten) {
   const auto& [shape, state] = GetParam();
   StoreShape small = shape;
   small.items = 1;
@@ -245,8 +249,7 @@ TEST(PrunableArchiveOptions, WhenOptionsAreImpossible_ThenNoStoreIsMade) {
     PrunableArchiveOptions options;
     change(options);
 
-    EXPECT_THAT(PrunableArchive::open(storage, options), FailsWith(Errc::invalid_argument))
-        << name;
+    EXPECT_THAT(PrunableArchive::open(storage, options), FailsWith(Errc::invalid_argument)) << name;
 
     EXPECT_EQ(visible_files(storage), "") << name;
   }
@@ -323,8 +326,7 @@ TEST(PrunableArchiveOptions, GivenNoManifestAndPlainValues_WhenOpenedCompressed_
   ASSERT_OK(storage.remove_partition(kManifestPartition));
   const std::string before = visible_files(storage);
 
-  EXPECT_THAT(PrunableArchive::open(storage, shared_options(3)),
-              FailsWith(Errc::invalid_argument));
+  EXPECT_THAT(PrunableArchive::open(storage, shared_options(3)), FailsWith(Errc::invalid_argument));
 
   EXPECT_EQ(visible_files(storage), before);
 }

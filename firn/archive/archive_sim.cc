@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Crash scenario of PrunableArchive; see archive_scenario.h.
+#include <memory>
+
+#include "firn/archive/archive_scenario.h"
+#include "sim/scenarios.h"
+
+namespace firn::sim {
+
+testkit::ScenarioFactory archive_scenario() {
+  return [](Random& config) { return std::make_unique<archive::ArchiveScenario>(config); };
+}
+
+}  // namespace firn::sim

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// PrunableArchive with several threads: readers beside puts, flushes and prunes; shared flushes.
+#include "firn/archive/prunable_archive.h"
+
+#include <atomic>
+#include <memory>
+#include <semaphore>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "firn/archive/archive_fixture.h"
+#include "firn/base/random.h"
+#include "firn/io/memory_storage.h"
+#include "testkit/matchers.h"
+
+namespace firn {
+namespace {
+
+using archive::answer;
+using archive::Archive;
+using archive::get;
+using archive::key_of;
+using archive::put;
+
+// A storage whose flushes wait for the test, once the gate is shut.
+class GatedStorage : public Storage {
+ public:
+  explicit GatedStorage(Storage& inner) : inner_(inner) {}
+
+  void shut() { is_shut_ = true; }
+  void open_gate() { is_shut_ = false; }
+  // Waits until a flush has begun, or until the worker is done.
+  void wait_for_arrival() { arrived_.acquire(); }
+  void let_one_pass() { may_pass_.release(); }
+  void tell_done() { arrived_.release(); }
+  [[nodiscard]] uint64_t flushes() const { return flushes_; }
+
+  Result<std::unique_ptr<Blob>> open(std::string_view partition, ByteSpan name, OpenMode mode,
+                                     BlobVersions versions) override {
+    TRY_INTO(auto blob, inner_.open(partition, name, mode, versions));
+    return std::make_unique<GatedBlob>(*this, std::move(blob));
+  }
+  Status remove(std::string_view partition, std::span<const Bytes> names) override {
+    return inner_.remove(partition, names);
+  }
+  Status remove_partition(std::string_view partition) override {
+    return inner_.remove_partition(partition);
+  }
+  Result<std::vector<Bytes>> scan(std::string_view partition) override {
+    return inner_.scan(partition);
+  }
+  Result<std::vector<std::string>> partitions() override { return inner_.partitions(); }
+  Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override { return inner_.lock(mode); }
+  [[nodiscard]] StorageLimits limits() const override { return inner_.limits(); }
+  [[nodiscard]] std::string description() const override { return inner_.description(); }
+
+ private:
+  class GatedBlob : public Blob {
+   public:
+    GatedBlob(GatedStorage& storage, std::unique_ptr<Blob> inner)
+        : storage_(storage), inner_(std::move(inner)) {}
+
+    [[nodiscard]] uint64_t size() const override { return inner_->size(); }
+    [[nodiscard]] uint16_t version() const override { return inner_->version(); }
+    Status read_at(uint64_t offset, MutableByteSpan out) override {
+      return inner_->read_at(offset, out);
+    }
+    Status write_at(uint64_t offset, std::span<const ByteSpan> buffers) override {
+      return inner_->write_at(offset, buffers);
+    }
+    Status resize(uint64_t size) override { return inner_->resize(size); }
+    Status sync() override {
+      ++storage_.flushes_;
+      if (storage_.is_shut_) {
+        storage_.arrived_.release();
+        storage_.may_pass_.acquire();
+      }
+      return inner_->sync();
+    }
+
+   private:
+    GatedStorage& storage_;
+    std::unique_ptr<Blob> inner_;
+  };
+
+  Storage& inner_;
+  std::atomic<bool> is_shut_ = false;
+  std::atomic<uint64_t> flushes_ = 0;
+  std::counting_semaphore<> arrived_{0};
+  std::counting_semaphore<> may_pass_{0};
+};
+
+PrunableArchiveOptions options() {
+  PrunableArchiveOptions options;
+  options.key_size_bytes = 16;
+  options.items_per_section = 64;
+  options.page_size_bytes = 256;
+  options.write_buffer_bytes = 1024;
+  options.page_cache_bytes = 1 << 14;
+  options.open_sections_max = 4;
+  return options;
+}
+
+std::string value_at(uint64_t index) {
+  return concat("value ", index, std::string(index % 97, '.'));
+}
+
+Status put_one(const Archive& archive, uint64_t index) {
+  TRY(put(archive, index, concat("key", index), value_at(index)));
+  return {};
+}
+
+// Runs `change` in another thread and reads everything from `first` on while each of its flushes
+// is waiting: a read that waited for a flush would wait for ever. Returns the number of flushes.
+template <class Change>
+uint64_t read_during_flushes(GatedStorage& storage, const Archive& archive, uint64_t first,
+                             uint64_t end, const Change& change) {
+  std::atomic<bool> is_done = false;
+  storage.shut();
+  std::thread worker([&] {
+    EXPECT_OK(change());
+    is_done = true;
+    storage.tell_done();
+  });
+  uint64_t flushes = 0;
+  while (true) {
+    storage.wait_for_arrival();
+    if (is_done) break;
+    ++flushes;
+    for (uint64_t index = first; index < end; ++index) {
+      EXPECT_EQ(get(archive, index), value_at(index));
+      EXPECT_EQ(get(archive, concat("key", index)), value_at(index));
+      EXPECT_EQ(answer(archive->contains(index)), "present");
+      EXPECT_EQ(archive->next_gap(index).current_end, end - 1);
+    }
+    uint64_t visited = 0;
+    EXPECT_OK(archive->visit(first, end, false, [&](const ArchiveItem&) { return ++visited > 0; }));
+    EXPECT_EQ(visited, end - first);
+    EXPECT_EQ(archive->statistics().items_tracked, archive->statistics().records);
+    storage.let_one_pass();
+  }
+  worker.join();
+  storage.open_gate();
+  return flushes;
+}
+
+TEST(PrunableArchiveStress, WhileAFlushIsWaiting_ReadsDoNotWait) {
+  MemoryStorage memory;
+  GatedStorage storage(memory);
+  ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, options()));
+  for (uint64_t index = 0; index < 100; ++index)
+    ASSERT_OK(put_one(archive, index));
+
+  EXPECT_GE(read_during_flushes(storage, archive, 0, 100, [&] { return archive->sync(); }), 2);
+  EXPECT_GE(read_during_flushes(storage, archive, 64, 100, [&] { return archive->prune(64); }), 1);
+}
+
+TEST(PrunableArchiveStress, WhenManyThreadsSyncTheSamePuts_ThenTheyAreFlushedOnce) {
+  constexpr int kThreads = 4;
+  uint64_t flushes_of_one = 0;
+  for (const int threads : {1, kThreads}) {
+    MemoryStorage memory;
+    GatedStorage storage(memory);
+    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, options()));
+    ASSERT_OK(put_one(archive, 1));
+    ASSERT_OK(put_one(archive, 1000));
+    const uint64_t before = storage.flushes();
+
+    std::vector<std::thread> workers;
+    for (int i = 0; i < threads; ++i)
+      workers.emplace_back([&] { EXPECT_OK(archive->sync()); });
+    for (std::thread& worker : workers)
+      worker.join();
+
+    const uint64_t flushes = storage.flushes() - before;
+    if (threads == 1) flushes_of_one = flushes;
+    EXPECT_EQ(flushes, flushes_of_one);
+    EXPECT_EQ(archive->statistics().syncs, 2);
+  }
+  // Values and records of two sections; the manifest's two copies, as the sections are new.
+  EXPECT_EQ(flushes_of_one, 6);
+}
+
+TEST(PrunableArchiveStress, WhileItemsArePutSyncedAndPruned_ReadersSeeThemWhole) {
+  constexpr uint64_t kItems = 3000;
+  MemoryStorage storage;
+  ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, options()));
+  std::atomic<uint64_t> put_count = 0;
+  std::atomic<uint64_t> prune_requested = 0;
+
+  const auto check = [&](uint64_t index, const std::string& found) {
+    if (found == value_at(index)) return;
+    EXPECT_EQ(found, "absent") << index;
+    EXPECT_LT(index, prune_requested.load());
+  };
+  std::vector<std::thread> readers;
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    readers.emplace_back([&, seed] {
+      Random random(seed);
+      while (put_count < kItems) {
+        const uint64_t count = put_count;
+        if (count == 0) continue;
+        const uint64_t index = count - 1 - random.below(std::min<uint64_t>(count, 300));
+        check(index, get(archive, index));
+        check(index, get(archive, concat("key", index)));
+        check(index, answer(archive->get_many(std::span(&index, 1)).front()));
+        const Bytes key = key_of(concat("key", index), 16);
+        const ByteSpan span(key);
+        check(index, answer(archive->get_many(std::span(&span, 1)).front()));
+        uint64_t last = 0;
+        EXPECT_OK(archive->visit(index, index + 20, false, [&](const ArchiveItem& item) {
+          EXPECT_GE(item.index, std::max(index, last));
+          last = item.index;
+          return true;
+        }));
+        EXPECT_EQ(archive->missing_items(archive->oldest_allowed(), 1), std::vector<uint64_t>());
+      }
+    });
+  }
+  std::thread syncer([&] {
+    while (put_count < kItems)
+      EXPECT_OK(archive->sync());
+  });
+  for (uint64_t index = 0; index < kItems; ++index) {
+    ASSERT_OK(put_one(archive, index));
+    put_count = index + 1;
+    if (index % 256 == 255) {
+      prune_requested = index - 128;
+      ASSERT_OK(archive->prune(index - 128));
+    }
+  }
+  for (std::thread& reader : readers)
+    reader.join();
+  syncer.join();
+
+  ASSERT_OK(archive->close());
+  for (uint64_t index = archive->oldest_allowed(); index < kItems; ++index)
+    EXPECT_EQ(get(archive, index), value_at(index));
+}
+
+}  // namespace
+}  // namespace firn
