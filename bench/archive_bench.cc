@@ -3,7 +3,8 @@
 // firn_bench_archive: the prunable archive against LMDB, RocksDB (BlobDB for large values) and
 // SQLite. Durability: every "put" phase ends with one sync that survives power loss. Keys are 64
 // random bytes, values random (incompressible), no compression anywhere. firn and RocksDB check
-// checksums on every read; LMDB and SQLite have none. Every get reads the whole value.
+// checksums on every read; LMDB and SQLite have none. Every get reads the whole value. The column
+// firn-mapped is firn with PosixOptions::map_reads.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -23,6 +24,7 @@ constexpr size_t kBatch = 128;
 
 const std::vector<NamedEngine>& engines() {
   static const std::vector<NamedEngine> all = {{"firn", make_firn_engine},
+                                               {"firn-mapped", make_mapped_firn_engine},
                                                {"lmdb", make_lmdb_engine},
                                                {"rocksdb", make_rocksdb_engine},
                                                {"sqlite", make_sqlite_engine}};

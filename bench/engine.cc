@@ -26,8 +26,10 @@ namespace {
 
 class FirnEngine final : public Engine {
  public:
+  explicit FirnEngine(bool map_reads) : map_reads_(map_reads) {}
+
   void open(const std::string& directory, const EngineOptions& engine) override {
-    auto storage = open_posix_storage(directory, {.create = true});
+    auto storage = open_posix_storage(directory, {.create = true, .map_reads = map_reads_});
     if (!storage) give_up(storage.error().message);
     storage_ = std::move(*storage);
     PrunableArchiveOptions options;
@@ -79,6 +81,7 @@ class FirnEngine final : public Engine {
     return *answer ? sum_words((*answer)->bytes()) : 0;
   }
 
+  const bool map_reads_;
   std::unique_ptr<Storage> storage_;
   std::unique_ptr<PrunableArchive> archive_;
 };
@@ -86,7 +89,11 @@ class FirnEngine final : public Engine {
 }  // namespace
 
 std::unique_ptr<Engine> make_firn_engine() {
-  return std::make_unique<FirnEngine>();
+  return std::make_unique<FirnEngine>(false);
+}
+
+std::unique_ptr<Engine> make_mapped_firn_engine() {
+  return std::make_unique<FirnEngine>(true);
 }
 
 }  // namespace firn::bench

@@ -54,6 +54,8 @@ struct NamedEngine {
 };
 
 [[nodiscard]] std::unique_ptr<Engine> make_firn_engine();
+// With PosixOptions::map_reads, as LMDB and SQLite (here) read.
+[[nodiscard]] std::unique_ptr<Engine> make_mapped_firn_engine();
 [[nodiscard]] std::unique_ptr<Engine> make_lmdb_engine();
 [[nodiscard]] std::unique_ptr<Engine> make_rocksdb_engine();
 [[nodiscard]] std::unique_ptr<Engine> make_sqlite_engine();
