@@ -96,7 +96,7 @@ uint64_t PrunableArchive::remember_place(uint64_t index, Locator locator) {
 
 void PrunableArchive::remember(uint64_t index, uint64_t token, Locator locator) {
   const uint64_t packed = remember_place(index, locator);
-  const auto is_stale = [this](uint64_t candidate) {
+  const auto is_stale = [this](uint64_t candidate) NO_THREAD_SAFETY_ANALYSIS {
     return slots_[slot_of(candidate)].value < oldest_allowed_;
   };
   const uint64_t pruned_before = tokens_->statistics().pruned;
