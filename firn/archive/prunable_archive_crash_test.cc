@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "firn/archive/archive_scenario.h"
+#include "firn/archive/archive_sim.h"
 #include "testkit/crash_harness.h"
 
 namespace firn {
