@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Crash scenario of PrunableArchive; see archive_sim.h.
+#include "firn/archive/archive_sim.h"
+
 #include <memory>
 
-#include "firn/archive/archive_sim.h"
 #include "sim/scenarios.h"
 
 namespace firn::sim {

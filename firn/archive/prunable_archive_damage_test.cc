@@ -4,6 +4,7 @@
 // that was synced answers with its value or with an error; it is never wrong, and never missing
 // unless recovery said that something is.
 #include <array>
+#include <fstream>
 #include <map>
 #include <string>
 #include <utility>
@@ -194,6 +195,23 @@ bool may_be_of_no_effect(const FileName& name, const Bytes& content, size_t offs
   return (within - kPageSizeBytes) / kPageSlotSize != page->slot;
 }
 
+// The most memory that this process ever had, in bytes.
+uint64_t peak_memory_bytes() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  uint64_t kibibytes = 0;
+  while (status >> word)
+    if (word == "VmHWM:" && status >> kibibytes) break;
+  return kibibytes << 10;
+}
+
+// Sanitizers keep freed memory, so that under them only a runaway allocation is noticed.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr uint64_t kMemoryMaxBytes = 2u << 30;
+#else
+constexpr uint64_t kMemoryMaxBytes = 64 << 20;
+#endif
+
 class PrunableArchiveDamage : public testing::TestWithParam<Ending> {
  protected:
   void SetUp() override {
@@ -206,6 +224,12 @@ class PrunableArchiveDamage : public testing::TestWithParam<Ending> {
     undamaged_ = judge(victim_.files, victim_, "");
   }
 
+  // Hostile bytes must not make the archive allocate.
+  void TearDown() override {
+    EXPECT_GT(peak_before_, 0);
+    EXPECT_LT(peak_memory_bytes(), peak_before_ + kMemoryMaxBytes);
+  }
+
   // Judges the store with the file replaced.
   Verdict judge_with(const FileName& name, Bytes content) {
     Files files = victim_.files;
@@ -213,6 +237,7 @@ class PrunableArchiveDamage : public testing::TestWithParam<Ending> {
     return judge(files, victim_, undamaged_report_);
   }
 
+  const uint64_t peak_before_ = peak_memory_bytes();
   Victim victim_;
   std::string undamaged_report_;
   Verdict undamaged_;
