@@ -19,20 +19,20 @@ namespace firn {
 struct PrunableArchiveOptions {
   // Geometry. Unset: what the store's manifest says, or the default for a new store and for one
   // without a manifest. Values that contradict the store are refused.
-  std::optional<uint32_t> key_size_bytes;       // 1 to 1024; default 32
-  std::optional<uint64_t> items_per_section;    // at least 1; default 65,536
-  std::optional<uint32_t> page_size_bytes;      // 1 to 65535; default 4084
-  std::optional<int> compression_level;         // zstd; default none
-  std::optional<std::string> index_partition;   // default "index"
-  std::optional<std::string> values_partition;  // default "values"
+  std::optional<uint32_t> key_size_bytes = std::nullopt;       // 1 to 1024; default 32
+  std::optional<uint64_t> items_per_section = std::nullopt;    // at least 1; default 65,536
+  std::optional<uint32_t> page_size_bytes = std::nullopt;      // 1 to 65535; default 4084
+  std::optional<int> compression_level = std::nullopt;         // zstd; default none
+  std::optional<std::string> index_partition = std::nullopt;   // default "index"
+  std::optional<std::string> values_partition = std::nullopt;  // default "values"
   // In memory. Tokens of 8 hashed bytes with a random seed unless told.
-  std::optional<KeyTranslator> translator;
+  std::optional<KeyTranslator> translator = std::nullopt;
   size_t page_cache_bytes = 64 << 20;   // for index pages
   size_t write_buffer_bytes = 1 << 20;  // a touched section's index; as much for its values
   size_t open_sections_max = 128;       // bound on open index blobs; as many value blobs
   bool read_only = false;
-  bool create = true;         // make the store if there is none
-  std::optional<StoreId> id;  // of a new store; unset: drawn at random
+  bool create = true;                        // make the store if there is none
+  std::optional<StoreId> id = std::nullopt;  // of a new store; unset: drawn at random
 };
 
 enum class PutOutcome : uint8_t { added, already_present };

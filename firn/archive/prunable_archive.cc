@@ -61,6 +61,10 @@ Status PrunableArchive::put_multi(uint64_t index, ByteSpan key, std::span<const 
 
 Status PrunableArchive::append(uint64_t index, ByteSpan key, std::span<const ByteSpan> value) {
   const Section section = section_of(index);
+  TRY_INTO(const uint64_t records, log_->entry_count(section));
+  if (records > UINT32_MAX)
+    return fail(Errc::invalid_argument,
+                concat("section ", section, " is full: it holds 2^32 items"));
   archive::encode_prefix(prefix_, index, key);
   TRY_INTO(const auto appended, log_->append(section, prefix_, value));
   CHECK(appended.position.value <= UINT32_MAX, "the record fits the section");

@@ -198,7 +198,8 @@ Status PrunableArchive::check_unrecorded_geometry(Storage& storage,
     const auto& [section, position, record] = **item;
     if (section_of(archive::index_of(record)) != section)
       return misfit("record ", position, " of section ", section);
-    if (is_confirmed || attempts++ == kConfirmationsMax) continue;
+    if (is_confirmed || attempts == kConfirmationsMax) continue;
+    ++attempts;
     is_confirmed = log->values().check(section, IndexedValueLog::location_of(record)).has_value();
   }
   TRY_INTO(const auto names, storage.scan(options.index.partition));

@@ -75,8 +75,8 @@ Status FixedJournal::recover(RecoveryLog& recovery) {
     const std::vector<Section> leftovers(found.begin(), retained);
     found.erase(found.begin(), retained);
     if (!leftovers.empty()) {
-      recovery.note(concat("finished an interrupted prune of ", leftovers.size(),
-                           " sections in partition ", options_.partition));
+      recovery.note(concat(read_only_ ? "ignored" : "finished", " an interrupted prune of ",
+                           leftovers.size(), " sections in partition ", options_.partition));
       if (!read_only_) TRY(journal::remove_sections(storage_, options_.partition, leftovers));
     }
     TRY(check_floors(found));
@@ -406,7 +406,8 @@ Result<std::optional<FixedReplay::Item>> FixedReplay::next() {
 
 uint64_t FixedReplay::record_count() const {
   uint64_t bytes = 0;
-  for (const Range& range : ranges_) bytes += range.end - range.begin;
+  for (const Range& range : ranges_)
+    bytes += range.end - range.begin;
   return bytes / journal_->record_size_bytes();
 }
 

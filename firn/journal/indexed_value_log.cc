@@ -154,7 +154,8 @@ Status IndexedValueLog::remove_orphans(RecoveryLog& recovery) {
   const std::vector<Section> indexed = index_->sections();
   for (const Section section : values_->sections()) {
     if (std::ranges::binary_search(indexed, section)) continue;
-    recovery.note(concat("removed the values of section ", section, ", which has no index"));
+    recovery.note(concat(recovery.read_only() ? "ignored" : "removed", " the values of section ",
+                         section, ", which has no index"));
     if (recovery.read_only()) continue;
     TRY(values_->save_before_cut(section, 0, "values without an index section", recovery));
     TRY(values_->remove_section(section));

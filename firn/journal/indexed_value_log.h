@@ -16,9 +16,9 @@
 //   prune  -> boundary, then index sections, then value sections.
 //   open   -> at or below the floor every entry's value must lie inside the value blob, else the
 //             store is corrupt and nothing changes. Above it entries count up to the first whose
-//             value is missing or fails its checksum; the rest is saved aside, cut and reported,
-//             and so are value bytes that no entry refers to. What is adopted is made durable
-//             first. With unknown floors (a store of the original) each section is cut after its
+//             value is missing or fails its checksum; the rest is cut and reported, and its value
+//             bytes are saved aside; value bytes that no entry refers to are reclaimed. What is
+//             adopted is made durable first. With unknown floors (a store of the original) each section is cut after its
 //             newest entry whose value lies inside the value blob, as the original does.
 //
 // Invariants. 1. Entries of a section refer to ascending, disjoint ranges of its value blob.
