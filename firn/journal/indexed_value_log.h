@@ -18,8 +18,9 @@
 //             store is corrupt and nothing changes. Above it entries count up to the first whose
 //             value is missing or fails its checksum; the rest is cut and reported, and its value
 //             bytes are saved aside; value bytes that no entry refers to are reclaimed. What is
-//             adopted is made durable first. With unknown floors (a store of the original) each section is cut after its
-//             newest entry whose value lies inside the value blob, as the original does.
+//             adopted is made durable first. With unknown floors (a store of the original) each
+//             section is cut after its newest entry whose value lies inside the value blob, as the
+//             original does.
 //
 // Invariants. 1. Entries of a section refer to ascending, disjoint ranges of its value blob.
 // 2. No value section exists without its index section.
