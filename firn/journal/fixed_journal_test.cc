@@ -184,7 +184,7 @@ TEST_F(FixedJournalTest, GivenARewind_WhenPowerIsCutWithoutSync_ThenTheCutRecord
 
   ASSERT_OK(journal_->rewind(Section(1), 2 * kRecordSizeBytes));
   storage_.lose_unsynced();
-  reopen();
+  ASSERT_NO_FATAL_FAILURE(reopen());
 
   EXPECT_EQ(journal_->record_count(Section(1)), 2u);
   EXPECT_EQ(floors_.floor(Section(1)), 2 * kRecordSizeBytes);

@@ -148,7 +148,14 @@ class FixedJournalTest : public JournalTest {
 
   static Bytes record(uint64_t number) { return pattern(number, kRecordSizeBytes); }
 
+  // These fail if the journal is not open: so does the test that goes on after a failed reopen().
+  [[nodiscard]] Status check_open() const {
+    return journal_ == nullptr ? Status(fail(Errc::not_found, "the journal is not open"))
+                               : Status();
+  }
+
   Result<Position> append(uint64_t section, uint64_t number) {
+    TRY(check_open());
     return journal_->append(Section(section), record(number));
   }
 
@@ -158,6 +165,7 @@ class FixedJournalTest : public JournalTest {
   }
 
   Result<Bytes> get(uint64_t section, uint64_t position) const {
+    TRY(check_open());
     Bytes out(kRecordSizeBytes);
     TRY(journal_->read(Section(section), Position(position), out));
     return out;
@@ -245,12 +253,19 @@ class IndexedValueLogTest : public JournalTest {
 
   static Bytes value(uint64_t id) { return pattern(id, kValueSizeBytes); }
 
+  // These fail if the log is not open: so does the test that goes on after a failed reopen().
+  [[nodiscard]] Status check_open() const {
+    return log_ == nullptr ? Status(fail(Errc::not_found, "the log is not open")) : Status();
+  }
+
   Result<IndexedValueLog::Appended> append(uint64_t section, uint64_t id) {
+    TRY(check_open());
     return log_->append(Section(section), eight_bytes(id), value(id));
   }
 
   // Appends `count` entries whose ids tell section and position.
   void append_entries(uint64_t section, uint64_t count) {
+    ASSERT_OK(check_open());
     for (uint64_t i = 0; i < count; ++i) {
       ASSERT_OK_INTO(const uint64_t position, log_->entry_count(Section(section)));
       ASSERT_OK_INTO(const auto appended, append(section, id_of(section, position)));
@@ -261,12 +276,14 @@ class IndexedValueLogTest : public JournalTest {
   static uint64_t id_of(uint64_t section, uint64_t position) { return section * 1000 + position; }
 
   Result<Entry> get(uint64_t section, uint64_t position) const {
+    TRY(check_open());
     Bytes out(kEntrySizeBytes);
     TRY(log_->read_entry(Section(section), Position(position), out));
     return Entry{load_big_endian<uint64_t>(out.data()), IndexedValueLog::location_of(out)};
   }
 
   Result<Bytes> get_value(uint64_t section, ValueLocation location) const {
+    TRY(check_open());
     TRY_INTO(const Value read, log_->read_value(Section(section), location));
     return to_bytes(read.bytes());
   }
