@@ -176,7 +176,7 @@ Status PrunableArchive::check_unrecorded_geometry(Storage& storage,
                                                   const IndexedValueLogOptions& options) const {
   RecoveryLog look_only(storage, true);
   TRY_INTO(const auto log, IndexedValueLog::open(storage, options, look_only));
-  const auto misfit = [&](auto... what) {
+  const auto misfit = [&](const auto&... what) {
     return fail(
         Errc::invalid_argument,
         concat(what..., " in partition ", options.index.partition, " does not fit keys of ",

@@ -18,7 +18,7 @@
 namespace firn::io {
 
 // Bytes that one read of a scan fetches at most (but at least one page).
-inline constexpr size_t kScanRunBytes = 256 * 1024;
+inline constexpr size_t kScanRunBytes = size_t{256} * 1024;
 
 // How many pages one read of a scan covers.
 [[nodiscard]] size_t pages_in_run(uint64_t physical_page_size);

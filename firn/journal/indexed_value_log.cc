@@ -87,7 +87,7 @@ Status IndexedValueLog::recover_section(Section section, RecoveryLog& recovery) 
   const bool above_floor =
       floors_ == nullptr || kept > floors_->floor(section) / index_->record_size_bytes();
   if (above_floor && kept > 0 && !recovery.read_only()) TRY(values_->adopt(section));
-  TRY(cut(section, count, kept, std::move(reason), recovery));
+  TRY(cut(section, count, kept, reason, recovery));
   if (!above_floor || recovery.read_only()) return {};
   return index_->raise_floor(section, kept * index_->record_size_bytes());
 }
@@ -129,8 +129,8 @@ Result<uint64_t> IndexedValueLog::count_like_original(Section section, uint64_t 
   return 0;
 }
 
-Status IndexedValueLog::cut(Section section, uint64_t count, uint64_t kept, std::string reason,
-                            RecoveryLog& recovery) {
+Status IndexedValueLog::cut(Section section, uint64_t count, uint64_t kept,
+                            const std::string& reason, RecoveryLog& recovery) {
   uint64_t values_end = 0;
   if (kept > 0) {
     TRY_INTO(values_end, end_of_entry(section, kept - 1));
@@ -311,7 +311,7 @@ Status IndexedValueLog::verify_section(Section section, bool values, RecoveryLog
     if (!location && location.error().code != Errc::corrupt)
       return fail(location.error().code, location.error().message);
     if (!location) continue;  // its page is already noted
-    const auto damaged = [&](std::string why) {
+    const auto damaged = [&](const std::string& why) {
       findings.note_damage({values_->partition(), journal::section_hex(section), location->offset,
                             location->size_bytes, concat("value of entry ", position, ": ", why)});
     };

@@ -140,8 +140,8 @@ class IndexedValueLog {
                                                   uint64_t value_bytes, std::string& reason) const;
   [[nodiscard]] Result<uint64_t> count_like_original(Section section, uint64_t count,
                                                      uint64_t value_bytes) const;
-  [[nodiscard]] Status cut(Section section, uint64_t count, uint64_t kept, std::string reason,
-                           RecoveryLog& recovery);
+  [[nodiscard]] Status cut(Section section, uint64_t count, uint64_t kept,
+                           const std::string& reason, RecoveryLog& recovery);
   [[nodiscard]] Result<uint64_t> end_of_entry(Section section, uint64_t position) const;
   [[nodiscard]] Result<ValueLocation> location_at(Section section, uint64_t position) const;
   [[nodiscard]] Status begin_appending(Section section);
