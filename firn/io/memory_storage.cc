@@ -221,6 +221,7 @@ Result<std::vector<Bytes>> MemoryStorage::scan(std::string_view partition) {
 Result<std::vector<std::string>> MemoryStorage::partitions() {
   MutexLock lock(mutex_);
   std::vector<std::string> names;
+  names.reserve(partitions_.size());
   for (const auto& [name, directory] : partitions_)
     names.push_back(name);
   return names;

@@ -15,7 +15,7 @@ namespace firn {
 namespace {
 
 constexpr uint64_t kStreamSizeMaxBytes = UINT64_MAX / 4;
-constexpr size_t kIdleTipMaxBytes = 64 * 1024;
+constexpr size_t kIdleTipMaxBytes = size_t{64} * 1024;
 constexpr std::array<std::byte, kPageSlotSize> kUnusedSlot = {};
 
 }  // namespace

@@ -14,7 +14,7 @@ constexpr std::string_view kBlobName = "floors";
 constexpr uint64_t kRecordSizeBytes = 32;
 constexpr uint64_t kCrcOffset = kRecordSizeBytes - sizeof(uint32_t);
 // Slots are used again after every checkpoint, so no blob has more content than this.
-constexpr uint64_t kReadMaxBytes = 1024 * 2 * kRecordSizeBytes;
+constexpr uint64_t kReadMaxBytes = uint64_t{1024} * 2 * kRecordSizeBytes;
 
 std::array<std::byte, kRecordSizeBytes> encode(const FloorHint& hint) {
   std::array<std::byte, kRecordSizeBytes> record;
