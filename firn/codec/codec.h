@@ -48,12 +48,12 @@ struct BytesCodec {
 };
 
 // Just the bytes.
-template <size_t N>
+template <size_t kSizeBytes>
 struct FixedBytesCodec {
-  using Value = std::array<std::byte, N>;
+  using Value = std::array<std::byte, kSizeBytes>;
   static void encode(const Value& value, ByteWriter& writer) { writer.write_bytes(value); }
   [[nodiscard]] static Result<Value> decode(ByteReader& reader) {
-    TRY_INTO(const ByteSpan bytes, reader.read_bytes(N));
+    TRY_INTO(const ByteSpan bytes, reader.read_bytes(kSizeBytes));
     Value value;
     std::ranges::copy(bytes, value.begin());
     return value;
