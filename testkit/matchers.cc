@@ -3,7 +3,9 @@
 
 namespace firn {
 
-void PrintTo(Errc code, std::ostream* out) { *out << errc_name(code); }
+void PrintTo(Errc code, std::ostream* out) {
+  *out << errc_name(code);
+}
 
 void PrintTo(const Error& error, std::ostream* out) {
   *out << errc_name(error.code) << ": " << error.message;

@@ -7,11 +7,11 @@
 //   EXPECT_THAT(journal->append(bytes), FailsWith(Errc::poisoned));
 #pragma once
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <ostream>
 #include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "firn/base/result.h"
 
@@ -59,7 +59,7 @@ MATCHER_P2(FailsWith, code, part,
 #define EXPECT_OK(...) EXPECT_THAT((__VA_ARGS__), ::firn::testkit::IsOk())
 #define ASSERT_OK(...) ASSERT_THAT((__VA_ARGS__), ::firn::testkit::IsOk())
 
-#define ASSERT_OK_INTO(target, ...)                                               \
-  auto FIRN_CONCAT(ok_, __LINE__) = (__VA_ARGS__);                                \
+#define ASSERT_OK_INTO(target, ...)                                                      \
+  auto FIRN_CONCAT(ok_, __LINE__) = (__VA_ARGS__);                                       \
   ASSERT_TRUE(FIRN_CONCAT(ok_, __LINE__)) << FIRN_CONCAT(ok_, __LINE__).error().message; \
   target = std::move(*FIRN_CONCAT(ok_, __LINE__))

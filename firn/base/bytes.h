@@ -28,7 +28,9 @@ using Bytes = std::vector<std::byte>;
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-[[nodiscard]] inline Bytes to_bytes(ByteSpan bytes) { return {bytes.begin(), bytes.end()}; }
+[[nodiscard]] inline Bytes to_bytes(ByteSpan bytes) {
+  return {bytes.begin(), bytes.end()};
+}
 
 [[nodiscard]] inline bool equal_bytes(ByteSpan a, ByteSpan b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);

@@ -29,10 +29,10 @@ CheckFailureHandler set_check_failure_handler(CheckFailureHandler handler);
 
 }  // namespace firn
 
-#define CHECK(condition, message)                                                      \
-  do {                                                                                 \
-    if (!(condition)) [[unlikely]]                                                     \
-      ::firn::report_check_failure({__FILE__, __LINE__, #condition, (message)});       \
+#define CHECK(condition, message)                                                \
+  do {                                                                           \
+    if (!(condition)) [[unlikely]]                                               \
+      ::firn::report_check_failure({__FILE__, __LINE__, #condition, (message)}); \
   } while (false)
 
 #define UNREACHABLE(message) \

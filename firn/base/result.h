@@ -61,16 +61,15 @@ template <class T>
 #define FIRN_CONCAT(a, b) FIRN_CONCAT_INNER(a, b)
 
 // TRY(call): returns the error of `call` from the enclosing function, if it failed.
-#define TRY(...)                                            \
-  do {                                                      \
+#define TRY(...)                                                \
+  do {                                                          \
     if (auto firn_try_result = (__VA_ARGS__); !firn_try_result) \
-      return ::firn::pass_on(firn_try_result);              \
+      return ::firn::pass_on(firn_try_result);                  \
   } while (false)
 
 // TRY_INTO(declaration, call): declares or assigns from the value of `call`, or returns its error.
 // It expands to several statements: never the body of an unbraced `if`.
-#define TRY_INTO(target, ...)                                              \
-  auto FIRN_CONCAT(firn_try_, __LINE__) = (__VA_ARGS__);                   \
-  if (!FIRN_CONCAT(firn_try_, __LINE__))                                   \
-    return ::firn::pass_on(FIRN_CONCAT(firn_try_, __LINE__));              \
+#define TRY_INTO(target, ...)                                                                      \
+  auto FIRN_CONCAT(firn_try_, __LINE__) = (__VA_ARGS__);                                           \
+  if (!FIRN_CONCAT(firn_try_, __LINE__)) return ::firn::pass_on(FIRN_CONCAT(firn_try_, __LINE__)); \
   target = std::move(*FIRN_CONCAT(firn_try_, __LINE__))

@@ -14,9 +14,13 @@
 namespace firn {
 namespace text {
 
-inline void add(std::string& out, std::string_view piece) { out.append(piece); }
+inline void add(std::string& out, std::string_view piece) {
+  out.append(piece);
+}
 
-inline void add(std::string& out, char character) { out.push_back(character); }
+inline void add(std::string& out, char character) {
+  out.push_back(character);
+}
 
 template <std::integral T>
 void add(std::string& out, T number) {

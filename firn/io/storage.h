@@ -129,8 +129,7 @@ class Storage {
 
   // Durably removes the named blobs of one partition: all unlinked in the given order, then one
   // directory sync. Names that do not exist are skipped. Open handles keep working.
-  [[nodiscard]] virtual Status remove(std::string_view partition,
-                                      std::span<const Bytes> names) = 0;
+  [[nodiscard]] virtual Status remove(std::string_view partition, std::span<const Bytes> names) = 0;
 
   // Durably removes a partition and everything in it; a missing partition is fine.
   [[nodiscard]] virtual Status remove_partition(std::string_view partition) = 0;
