@@ -129,7 +129,7 @@ class PagedBlobTest : public testing::Test {
 
   const Bytes name_ = to_bytes(as_bytes("name"));
   MemoryStorage storage_;
-  PageCache cache_{64 * 1024};
+  PageCache cache_{size_t{64} * 1024};
   BlobRecord record_;
   std::unique_ptr<RecoveryLog> recovery_;
 };

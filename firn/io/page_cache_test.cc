@@ -25,7 +25,7 @@ Bytes page_of(uint64_t blob_id, uint64_t page, size_t size = kPageSize) {
 
 // Room for exactly `pages` pages in one shard with a table for up to 12 pages.
 size_t capacity_for(size_t pages) {
-  return pages * PageCache::cost_bytes(kPageSize) + 16 * 24;
+  return pages * PageCache::cost_bytes(kPageSize) + size_t{16} * 24;
 }
 
 bool is_cached(PageCache& cache, uint64_t blob_id, uint64_t page, size_t size = kPageSize) {

@@ -63,9 +63,9 @@ class MemoryStorageUnderTest : public StorageUnderTest {
   MemoryStorage storage_;
 };
 
-[[maybe_unused]] const auto posix_registered = register_storage_conformance(
+[[maybe_unused]] const auto kPosixRegistered = register_storage_conformance(
     "PosixStorageConformance", [] { return std::make_unique<PosixStorageUnderTest>(); });
-[[maybe_unused]] const auto memory_registered = register_storage_conformance(
+[[maybe_unused]] const auto kMemoryRegistered = register_storage_conformance(
     "MemoryStorageConformance", [] { return std::make_unique<MemoryStorageUnderTest>(); });
 
 }  // namespace
