@@ -106,6 +106,9 @@ class PrunableArchive {
   [[nodiscard]] Status visit(uint64_t first, uint64_t last, bool reverse,
                              const Visitor& visitor) const;
 
+  // Sections with damaged index pages, ascending. Their items may be there although nothing below
+  // knows them: next_gap and ranges count them as absent, missing_items leaves them out.
+  [[nodiscard]] const std::vector<Section>& damaged_sections() const { return damaged_; }
   [[nodiscard]] IndexGap next_gap(uint64_t index) const;
   [[nodiscard]] std::vector<uint64_t> missing_items(uint64_t start, size_t max) const;
   [[nodiscard]] std::vector<IndexRange> ranges(uint64_t from = 0, size_t max = SIZE_MAX) const;

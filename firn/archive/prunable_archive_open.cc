@@ -8,6 +8,7 @@
 #include "firn/archive/prunable_archive.h"
 #include "firn/base/random.h"
 #include "firn/base/text.h"
+#include "firn/base/units.h"
 #include "firn/io/blob_header.h"
 #include "firn/io/page_record.h"
 #include "firn/io/page_scan.h"
@@ -249,7 +250,8 @@ Status PrunableArchive::replay() {
                                                         " refers to an earlier record's value")});
       continue;
     }
-    values_end = location.offset + location.size_bytes;
+    if (!add_without_overflow(location.offset, location.size_bytes, values_end))
+      values_end = UINT64_MAX;
     const uint64_t index = archive::index_of(record);
     if (section_of(index) != *section) {
       return fail(Errc::corrupt,

@@ -2,6 +2,7 @@
 //
 // PrunableArchive: which indices there are, in order.
 #include <algorithm>
+#include <iterator>
 #include <ranges>
 
 #include "firn/archive/prunable_archive.h"
@@ -51,8 +52,19 @@ IndexGap PrunableArchive::next_gap(uint64_t index) const {
 }
 
 std::vector<uint64_t> PrunableArchive::missing_items(uint64_t start, size_t max) const {
+  const auto may_be_there = [this](uint64_t index) {
+    return std::ranges::binary_search(damaged_, section_of(index));
+  };
+  std::vector<uint64_t> missing;
   ReaderLock lock(state_);
-  return intervals_.missing_items(start, max);
+  while (missing.size() < max) {
+    const size_t wanted = max - missing.size();
+    const std::vector<uint64_t> found = intervals_.missing_items(start, wanted);
+    std::ranges::remove_copy_if(found, std::back_inserter(missing), may_be_there);
+    if (found.size() < wanted || found.back() == UINT64_MAX) break;
+    start = found.back() + 1;
+  }
+  return missing;
 }
 
 std::vector<IndexRange> PrunableArchive::ranges(uint64_t from, size_t max) const {

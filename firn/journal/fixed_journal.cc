@@ -262,6 +262,7 @@ Status FixedJournal::sync_all() {
 }
 
 Status FixedJournal::close() {
+  if (read_only_) return {};
   TRY(sync_all());
   for (const auto& [section, size] : table_.known_sizes())
     TRY(raise_floor(section, size));

@@ -135,9 +135,14 @@ Status import_files(const FoundFiles& found, Importer& importer, Progress& progr
   return {};
 }
 
-Status import_lines(LineReader reader, Importer& importer, Progress& progress) {
+Status import_lines(LineReader reader, Importer& importer, Progress& progress, Failures& failures) {
   while (true) {
-    TRY_INTO(const auto line, reader.next());
+    const auto next = reader.next();
+    if (!next) {
+      failures.add(next.error().message, progress);
+      return {};
+    }
+    const auto& line = *next;
     if (!line) return {};
     if (line->size() > kWholeMaxBytes) {
       return fail(Errc::invalid_argument,
@@ -157,11 +162,11 @@ Status import_all_lines(const FoundFiles& found, bool from_standard_input, Impor
       failures.add(reader.error().message, progress);
       continue;
     }
-    TRY(import_lines(std::move(*reader), importer, progress));
+    TRY(import_lines(std::move(*reader), importer, progress, failures));
   }
   if (!from_standard_input) return {};
   TRY_INTO(LineReader reader, LineReader::open("-"));
-  return import_lines(std::move(reader), importer, progress);
+  return import_lines(std::move(reader), importer, progress, failures);
 }
 
 Status check_request(const ImportRequest& request) {
@@ -235,9 +240,13 @@ Status run_import(const ImportRequest& request, Output& output) {
   for (const std::string& failure : found.failures)
     failures.add(failure, progress);
   Importer importer(archive, request, output);
-  TRY(request.lines ? import_all_lines(found, from_standard_input, importer, progress, failures)
-                    : import_files(found, importer, progress, failures));
-  TRY(importer.finish());
+  const Status imported =
+      request.lines ? import_all_lines(found, from_standard_input, importer, progress, failures)
+                    : import_files(found, importer, progress, failures);
+  // What was put before a failure is kept.
+  const Status finished = importer.finish();
+  if (!imported) return imported;
+  if (!finished) return finished;
   const double seconds = progress.seconds();
   progress.finish();
   Status outcome;

@@ -26,6 +26,16 @@ std::vector<IndexRange> missing_ranges(const PrunableArchive& archive, uint64_t 
   return missing;
 }
 
+// Nobody can tell a gap from an item whose record is damaged.
+Status check_undamaged(const PrunableArchive& archive) {
+  const auto& damaged = archive.damaged_sections();
+  if (damaged.empty()) return {};
+  return fail(Errc::corrupt,
+              concat("the index of section ", damaged.front(), " and of ", damaged.size() - 1,
+                     " others is damaged: which of their items are missing cannot be told; run "
+                     "'firn verify'"));
+}
+
 }  // namespace
 
 Status run_stat(const StatRequest& request, Output& output) {
@@ -38,16 +48,18 @@ Status run_stat(const StatRequest& request, Output& output) {
     missing += gap.end - gap.start + 1;
 
   ordered_json object = describe_json(survey);
+  object["damaged_sections"] = archive.damaged_sections().size();
   object["missing"] = missing;
   object["gaps"] = gaps.size();
   std::string text = describe_text(survey);
   text += fmt::format("missing      {} in {}\n", human_count(missing, "index", "indices"),
                       human_count(gaps.size(), "gap", "gaps"));
-  return output.result(std::move(object), text, {});
+  return output.result(std::move(object), text, check_undamaged(archive));
 }
 
 Status run_gaps(const GapsRequest& request, Output& output) {
   TRY_INTO(const OpenedArchive opened, open_archive(request.store, Access::read));
+  TRY(check_undamaged(*opened.archive));
   for (const IndexRange& gap :
        missing_ranges(*opened.archive, request.limit.value_or(UINT64_MAX))) {
     const uint64_t count = gap.end - gap.start + 1;
