@@ -256,6 +256,12 @@ class Lines(CommandTest):
                     self.folder / "b")
         self.assertEqual(self.output("archive", "export", self.store, "--lines"), b"1\n2\n3\n4\n")
 
+    def test_a_file_that_cannot_be_read_costs_no_line_of_another(self):
+        good = self.folder / "good"
+        good.write_bytes(b"one\ntwo\n")
+        self.expect(IO, "archive", "import", self.store, good, "/proc/self/mem", "--lines")
+        self.assertEqual(self.output("archive", "get", self.store, "--index", 1), b"two")
+
     def test_lines_cannot_be_exported_as_files(self):
         self.import_lines([b"a", b"b"])
         text = self.failure(USAGE, "archive", "export", self.store, "--to", self.folder / "out")
@@ -529,6 +535,9 @@ class Damage(CommandTest):
         self.assertEqual(self.output("archive", "get", self.store, "--index", 0), self.lines[0])
         self.expect(CORRUPT, "archive", "get", self.store, "--key", sha256(b"absent"))
         self.expect(CORRUPT, "archive", "import", self.store, __file__)
+        # What is damaged may be there: it is no gap.
+        self.expect(CORRUPT, "archive", "gaps", self.store)
+        self.expect(CORRUPT, "archive", "stat", self.store)
 
     def test_a_lost_index_file(self):
         self.index_file().unlink()
