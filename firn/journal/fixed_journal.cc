@@ -313,8 +313,16 @@ Status FixedJournal::rewind_section(Section section, uint64_t size_bytes) {
   TRY(check_writable());
   TRY_INTO(const auto handle, find_retained(section));
   if (handle == nullptr || size_bytes >= handle->size()) return {};
-  if (options_.floors != nullptr) TRY(poison_.watch(options_.floors->lower(section, size_bytes)));
-  return poison_.watch(handle->blob->truncate(size_bytes));
+  // Until the cut is durable the floor is below what is kept: whoever opens the section then finds
+  // something above the floor, and makes it, cut or not, durable before using it.
+  const uint64_t record = options_.record_size_bytes;
+  if (options_.floors != nullptr) {
+    const uint64_t below = size_bytes - std::min<uint64_t>(size_bytes, record);
+    TRY(poison_.watch(options_.floors->lower(section, below)));
+  }
+  TRY(poison_.watch(handle->blob->truncate(size_bytes)));
+  const uint64_t durable = std::min(size_bytes, handle->blob->durable_size());
+  return raise_floor(section, durable - durable % record);
 }
 
 Status FixedJournal::cut_recovered(Section section, uint64_t size_bytes) {

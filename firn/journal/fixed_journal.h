@@ -14,7 +14,8 @@
 //   prune     -> the boundary is durable before the first blob is removed; leftovers of an
 //                interrupted prune are removed at open.
 //   rewind    -> later sections go first, newest first, each durably; then the floor is lowered
-//                durably; then the section is truncated, durably.
+//                durably, to a record below what is kept, so that open notices an interrupted cut;
+//                then the section is truncated, durably, and the floor rises to its end.
 //   open      -> see PagedBlob: damage at or below the floor is reported and never cut; an invalid
 //                tail above it is saved aside, cut at a record boundary, and made durable.
 // Without Floors (a store of the original) all floors are unknown and 0 sections are expected.

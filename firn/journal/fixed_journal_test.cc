@@ -566,6 +566,45 @@ TEST_F(FixedJournalTest, GivenABlobThatCannotBeOpened_WhenRewound_ThenLaterSecti
   journal_.reset();
 }
 
+// Rule 3: also a truncation that a killed program left in memory is made durable before it is
+// shown.
+TEST_F(FixedJournalTest, GivenACrashInARewind_WhenRecovered_ThenAPowerCutChangesNothing) {
+  for (const uint64_t kept : {0u, 1u, 2u, 3u, 4u}) {
+    bool rewound = false;
+    for (uint64_t crashing = 1; !rewound; ++crashing) {
+      SCOPED_TRACE(::testing::Message() << "to " << kept << ", call " << crashing);
+      ASSERT_LT(crashing, 20u);
+      testkit::SimulatedFileSystem disk;
+      auto storage = std::make_unique<FileStorage>(disk);
+      testkit::MemoryFloors floors;
+      used_floors_ = &floors;
+      ASSERT_OK_INTO(journal_, try_open(*storage));
+      append_records(1, 5);
+      ASSERT_OK(journal_->sync_all());
+
+      disk.set_faults({.crashes = {{.call = disk.call_count() + crashing}}});
+      rewound = journal_->rewind_section(Section(1), kept * kRecordSizeBytes).has_value();
+      disk.clear_faults();
+      uint64_t found = 0;
+      for (const bool power_cut : {false, true}) {
+        journal_.reset();
+        storage.reset();
+        if (power_cut)
+          disk.cut_power(testkit::SurvivorPlan::none());
+        else
+          disk.kill();
+        storage = std::make_unique<FileStorage>(disk);
+        ASSERT_OK_INTO(journal_, try_open(*storage));
+        ASSERT_OK_INTO(const uint64_t count, journal_->record_count(Section(1)));
+        EXPECT_GE(count, kept);
+        EXPECT_TRUE(!power_cut || count == found) << count << " after " << found;
+        found = count;
+      }
+      journal_.reset();
+    }
+  }
+}
+
 TEST_F(FixedJournalTest, GivenACleanClose_WhenReopened_ThenNoBlobIsTouchedUntilItIsUsed) {
   used_floors_ = &floors_;
   reopen();
