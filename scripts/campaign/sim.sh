@@ -6,5 +6,6 @@
 set -euo pipefail
 source scripts/build.sh
 build release firn_sim
-exec build/release/sim/firn_sim --json "$1" \
+# Without a DURATION: 100,000 random cuts of each structure, after the exhaustive runs.
+exec build/release/sim/firn_sim --json "$1" --cuts 100000 \
   ${DURATION:+--duration "$DURATION"} ${SEED:+--seed "$SEED"}
