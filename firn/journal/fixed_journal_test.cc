@@ -235,7 +235,8 @@ TEST_F(FixedJournalTest, GivenFloors_WhenAPageAboveTheFloorIsTorn_ThenTheTailIsC
   ASSERT_OK(journal_->sync_all());
   used_floors_ = &floors_;
 
-  patch_blob(kIndex, 1, 5 * 56, eight_bytes(UINT64_MAX));  // page 5 holds bytes 220 to 263
+  patch_blob(kIndex, 1, uint64_t{5} * 56,
+             eight_bytes(UINT64_MAX));  // page 5 holds bytes 220 to 263
   reopen();
 
   EXPECT_EQ(replay(0, 0), expected(1, 0, 6));
@@ -443,7 +444,7 @@ TEST_F(FixedJournalTest, GivenADamagedPage_WhenReplayed_ThenTheErrorEndsItsSecti
   append_records(1, 20);
   append_records(2, 1);
   ASSERT_OK(journal_->sync_all());
-  patch_blob(kIndex, 1, 3 * 56, eight_bytes(UINT64_MAX));  // page 3: bytes 132 to 175
+  patch_blob(kIndex, 1, uint64_t{3} * 56, eight_bytes(UINT64_MAX));  // page 3: bytes 132 to 175
   reopen();
   ASSERT_EQ(report_.damage.size(), 1u);
 
@@ -469,7 +470,7 @@ TEST_F(FixedJournalTest, GivenADamagedPage_WhenItIsSkipped_ThenReplayGoesOnBehin
   reopen();
   append_records(1, 20);
   ASSERT_OK(journal_->sync_all());
-  patch_blob(kIndex, 1, 3 * 56, eight_bytes(UINT64_MAX));  // page 3: bytes 132 to 175
+  patch_blob(kIndex, 1, uint64_t{3} * 56, eight_bytes(UINT64_MAX));  // page 3: bytes 132 to 175
   reopen();
 
   ASSERT_OK_INTO(FixedReplay items, journal_->replay());

@@ -12,7 +12,7 @@ namespace {
 class IndexedValueLogRecoveryTest : public IndexedValueLogTest {
  protected:
   // Sections with so many synced entries each, left by a kill.
-  void write_sections(std::vector<std::pair<uint64_t, uint64_t>> counts) {
+  void write_sections(const std::vector<std::pair<uint64_t, uint64_t>>& counts) {
     reopen();
     for (const auto& [section, count] : counts)
       append_entries(section, count);

@@ -119,7 +119,7 @@ class JournalTest : public ::testing::Test {
 // Sections of 32-byte records in pages of 44 bytes, as the original's tests have them.
 class FixedJournalTest : public JournalTest {
  protected:
-  static constexpr uint32_t kRecordSizeBytes = 32;
+  static constexpr uint64_t kRecordSizeBytes = 32;
 
   FixedJournalOptions options() {
     FixedJournalOptions options;
@@ -210,7 +210,7 @@ class FixedJournalTest : public JournalTest {
 // Entries of id, offset and size (20 bytes) that own values of 16 bytes, 20 in the value blob.
 class IndexedValueLogTest : public JournalTest {
  protected:
-  static constexpr uint32_t kEntrySizeBytes = 20;
+  static constexpr uint64_t kEntrySizeBytes = 20;
   static constexpr uint64_t kStoredSizeBytes = 20;
   static constexpr uint64_t kPagedEntrySizeBytes = 32;  // with one entry a page
   static constexpr size_t kValueSizeBytes = 16;
