@@ -25,10 +25,11 @@ class Poison {
   }
 
   // Passes the outcome of a mutation through, remembering it if it failed. Errors that changed
-  // nothing (a wrong argument) are not mutations: do not pass them here.
+  // nothing (a wrong argument) are not mutations: do not pass them here. A layer below that was
+  // poisoned before, by another handle or a read, is a first failure here.
   template <class T>
   [[nodiscard]] Result<T> watch(Result<T> outcome) {
-    if (!outcome && outcome.error().code != Errc::poisoned) {
+    if (!outcome) {
       MutexLock lock(mutex_);
       if (first_error_.empty()) first_error_ = outcome.error().message;
     }
