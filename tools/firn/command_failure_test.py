@@ -1,0 +1,332 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The command on damaged stores, beside other processes, killed, and without room or permission.
+
+usage: command_failure_test.py FIRN [unittest arguments]
+"""
+import os
+import pty
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import command_support
+from command_support import CORRUPT, DONE, IO, LOCKED, CommandTest, sha256, tree_of
+
+NOBODY = 65534
+
+
+class Damage(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.lines = [b"%04d" % i * 25 for i in range(1000)]
+        self.import_lines(self.lines)
+
+    def flip(self, path, offset):
+        with open(path, "r+b") as file:
+            file.seek(offset)
+            byte = file.read(1)
+            file.seek(offset)
+            file.write(bytes([byte[0] ^ 0x40]))
+
+    def verify_fails(self, *arguments):
+        before = tree_of(self.store)
+        self.expect(CORRUPT, "verify", self.store, *arguments)
+        found, = self.json_lines("verify", self.store, *arguments, code=CORRUPT)
+        self.assertEqual(tree_of(self.store), before)
+        self.assertEqual(found["error"]["code"], "corrupt")
+        return found
+
+    def test_a_healthy_store(self):
+        for arguments in ((), ("--deep",)):
+            found, = self.json_lines("verify", self.store, *arguments)
+            self.assertEqual(found["damage"], [])
+        self.assertGreaterEqual(found["checked_bytes"], 100_000)
+
+    def test_a_damaged_value(self):
+        entry = 1 + 100 + 4
+        self.flip(self.values_file(), 8 + 500 * entry + 50)
+        self.expect(CORRUPT, "archive", "get", self.store, "--index", 500)
+        self.assertEqual(self.output("archive", "get", self.store, "--index", 501), self.lines[501])
+        self.output("verify", self.store)
+        damage, = self.verify_fails("--deep")["damage"]
+        self.assertEqual(damage["file"], str(self.values_file()))
+        self.assertEqual((damage["offset"], damage["length"]), (8 + 500 * entry, entry))
+        listed = self.expect(CORRUPT, "archive", "list", self.store).stdout.splitlines()
+        self.assertEqual(len(listed), 1000)
+        self.assertTrue(listed[500].endswith(b"\t?"))
+        self.expect(CORRUPT, "archive", "export", self.store, "--lines")
+
+    def test_a_damaged_index_page(self):
+        self.flip(self.index_file(), 8 + 4096 + 100)
+        damage = self.verify_fails()["damage"]
+        self.assertIn((str(self.index_file()), 8 + 4096, 4096),
+                      [(d["file"], d["offset"], d["length"]) for d in damage])
+        self.assertEqual(self.output("archive", "get", self.store, "--index", 0), self.lines[0])
+        self.expect(CORRUPT, "archive", "get", self.store, "--key", sha256(b"absent"))
+        self.expect(CORRUPT, "archive", "import", self.store, __file__)
+        # What is damaged may be there: it is no gap.
+        self.expect(CORRUPT, "archive", "gaps", self.store)
+        self.expect(CORRUPT, "archive", "stat", self.store)
+
+    def test_a_lost_index_file(self):
+        self.index_file().unlink()
+        self.expect(CORRUPT, "archive", "get", self.store, "--index", 0)
+        self.assertFalse(self.verify_fails("--deep")["opens"])
+        self.expect(CORRUPT, "info", self.store)
+
+    def test_a_lost_end_of_the_index(self):
+        os.truncate(self.index_file(), 8 + 4096 * 2)
+        self.expect(CORRUPT, "archive", "get", self.store, "--index", 999)
+        self.verify_fails()
+
+    def test_a_damaged_header_of_a_file(self):
+        for path in (self.index_file(), self.values_file()):
+            self.flip(path, 1)
+            self.expect(CORRUPT, "archive", "get", self.store, "--index", 0)
+            self.verify_fails("--deep")
+            self.flip(path, 1)
+        self.output("verify", self.store, "--deep")
+
+    def test_a_strange_file_in_a_partition(self):
+        (self.store / "index" / "README").write_bytes(b"")
+        self.assertIn("README", self.failure(CORRUPT, "archive", "stat", self.store))
+        self.verify_fails()
+
+    def test_a_damaged_manifest(self):
+        for copy in (self.store / "manifest").iterdir():
+            content = copy.read_bytes()
+            copy.write_bytes(content[:8] + bytes(b ^ 0xFF for b in content[8:]))
+        self.expect(CORRUPT, "archive", "stat", self.store)
+        self.verify_fails("--deep")
+        self.expect(CORRUPT, "info", self.store)
+
+
+class Processes(CommandTest):
+    def test_what_was_acknowledged_survives_kill(self):
+        lines = [b"%07d" % i * 20 for i in range(200_000)]
+        done = -1
+        for _ in range(4):
+            rest = b"".join(line + b"\n" for line in lines[done + 1:])
+            with subprocess.Popen([self.firn, "archive", "import", self.store, "-", "--lines",
+                                   "--ack", "--sync-every", "100", "--items-per-section", "700"],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL) as child:
+                def feed():
+                    try:
+                        child.stdin.write(rest)
+                    except BrokenPipeError:
+                        pass
+                feeder = threading.Thread(target=feed)
+                feeder.start()
+                for _ in range(5):
+                    acknowledged = int(child.stdout.readline().split()[1])
+                child.kill()
+                for line in child.stdout.read().splitlines(keepends=True):
+                    if line.endswith(b"\n"):
+                        acknowledged = int(line.split()[1])
+                feeder.join()
+            self.output("verify", self.store, "--deep")
+            kept = self.output("archive", "export", self.store, "--lines").split(b"\n")[:-1]
+            self.assertGreater(len(kept), acknowledged)
+            self.assertEqual(kept, lines[:len(kept)])
+            done = len(kept) - 1
+        self.import_lines([b"after"])
+        self.assertEqual(self.output("archive", "get", self.store, "--index", done + 1), b"after")
+        self.assertEqual(self.output("archive", "gaps", self.store), b"")
+
+    def writer(self, *arguments, **options):
+        return subprocess.Popen([self.firn, "archive", "import", self.store, "-", "--lines",
+                                 "--ack", "--sync-every", "1", *arguments],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                **{"stderr": subprocess.DEVNULL, **options})
+
+    def test_a_second_writer_learns_who_has_the_store(self):
+        with self.writer() as first:
+            first.stdin.write(b"a\n")
+            first.stdin.flush()
+            self.assertEqual(first.stdout.readline(), b"synced 0\n")
+            text = self.failure(LOCKED, "archive", "import", self.store, __file__)
+            for part in (f"pid {first.pid}", socket.gethostname(), "firn"):
+                self.assertIn(part, text)
+            for arguments in (("archive", "get", self.store, "--index", 0), ("verify", self.store),
+                              ("archive", "prune", self.store, "--before", 1)):
+                self.failure(LOCKED, *arguments)
+            info, = self.json_lines("info", self.store)
+            self.assertIn(str(first.pid), info["locked_by"])
+            first.stdin.close()
+            self.assertEqual(first.wait(), DONE)
+        self.assertTrue((self.store / "LOCK").exists())
+        self.assertIsNone(self.json_lines("info", self.store)[0]["locked_by"])
+        self.assertEqual(self.output("archive", "get", self.store, "--index", 0), b"a")
+
+    def test_info_of_a_store_whose_writer_was_killed(self):
+        with self.writer() as child:
+            child.stdin.write(b"a\n")
+            child.stdin.flush()
+            child.stdout.readline()
+            child.kill()
+        info, = self.json_lines("info", self.store)
+        self.assertEqual((info["clean"], info["archive"]["items"]), (False, 1))
+        self.import_lines([b"b"])
+        self.assertTrue(self.json_lines("info", self.store)[0]["clean"])
+
+    def test_standard_output_that_cannot_be_written(self):
+        self.import_lines([b"x" * 1000] * 1000)
+        for arguments in (("archive", "get", self.store, "--index", 0),
+                          ("archive", "list", self.store), ("archive", "stat", self.store),
+                          ("archive", "export", self.store, "--lines"), ("version",)):
+            with open("/dev/full", "wb") as full:
+                self.expect(IO, *arguments, stdout=full)
+            reader, writer = os.pipe()
+            os.close(reader)
+            self.expect(IO, *arguments, stdout=writer)
+            os.close(writer)
+
+    def test_progress_on_a_terminal(self):
+        for environment, has_escapes in (({"TERM": "xterm"}, True),
+                                         ({"TERM": "xterm", "NO_COLOR": "1"}, False)):
+            ours, theirs = pty.openpty()
+            begin = time.monotonic()
+            with self.writer(stderr=theirs, env=environment) as child:
+                os.close(theirs)
+                while time.monotonic() - begin < 0.8:
+                    child.stdin.write(b"line\n")
+                    child.stdin.flush()
+                    child.stdout.readline()
+                child.stdin.close()
+                self.assertEqual(child.wait(), DONE)
+            seen = b""
+            try:
+                while chunk := os.read(ours, 4096):
+                    seen += chunk
+            except OSError:
+                pass
+            os.close(ours)
+            self.assertRegex(seen.decode(), r"importing .*/s")
+            self.assertEqual("\x1b" in seen.decode(), has_escapes)
+            self.assertIn("imported", seen.decode())
+
+    def test_no_progress_elsewhere(self):
+        ran = self.expect(DONE, "archive", "import", self.store, __file__)
+        self.assertRegex(ran.stderr.decode(), r"^imported 1 item, .*/s, .* items/s\).*\n$")
+
+
+class Limits(CommandTest):
+    """Full disks, read-only disks and missing permissions."""
+
+    def test_a_file_size_limit(self):
+        limit = 300_000
+        # "ulimit -f": the kernel answers EFBIG where a full disk answers ENOSPC.
+        ran = self.run_firn("archive", "import", self.store, "-", "--lines", "--ack",
+                            "--sync-every", 100, stdin=(b"y" * 999 + b"\n") * 1000,
+                            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE,
+                                                                  (limit, limit)))
+        self.assertEqual(ran.returncode, IO, ran.stderr.decode())
+        acknowledged = int(ran.stdout.splitlines()[-1].split()[1])
+        self.assertGreaterEqual(acknowledged, 99)
+        self.output("verify", self.store, "--deep")
+        self.assertEqual(self.output("archive", "get", self.store, "--index", acknowledged),
+                         b"y" * 999)
+        self.import_lines([b"after"])
+
+    def in_namespace(self, script):
+        """Runs a shell script that may mount; None if this machine does not allow it."""
+        for unshare in (["unshare", "-m"], ["unshare", "-rm"]):
+            probe = f"mount -t tmpfs -o size=1m tmpfs {self.folder}/mnt"
+            (self.folder / "mnt").mkdir(exist_ok=True)
+            allowed = subprocess.run([*unshare, "sh", "-c", probe], capture_output=True,
+                                     check=False)
+            if allowed.returncode == 0:
+                return subprocess.run([*unshare, "sh", "-ec", script], capture_output=True,
+                                      timeout=120, check=False)
+        return None
+
+    def test_a_full_disk(self):
+        if self.is_mounting_forbidden():
+            return
+        store = f"{self.folder}/mnt/store"
+        ran = self.in_namespace(f"""
+            mount -t tmpfs -o size=4m tmpfs {self.folder}/mnt
+            yes {'z' * 999} | head -n 20000 > {self.folder}/lines
+            code=0
+            {self.firn} archive import {store} --lines {self.folder}/lines --ack \
+                --sync-every 100 > {self.folder}/acks || code=$?
+            echo "code $code"
+            {self.firn} verify {store} --deep >&2
+            last=$(tail -n 1 {self.folder}/acks | cut -d' ' -f2)
+            {self.firn} archive get {store} --index $last | wc -c
+            mount -o remount,size=40m {self.folder}/mnt
+            {self.firn} archive import {store} --lines {self.folder}/lines
+            {self.firn} verify {store} --deep >&2
+            {self.firn} archive list {store} | wc -l""")
+        self.assertEqual(ran.returncode, DONE, ran.stderr.decode())
+        code, size, count = ran.stdout.decode().splitlines()
+        self.assertEqual((code, size), ("code 5", "999"))
+        self.assertGreater(int(count), 20_000)
+        self.assertIn(b"No space left", ran.stderr)
+
+    def test_a_read_only_disk(self):
+        if self.is_mounting_forbidden():
+            return
+        self.import_lines([b"a", b"b"])
+        ran = self.in_namespace(f"""
+            mount --bind {self.store} {self.folder}/mnt
+            mount -o remount,bind,ro {self.folder}/mnt
+            code=0
+            {self.firn} archive import {self.folder}/mnt {self.firn} || code=$?
+            {self.firn} archive prune {self.folder}/mnt --before 1 || code=$code$?
+            echo $code
+            {self.firn} verify {self.folder}/mnt --deep >&2
+            {self.firn} archive get {self.folder}/mnt --index 1""")
+        self.assertEqual(ran.returncode, DONE, ran.stderr.decode())
+        self.assertEqual(ran.stdout, b"55\nb")
+        self.assertIn(b"Read-only file system", ran.stderr)
+
+    def is_mounting_forbidden(self):
+        """Containers may forbid mounts: the file size limit above then is all there is."""
+        if self.in_namespace("true") is not None:
+            return False
+        print("no mounts on this machine: full and read-only disks were not tried", file=sys.stderr)
+        return True
+
+    def test_missing_permissions(self):
+        """As another user if this is root, who may do everything."""
+        tree = self.make_tree(6)
+        program = self.folder / "firn"
+        shutil.copy(self.firn, program)
+        program.chmod(0o755)
+        secret = tree / "secret"
+        secret.write_bytes(b"secret")
+        secret.chmod(0)
+        for folder, _, names in os.walk(tree):
+            os.chmod(folder, 0o755)
+            for name in names:
+                path = Path(folder) / name
+                if path != secret:
+                    path.chmod(0o644)
+        self.import_lines([b"a"])
+        for path in (self.store, self.store / "index"):
+            path.chmod(0o500)
+        place = self.folder / "place"
+        place.mkdir()
+        place.chmod(0o777)
+        options = {"program": str(program)}
+        if os.getuid() == 0:
+            options["preexec_fn"] = lambda: os.setresuid(NOBODY, NOBODY, NOBODY)
+            self.failure(IO, "archive", "list", self.store, **options)
+        self.failure(IO, "archive", "import", self.store, tree, **options)
+        ran, = self.json_lines("archive", "import", place / "store", tree, code=IO, **options)
+        self.assertEqual((ran["items"], ran["failed"]), (6, 1))
+        self.assertEqual(ran["error"]["code"], "io")
+        self.store.chmod(0o700), (self.store / "index").chmod(0o700)
+        self.output("archive", "list", self.store)
+
+
+if __name__ == "__main__":
+    command_support.main()
