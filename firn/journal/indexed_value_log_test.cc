@@ -330,7 +330,7 @@ TEST_F(IndexedValueLogTest, GivenACallThatFails_WhenRewound_ThenNothingChangedOr
     disk.clear_faults();
 
     if (!rewound) {
-      if (log_->entry_count(Section(1)) == 3u && append(1, id_of(1, 3)).has_value()) {
+      if (log_->entry_count(Section(1)).value_or(0) == 3 && append(1, id_of(1, 3)).has_value()) {
         expect_entries(1, 4);
       } else {
         EXPECT_THAT(append(1, 9), FailsWith(Errc::poisoned));

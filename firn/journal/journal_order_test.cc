@@ -190,7 +190,7 @@ TEST_F(FixedJournalOrderTest, GivenATornTail_WhenReopened_ThenItIsSavedThenCutTh
   ASSERT_OK(journal_->sync_all());
   journal_.reset();
   floors_.plant(Section(1), 32);
-  patch_blob(kIndex, 1, 2 * 56, eight_bytes(UINT64_MAX));
+  patch_blob(kIndex, 1, uint64_t{2} * 56, eight_bytes(UINT64_MAX));
   logged_.clear_log();
 
   open_logged();
