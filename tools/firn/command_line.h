@@ -1,26 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// CommandLine: the arguments as a request. The only file that knows CLI11, which is slow to
-// compile.
+// CommandLine: what the arguments ask for.
 #pragma once
 
-#include <optional>
 #include <string>
-#include <variant>
 
 #include "tools/firn/verbs.h"
 
 namespace firn::command {
 
 struct CommandLine {
-  // In the order of the alternatives' verbs in --help.
-  using Request =
-      std::variant<VersionRequest, ImportRequest, GetRequest, ListRequest, StatRequest, GapsRequest,
-                   PruneRequest, ExportRequest, InfoRequest, VerifyRequest>;
-
   bool json = false;
   std::string verb;  // as messages name it: "import"
-  Request request;
+  Verb run;
   std::string help;  // not empty: print this and do nothing
 };
 

@@ -9,17 +9,13 @@
 #include <nlohmann/json.hpp>
 
 #include "firn/base/text.h"
-#include "firn/io/recovery_report.h"
 #include "tools/firn/human.h"
-#include "tools/firn/survey.h"
-#include "tools/firn/verbs.h"
+#include "tools/firn/store_kind.h"
 
 namespace firn::command {
 namespace {
 
 using nlohmann::ordered_json;
-
-constexpr std::string_view kArchiveKind = "archive";
 
 struct PartitionSize {
   std::string name;
@@ -57,33 +53,28 @@ struct StoreInfo {
   std::string kind = "unknown";
   std::unique_ptr<Manifest> manifest;
   std::vector<PartitionSize> partitions;
-  std::optional<ArchiveSurvey> archive;
-  RecoveryReport pending;  // what the next writer will recover
+  std::optional<StoreSurvey> survey;
   uint64_t reclaimable_bytes = 0;
   std::string locked_by;
   std::optional<Error> problem;
 };
 
-void open_and_survey(const StoreArguments& arguments, StoreInfo& info) {
+void open_and_survey(const StoreKind& kind, const StoreArguments& arguments, StoreInfo& info) {
   const auto keep = [&info](const Error& error) {
     if (error.code == Errc::locked)
       info.locked_by = error.message;
     else
       info.problem = error;
   };
-  const auto opened = open_archive(arguments, Access::read);
-  if (!opened) {
-    // A store of another kind, or of the original under other names, is no failure of its own.
-    if (info.manifest != nullptr || opened.error().code != Errc::not_found) keep(opened.error());
+  auto survey = kind.survey(arguments);
+  if (!survey) {
+    // A store of the original under other names is no failure of its own.
+    if (info.manifest != nullptr || survey.error().code != Errc::not_found) keep(survey.error());
     return;
   }
-  info.kind = kArchiveKind;
-  const PrunableArchive& archive = *opened->archive;
-  auto survey = survey_archive(archive);
-  if (!survey) return keep(survey.error());
-  info.archive = std::move(*survey);
-  info.pending = archive.recovery();
-  info.reclaimable_bytes = info.archive->unreferenced_bytes;
+  info.kind = kind.name;
+  info.survey = std::move(*survey);
+  info.reclaimable_bytes = info.survey->reclaimable_bytes;
 }
 
 ordered_json geometry_json(const Manifest& manifest) {
@@ -125,11 +116,11 @@ ordered_json info_json(const StoreInfo& info, const std::string& path) {
     object["partitions"].push_back(
         {{"name", size.name}, {"role", size.role}, {"blobs", size.blobs}, {"bytes", size.bytes}});
   }
-  if (info.archive) {
-    object["archive"] = describe_json(*info.archive);
-    object["live_bytes"] = info.archive->index_bytes + info.archive->value_bytes;
+  if (info.survey) {
+    object[info.kind] = info.survey->facts;
+    object["live_bytes"] = info.survey->live_bytes;
     object["reclaimable_bytes"] = info.reclaimable_bytes;
-    object["pending"] = pending_lines(info.pending);
+    object["pending"] = pending_lines(info.survey->pending);
   }
   return object;
 }
@@ -149,12 +140,11 @@ std::string info_text(const StoreInfo& info, const std::string& path) {
     text += "manifest     none (a store of the original)\n";
   }
   if (!info.locked_by.empty()) text += fmt::format("locked       {}\n", info.locked_by);
-  if (info.archive) {
-    text += describe_text(*info.archive);
-    const uint64_t live = info.archive->index_bytes + info.archive->value_bytes;
-    text +=
-        fmt::format("live         {}\nreclaimable  {}\n", human_bytes(static_cast<double>(live)),
-                    human_bytes(static_cast<double>(info.reclaimable_bytes)));
+  if (info.survey) {
+    text += info.survey->text;
+    text += fmt::format("live         {}\nreclaimable  {}\n",
+                        human_bytes(static_cast<double>(info.survey->live_bytes)),
+                        human_bytes(static_cast<double>(info.reclaimable_bytes)));
   }
   for (const PartitionSize& size : info.partitions) {
     text += fmt::format("partition    {}{}: {}, {}\n", size.name,
@@ -166,7 +156,8 @@ std::string info_text(const StoreInfo& info, const std::string& path) {
     const std::string last = info.manifest->last_recovery();
     text += fmt::format("recovery     {}\n", last.empty() ? "never needed" : last);
   }
-  for (const std::string& line : pending_lines(info.pending))
+  if (!info.survey) return text;
+  for (const std::string& line : pending_lines(info.survey->pending))
     text += fmt::format("pending      {}\n", line);
   return text;
 }
@@ -188,8 +179,8 @@ Status run_info(const InfoRequest& request, Output& output) {
   info.partitions = measure_partitions(*storage, path, info.manifest.get());
   if (info.partitions.empty())
     return fail(Errc::not_found, concat("there is no store in '", path, "'"));
-  const bool is_archive = info.manifest == nullptr || info.kind == kArchiveKind;
-  if (is_archive && !info.problem) open_and_survey(request.store, info);
+  const StoreKind* const kind = kind_of_store(*storage, info.manifest.get(), request.store);
+  if (kind != nullptr && !info.problem) open_and_survey(*kind, request.store, info);
   for (const PartitionSize& size : info.partitions)
     if (size.name == kLostFoundPartition) info.reclaimable_bytes += size.bytes;
   Status outcome;

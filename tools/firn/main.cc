@@ -3,12 +3,10 @@
 // The command `firn`: parses, runs one verb, and turns its outcome into an exit code.
 #include <csignal>
 #include <exception>
-#include <type_traits>
 
 #include "tools/firn/command_line.h"
 #include "tools/firn/exit_code.h"
 #include "tools/firn/output.h"
-#include "tools/firn/verbs.h"
 
 namespace firn::command {
 namespace {
@@ -18,21 +16,7 @@ Status run(const CommandLine& line, Output& output) {
     TRY(output.write(line.help));
     return output.flush();
   }
-  return std::visit(
-      [&](const auto& request) {
-        using Request = std::remove_cvref_t<decltype(request)>;
-        if constexpr (std::is_same_v<Request, ImportRequest>) return run_import(request, output);
-        if constexpr (std::is_same_v<Request, GetRequest>) return run_get(request, output);
-        if constexpr (std::is_same_v<Request, ListRequest>) return run_list(request, output);
-        if constexpr (std::is_same_v<Request, StatRequest>) return run_stat(request, output);
-        if constexpr (std::is_same_v<Request, GapsRequest>) return run_gaps(request, output);
-        if constexpr (std::is_same_v<Request, PruneRequest>) return run_prune(request, output);
-        if constexpr (std::is_same_v<Request, ExportRequest>) return run_export(request, output);
-        if constexpr (std::is_same_v<Request, InfoRequest>) return run_info(request, output);
-        if constexpr (std::is_same_v<Request, VerifyRequest>) return run_verify(request, output);
-        if constexpr (std::is_same_v<Request, VersionRequest>) return run_version(request, output);
-      },
-      line.request);
+  return line.run(output);
 }
 
 Status run_guarded(const CommandLine& line, Output& output) {

@@ -72,10 +72,11 @@ Status run_gaps(const GapsRequest& request, Output& output) {
 }
 
 Status run_prune(const PruneRequest& request, Output& output) {
+  const uint64_t before = request.before.value_or(0);
   const Access access = request.dry_run ? Access::read : Access::write;
   TRY_INTO(const OpenedArchive opened, open_archive(request.store, access));
   PrunableArchive& archive = *opened.archive;
-  const uint64_t boundary = request.before - request.before % archive.items_per_section();
+  const uint64_t boundary = before - before % archive.items_per_section();
   uint64_t sections = 0;
   uint64_t items = 0;
   uint64_t bytes = 0;
@@ -89,7 +90,7 @@ Status run_prune(const PruneRequest& request, Output& output) {
     bytes += index_bytes + value_bytes;
   }
   if (!request.dry_run) {
-    TRY(archive.prune(request.before));
+    TRY(archive.prune(before));
     TRY(archive.close());
   }
   const uint64_t oldest = std::max(boundary, archive.oldest_allowed());
@@ -102,10 +103,9 @@ Status run_prune(const PruneRequest& request, Output& output) {
       "{} {} with {}, {}; the oldest index that can exist is {}{}\n",
       request.dry_run ? "would prune" : "pruned", human_count(sections, "section", "sections"),
       human_count(items, "item", "items"), human_bytes(static_cast<double>(bytes)), oldest,
-      oldest < request.before
-          ? fmt::format(" (sections of {} are dropped as a whole)",
-                        human_count(archive.items_per_section(), "index", "indices"))
-          : "");
+      oldest < before ? fmt::format(" (sections of {} are dropped as a whole)",
+                                    human_count(archive.items_per_section(), "index", "indices"))
+                      : "");
   return output.result(std::move(object), text, {});
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,9 @@
 #include "tools/firn/store_access.h"
 
 namespace firn::command {
+
+// A verb with its request, ready to run.
+using Verb = std::function<Status(Output&)>;
 
 struct ImportRequest {
   StoreArguments store;
@@ -53,7 +57,7 @@ struct GapsRequest {
 
 struct PruneRequest {
   StoreArguments store;
-  uint64_t before = 0;
+  std::optional<uint64_t> before;  // required
   bool dry_run = false;
 };
 [[nodiscard]] Status run_prune(const PruneRequest& request, Output& output);

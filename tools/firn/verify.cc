@@ -6,94 +6,13 @@
 
 #include "firn/base/text.h"
 #include "firn/io/blob_header.h"
-#include "firn/io/recovery_report.h"
-#include "tools/firn/exit_code.h"
 #include "tools/firn/human.h"
-#include "tools/firn/progress.h"
-#include "tools/firn/salvage_scan.h"
-#include "tools/firn/verbs.h"
+#include "tools/firn/store_kind.h"
 
 namespace firn::command {
 namespace {
 
 using nlohmann::ordered_json;
-
-struct Verified {
-  RecoveryReport report;
-  std::optional<Error> open_failure;
-  uint64_t checked_bytes = 0;
-};
-
-// What the scan needs to know of a store that does not open.
-ScanGeometry scan_geometry(const StoreArguments& arguments, Manifest* manifest) {
-  const auto partition = [&](const std::optional<std::string>& given, StoreRole role,
-                             const char* otherwise) {
-    const auto recorded = manifest == nullptr ? std::nullopt : manifest->partition(role);
-    return given.value_or(recorded.value_or(otherwise));
-  };
-  const auto number = [&](std::optional<uint32_t> given, std::string_view name, uint32_t max,
-                          uint32_t otherwise) {
-    const auto recorded = manifest == nullptr ? std::nullopt : manifest->number(name);
-    if (given || !recorded || *recorded == 0 || *recorded > max) return given.value_or(otherwise);
-    return static_cast<uint32_t>(*recorded);
-  };
-  ScanGeometry geometry;
-  geometry.index_partition =
-      partition(arguments.index_partition, StoreRole::index, kDefaultIndexPartition);
-  geometry.values_partition =
-      partition(arguments.values_partition, StoreRole::values, kDefaultValuesPartition);
-  geometry.key_size_bytes =
-      number(arguments.key_size_bytes, "key_size", 1024, geometry.key_size_bytes);
-  geometry.page_size_bytes =
-      number(arguments.page_size_bytes, "page_size", UINT16_MAX, geometry.page_size_bytes);
-  geometry.compression_level = arguments.compression_level;
-  if (manifest == nullptr) return geometry;
-  geometry.oldest_section = manifest->floors(StoreRole::index).boundary().value;
-  if (manifest->text("compression") == "zstd") geometry.compression_level = 0;
-  return geometry;
-}
-
-Status verify_unopened(const VerifyRequest& request, Verified& verified, Progress& progress) {
-  TRY_INTO(const auto storage, open_storage(request.store.path, Access::read));
-  TRY_INTO(const auto lock, storage->lock(LockMode::shared));
-  RecoveryLog findings(*storage, true);
-  auto manifest = Manifest::open(*storage, true, findings);
-  const ScanGeometry geometry = scan_geometry(request.store, manifest ? manifest->get() : nullptr);
-  TRY(scan_archive(*storage, geometry, request.deep, findings, [&](uint64_t bytes) {
-    verified.checked_bytes += bytes;
-    progress.add(bytes);
-  }));
-  verified.report = findings.report();
-  return {};
-}
-
-Status verify_store(const VerifyRequest& request, Verified& verified, Progress& progress) {
-  const auto opened = open_archive(request.store, Access::read);
-  if (!opened) {
-    if (exit_code_of(opened.error().code) != ExitCode::corrupt)
-      return fail(opened.error().code, opened.error().message);
-    verified.open_failure = opened.error();
-    return verify_unopened(request, verified, progress);
-  }
-  RecoveryLog findings(*opened->storage, true);
-  const auto checked = opened->archive->log().verify(request.deep, findings, [&](uint64_t bytes) {
-    verified.checked_bytes += bytes;
-    progress.add(bytes);
-  });
-  if (!checked) {
-    if (exit_code_of(checked.error().code) != ExitCode::corrupt) return checked;
-    verified.open_failure = checked.error();
-    return verify_unopened(request, verified, progress);
-  }
-  verified.report = findings.report();
-  // Opening looks at less, and its notes about torn ends are worth telling.
-  const RecoveryReport& opening = opened->archive->recovery();
-  verified.report.cuts = opening.cuts;
-  verified.report.notes.insert(verified.report.notes.end(), opening.notes.begin(),
-                               opening.notes.end());
-  if (verified.report.damage.empty()) verified.report.damage = opening.damage;
-  return {};
-}
 
 std::string file_of(const BlobRange& range, const std::string& store) {
   return concat(store, "/", range.partition, range.blob.empty() ? "" : "/", range.blob);
@@ -123,13 +42,27 @@ std::string cut_text(const CutRange& cut, const std::string& store) {
                      cut.range.reason);
 }
 
+// A manifest that cannot be read says nothing about the kind; whoever verifies it reports it.
+Result<const StoreKind*> kind_of(const StoreArguments& arguments) {
+  TRY_INTO(const auto storage, open_storage(arguments.path, Access::read));
+  RecoveryLog unused(*storage, true);
+  const auto manifest = Manifest::open(*storage, true, unused);
+  const StoreKind* const kind =
+      kind_of_store(*storage, manifest ? manifest->get() : nullptr, arguments);
+  if (kind != nullptr) return kind;
+  return fail(Errc::invalid_argument,
+              concat("'", arguments.path, "' is a store of kind '", (*manifest)->kind(),
+                     "', which this firn cannot verify"));
+}
+
 }  // namespace
 
 Status run_verify(const VerifyRequest& request, Output& output) {
   const std::string& store = request.store.path;
   Verified verified;
   Progress progress("verifying", 0);
-  TRY(verify_store(request, verified, progress));
+  TRY_INTO(const StoreKind* const kind, kind_of(request.store));
+  TRY(kind->verify(request, verified, progress));
   const double seconds = progress.seconds();
   progress.finish();
 
@@ -163,14 +96,13 @@ Status run_verify(const VerifyRequest& request, Output& output) {
     outcome =
         fail(Errc::corrupt,
              concat("'", store, "' is damaged (", report.damage.size(),
-                    " ranges): restore it "
-                    "from a copy, or read what is left with 'firn archive get' and 'export'"));
+                    " ranges): restore it from a copy, or read what is left with ", kind->rescue));
   } else {
     text += fmt::format(
         "{}: no damage; checked {} in {} ({}/s){}\n", store,
         human_bytes(static_cast<double>(verified.checked_bytes)), human_seconds(seconds),
         human_bytes(static_cast<double>(verified.checked_bytes) / std::max(seconds, 1e-9)),
-        request.deep ? "" : "; values were not read, --deep does that");
+        request.deep || verified.read_everything ? "" : "; values were not read, --deep does that");
   }
   return output.result(std::move(object), text, std::move(outcome));
 }

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The options of 'firn archive'.
+#include "tools/firn/verb_parser.h"
+
+namespace firn::command {
+namespace {
+
+void add_archive(CLI::App* verb, StoreArguments& store) {
+  add_store(verb, store, archive_partitions(store));
+  add_archive_geometry(verb, store);
+}
+
+void add_import(VerbParser& parser, CLI::App& family) {
+  const auto [verb, request] = parser.add_verb(
+      family, "import", "append files (or lines) as items, after the last index", run_import);
+  add_archive(verb, request.store);
+  verb->add_option("PATH", request.paths,
+                   "files, and directories of files; symbolic links are not followed; '-' with "
+                   "--lines is standard input")
+      ->required()
+      ->type_name("");
+  verb->add_flag("--lines", request.lines, "every line is an item, instead of every file");
+  add_number(verb, "--sync-every", request.sync_every,
+             "make items durable after every N (10,000, or 256 MiB)");
+  verb->add_flag("--ack", request.acknowledge,
+                 "print 'synced INDEX' whenever everything up to INDEX is durable");
+}
+
+void add_get(VerbParser& parser, CLI::App& family) {
+  const auto [verb, request] =
+      parser.add_verb(family, "get", "write the content of one item", run_get);
+  add_archive(verb, request.store);
+  CLI::Option_group* const which = verb->add_option_group("Which item");
+  add_number(which, "--index", request.index, "the item's number");
+  which->add_option("--key", request.key_hex, "the item's key, in hexadecimal")->type_name("HEX");
+  which->require_option(1);
+  verb->add_flag("--raw", request.raw, "the whole value: a file's JSON line, too");
+}
+
+void add_list(VerbParser& parser, CLI::App& family) {
+  const auto [verb, request] =
+      parser.add_verb(family, "list", "print index, key and size of items", run_list);
+  add_archive(verb, request.store);
+  add_number(verb, "--from", request.from, "the first index to look at");
+  add_number(verb, "--limit", request.limit, "at most so many items");
+  verb->add_flag("--reverse", request.reverse, "from high to low");
+}
+
+void add_stat(VerbParser& parser, CLI::App& family) {
+  const auto [verb, request] =
+      parser.add_verb(family, "stat", "how many items, bytes and gaps there are", run_stat);
+  add_archive(verb, request.store);
+}
+
+void add_gaps(VerbParser& parser, CLI::App& family) {
+  const auto [verb, request] =
+      parser.add_verb(family, "gaps", "print the missing ranges: first, last, count", run_gaps);
+  add_archive(verb, request.store);
+  add_number(verb, "--limit", request.limit, "at most so many ranges");
+}
+
+void add_prune(VerbParser& parser, CLI::App& family) {
+  const auto [verb, request] =
+      parser.add_verb(family, "prune", "drop the oldest items, in whole sections", run_prune);
+  add_archive(verb, request.store);
+  add_number(verb, "--before", request.before, "drop sections that lie below N completely")
+      ->required();
+  verb->add_flag("--dry-run", request.dry_run, "only say what would be dropped");
+}
+
+void add_export(VerbParser& parser, CLI::App& family) {
+  const auto [verb, request] =
+      parser.add_verb(family, "export", "restore files with mode and time of change", run_export);
+  add_archive(verb, request.store);
+  CLI::Option_group* const where = verb->add_option_group("Where to");
+  where->add_option("--to", request.directory, "the directory; made if it does not exist")
+      ->type_name("DIR")
+      ->check([](const std::string& text) { return text.empty() ? "--to needs a name" : ""; });
+  where->add_flag("--lines", request.lines, "print every item and a newline instead");
+  where->require_option(1);
+}
+
+}  // namespace
+
+void add_archive_verbs(VerbParser& parser) {
+  CLI::App& family = parser.add_family(
+      "archive", "items found by a number and by a key (see 'firn archive --help')");
+  add_import(parser, family);
+  add_get(parser, family);
+  add_list(parser, family);
+  add_stat(parser, family);
+  add_gaps(parser, family);
+  add_prune(parser, family);
+  add_export(parser, family);
+}
+
+}  // namespace firn::command
