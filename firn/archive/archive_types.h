@@ -16,6 +16,12 @@
 
 namespace firn {
 
+enum class ArchiveAccess : uint8_t {
+  create,     // for writing; the store is made if there is none
+  write,      // for writing; it must exist
+  read_only,  // it must exist; nothing on disk changes, and other readers may have it open
+};
+
 struct PrunableArchiveOptions {
   // Geometry. Unset: what the store's manifest says, or the default for a new store and for one
   // without a manifest. Values that contradict the store are refused.
@@ -30,9 +36,7 @@ struct PrunableArchiveOptions {
   size_t page_cache_bytes = 64 << 20;   // for index pages
   size_t write_buffer_bytes = 1 << 20;  // a touched section's index; as much for its values
   size_t open_sections_max = 128;       // bound on open index blobs; as many value blobs
-  bool read_only = false;
-  bool create = true;                        // make the store if there is none
-  std::optional<StoreId> id = std::nullopt;  // of a new store; unset: drawn at random
+  ArchiveAccess access = ArchiveAccess::create;
 };
 
 enum class PutOutcome : uint8_t { added, already_present };

@@ -77,10 +77,9 @@ Result<PageFit> fit_of_pages(Blob& blob, uint32_t page_size) {
 // What a new archive records about itself, and what is required of an existing one.
 StoreOptions store_options(const PrunableArchiveOptions& options) {
   StoreOptions store;
-  store.read_only = options.read_only;
-  store.create = options.create;
+  store.read_only = options.access == ArchiveAccess::read_only;
+  store.create = options.access == ArchiveAccess::create;
   store.identity.kind = kKind;
-  store.identity.id = options.id;
   const auto add = [&](std::string name, auto given, auto fallback) {
     store.identity.geometry.push_back({name, given ? *given : fallback});
     if (given) store.required_geometry.push_back({std::move(name), *given});

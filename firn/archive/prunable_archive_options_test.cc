@@ -206,7 +206,7 @@ TEST_P(PrunableArchiveGeometry, WhenOpenedForReading_ThenItemsAreThereAndNothing
     }
     const std::string before = visible_files(storage);
     PrunableArchiveOptions options = geometry_of_fill();
-    options.read_only = true;
+    options.access = ArchiveAccess::read_only;
 
     ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage, options));
 
@@ -256,11 +256,10 @@ TEST(PrunableArchiveOptions, WhenOptionsAreImpossible_ThenNoStoreIsMade) {
 }
 
 TEST(PrunableArchiveOptions, GivenNoStore_WhenNoneIsToBeMade_ThenNothingIsWritten) {
-  for (const bool read_only : {false, true}) {
+  for (const ArchiveAccess access : {ArchiveAccess::write, ArchiveAccess::read_only}) {
     MemoryStorage storage;
     PrunableArchiveOptions options;
-    options.create = read_only;
-    options.read_only = read_only;
+    options.access = access;
 
     EXPECT_THAT(PrunableArchive::open(storage, options), FailsWith(Errc::not_found));
 

@@ -33,8 +33,11 @@ PrunableArchiveOptions archive_options(const StoreArguments& arguments, Access a
   options.compression_level = arguments.compression_level;
   options.index_partition = arguments.index_partition;
   options.values_partition = arguments.values_partition;
-  options.read_only = access == Access::read;
-  options.create = access == Access::create;
+  switch (access) {
+    case Access::read: options.access = ArchiveAccess::read_only; break;
+    case Access::write: options.access = ArchiveAccess::write; break;
+    case Access::create: options.access = ArchiveAccess::create; break;
+  }
   return options;
 }
 
