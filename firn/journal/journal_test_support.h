@@ -32,6 +32,23 @@ namespace firn {
 
 using testkit::FailsWith;
 
+// What a fixture opened. An ASSERT in reopen() ends only reopen(): a test that goes on although the
+// opening failed ends here, because GoogleTest turns the exception of value() into a failure.
+template <class T>
+class Opened {
+ public:
+  Opened& operator=(std::unique_ptr<T> opened) {
+    opened_ = std::move(opened);
+    return *this;
+  }
+  void reset() { opened_.reset(); }
+  T* operator->() const { return &**this; }
+  T& operator*() const { return *opened_.value(); }
+
+ private:
+  std::optional<std::unique_ptr<T>> opened_;
+};
+
 // A storage, a cache, and what is done to blobs behind a journal's back. Offsets are logical.
 class JournalTest : public ::testing::Test {
  protected:
@@ -148,14 +165,7 @@ class FixedJournalTest : public JournalTest {
 
   static Bytes record(uint64_t number) { return pattern(number, kRecordSizeBytes); }
 
-  // These fail if the journal is not open: so does the test that goes on after a failed reopen().
-  [[nodiscard]] Status check_open() const {
-    return journal_ == nullptr ? Status(fail(Errc::not_found, "the journal is not open"))
-                               : Status();
-  }
-
   Result<Position> append(uint64_t section, uint64_t number) {
-    TRY(check_open());
     return journal_->append(Section(section), record(number));
   }
 
@@ -165,7 +175,6 @@ class FixedJournalTest : public JournalTest {
   }
 
   Result<Bytes> get(uint64_t section, uint64_t position) const {
-    TRY(check_open());
     Bytes out(kRecordSizeBytes);
     TRY(journal_->read(Section(section), Position(position), out));
     return out;
@@ -204,7 +213,7 @@ class FixedJournalTest : public JournalTest {
   }
 
   size_t open_sections_max_ = 128;
-  std::unique_ptr<FixedJournal> journal_;
+  Opened<FixedJournal> journal_;
 };
 
 // Entries of id, offset and size (20 bytes) that own values of 16 bytes, 20 in the value blob.
@@ -253,19 +262,12 @@ class IndexedValueLogTest : public JournalTest {
 
   static Bytes value(uint64_t id) { return pattern(id, kValueSizeBytes); }
 
-  // These fail if the log is not open: so does the test that goes on after a failed reopen().
-  [[nodiscard]] Status check_open() const {
-    return log_ == nullptr ? Status(fail(Errc::not_found, "the log is not open")) : Status();
-  }
-
   Result<IndexedValueLog::Appended> append(uint64_t section, uint64_t id) {
-    TRY(check_open());
     return log_->append(Section(section), eight_bytes(id), value(id));
   }
 
   // Appends `count` entries whose ids tell section and position.
   void append_entries(uint64_t section, uint64_t count) {
-    ASSERT_OK(check_open());
     for (uint64_t i = 0; i < count; ++i) {
       ASSERT_OK_INTO(const uint64_t position, log_->entry_count(Section(section)));
       ASSERT_OK_INTO(const auto appended, append(section, id_of(section, position)));
@@ -276,14 +278,12 @@ class IndexedValueLogTest : public JournalTest {
   static uint64_t id_of(uint64_t section, uint64_t position) { return section * 1000 + position; }
 
   Result<Entry> get(uint64_t section, uint64_t position) const {
-    TRY(check_open());
     Bytes out(kEntrySizeBytes);
     TRY(log_->read_entry(Section(section), Position(position), out));
     return Entry{load_big_endian<uint64_t>(out.data()), IndexedValueLog::location_of(out)};
   }
 
   Result<Bytes> get_value(uint64_t section, ValueLocation location) const {
-    TRY(check_open());
     TRY_INTO(const Value read, log_->read_value(Section(section), location));
     return to_bytes(read.bytes());
   }
@@ -311,7 +311,7 @@ class IndexedValueLogTest : public JournalTest {
   }
 
   // Value blobs without index sections: what a crash between two removals leaves.
-  void plant_value_sections(std::vector<uint64_t> sections) {
+  void plant_value_sections(const std::vector<uint64_t>& sections) {
     RecoveryLog recovery(storage_, false);
     ASSERT_OK_INTO(auto values, ValueLog::open(storage_, options().values, recovery));
     for (const uint64_t section : sections)
@@ -321,7 +321,7 @@ class IndexedValueLogTest : public JournalTest {
 
   uint32_t page_size_bytes_ = 64;
   size_t open_sections_max_ = 128;
-  std::unique_ptr<IndexedValueLog> log_;
+  Opened<IndexedValueLog> log_;
 };
 
 }  // namespace firn

@@ -53,7 +53,7 @@ class ValueLogTest : public JournalTest {
   size_t write_buffer_bytes_ = 1024;
   size_t open_sections_max_ = 128;
   uint32_t value_size_max_bytes_ = UINT32_MAX - 4;
-  std::unique_ptr<ValueLog> log_;
+  Opened<ValueLog> log_;
 };
 
 // Pinned 7.3.1
