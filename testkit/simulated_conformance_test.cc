@@ -35,10 +35,10 @@ class SimulatedStorageUnderTest : public StorageUnderTest {
   std::unique_ptr<Storage> storage_ = std::make_unique<FileStorage>(disk_);
 };
 
-[[maybe_unused]] const auto registered =
+[[maybe_unused]] const auto kRegistered =
     register_storage_conformance("SimulatedStorageConformance",
                                  [] { return std::make_unique<SimulatedStorageUnderTest>(false); });
-[[maybe_unused]] const auto registered_with_power_cuts =
+[[maybe_unused]] const auto kRegisteredWithPowerCuts =
     register_storage_conformance("SimulatedStorageConformanceWithPowerCuts",
                                  [] { return std::make_unique<SimulatedStorageUnderTest>(true); });
 
