@@ -1,0 +1,467 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The protocol of LocationIndex on one tiny shard, in the words of its C++: see docs/index.md.
+
+Addresses: ("shard",) the current table; ("next", t) table t's successor and what happens to the
+entries, or 0; ("header", t, b) and ("slot", t, b, i) a bucket; ("stash", t) whether the stash
+bucket, the last one of a table, is linked; ("log", n) how many records of writer n are indexed.
+
+`world.broken` names deliberate mistakes; `world.broken == set()` is the protocol.
+"""
+from collections import namedtuple
+
+from checker import ORDERED, PLAIN, Done, Next, acquire, load, store, swap, until
+
+Key = namedtuple("Key", "name tag fingerprint")
+Header = namedtuple("Header", "locked migrated overflow lanes")
+Word = namedtuple("Word", "location fingerprint frozen")
+# slots: of each bucket; homes: (tag, fingerprint) -> bucket; chains: home -> buckets in order.
+Table = namedtuple("Table", "slots homes chains stash_slots", defaults=(0,))
+Found = namedtuple("Found", "bucket slot word")
+EMPTY, NONE = 0, 0
+COPY, DROP = "copy", "drop"
+
+
+class World:
+    def __init__(self, tables, keys, broken=()):
+        self.tables, self.keys, self.broken = tables, keys, frozenset(broken)
+
+    def location(self, key, version):
+        return 10 * (self.keys.index(key) + 1) + version
+
+    def key_of(self, location):
+        """What the resolver reads in the log."""
+        return self.keys[location // 10 - 1]
+
+    def home(self, table, key):
+        return self.tables[table].homes[key.tag, key.fingerprint]
+
+    def chain(self, table, home):
+        return self.tables[table].chains[home]
+
+    def homes(self, table):
+        return sorted(self.tables[table].chains)
+
+    def stash(self, table):
+        return len(self.tables[table].slots)
+
+    def slots(self, table, bucket):
+        at = self.tables[table]
+        return (at.slots + (at.stash_slots,))[bucket]
+
+    def memory(self, entries, overflowed=(), stashed=False, writers=0):
+        """All words, with `entries` (bucket, slot, location) in table 0."""
+        memory = {("shard",): 0, ("newest",): 0}
+        for number, table in enumerate(self.tables):
+            memory["next", number] = 0
+            memory["stash", number] = int(stashed and number == 0)
+            for bucket in range(len(table.slots) + bool(table.stash_slots)):
+                count = self.slots(number, bucket)
+                memory["header", number, bucket] = Header(0, 0, 0, (0,) * count)
+                for slot in range(count):
+                    memory["slot", number, bucket, slot] = EMPTY
+        for bucket, slot, location in entries:
+            key = self.key_of(location)
+            header = memory["header", 0, bucket]
+            memory["header", 0, bucket] = with_lane(header, slot, key.tag)
+            memory["slot", 0, bucket, slot] = Word(location, key.fingerprint, False)
+        for bucket in overflowed:
+            memory["header", 0, bucket] = memory["header", 0, bucket]._replace(overflow=1)
+        for writer in range(writers):
+            memory["log", writer] = 0
+        return memory
+
+
+def with_lane(header, slot, tag):
+    lanes = header.lanes[:slot] + (tag,) + header.lanes[slot + 1:]
+    return header._replace(lanes=lanes)
+
+
+def word_of(key, location):
+    return Word(location, key.fingerprint, False)
+
+
+def is_free(header):
+    return not header.locked
+
+
+def is_migrated(header):
+    return header.migrated
+
+
+# --- what readers do -----------------------------------------------------------------------------
+
+def locate(world, key):
+    """The table that serves a key, and its home header there."""
+    table = yield load(("shard",))
+    while True:
+        header = yield load(("header", table, world.home(table, key)))
+        if not header.migrated:
+            return table, header
+        if "successor of the shard" in world.broken:
+            table = (yield load(("newest",))) or (yield load(("shard",)))
+        else:
+            table = (yield load(("next", table)))[0]
+
+
+def match(world, table, bucket, header, key, wanted):
+    for slot, lane in enumerate(header.lanes):
+        if lane == key.tag:
+            word = yield load(("slot", table, bucket, slot))
+            if word != EMPTY and word.fingerprint == key.fingerprint and wanted(word):
+                return Found(bucket, slot, word)
+    return None
+
+
+def scan(world, table, key, header, wanted):
+    """One pass over a key's chain, given its home header."""
+    home = world.home(table, key)
+    for bucket in world.chain(table, home):
+        if bucket != home:
+            header = yield load(("header", table, bucket))
+        found = yield from match(world, table, bucket, header, key, wanted)
+        if found or not header.overflow:
+            return found
+    if not world.tables[table].stash_slots or "stash not read" in world.broken:
+        return None
+    if not (yield load(("stash", table))):
+        return None
+    header = yield load(("header", table, world.stash(table)))
+    return (yield from match(world, table, world.stash(table), header, key, wanted))
+
+
+def same_key(world, key):
+    return lambda word: world.key_of(word.location) == key
+
+
+def get(world, key):
+    table, header = yield from locate(world, key)
+    found = yield from scan(world, table, key, header, same_key(world, key))
+    return Done(found.word.location if found else NONE)
+
+
+# --- writers of one word -------------------------------------------------------------------------
+
+def exchange(world, table, key, found, word, again):
+    """Swaps a found word, unless it is frozen: then its home moves, and the writer after it."""
+    if found.word.frozen and "frozen words change" not in world.broken:
+        yield until(("header", table, world.home(table, key)), is_migrated)
+        return again
+    if (yield swap(("slot", table, found.bucket, found.slot), found.word, word)):
+        return Done(found.word.location)
+    return again
+
+
+def put(world, key, location):
+    again = Next("put", (key, location))
+    table, header = yield from locate(world, key)
+    found = yield from scan(world, table, key, header, same_key(world, key))
+    if found:
+        return (yield from exchange(world, table, key, found, word_of(key, location), again))
+    return Next("insert", (table, key, location))
+
+
+def remove(world, key):
+    table, header = yield from locate(world, key)
+    wanted = same_key(world, key)
+    if "remove trusts the fingerprint" in world.broken:
+        wanted = bool
+    found = yield from scan(world, table, key, header, wanted)
+    if not found:
+        return Done(NONE)
+    return (yield from exchange(world, table, key, found, EMPTY, Next("remove", (key,))))
+
+
+def replace_if(world, key, old, location):
+    """Compare-and-replace by location; reads no log."""
+    again = Next("replace_if", (key, old, location))
+    table, header = yield from locate(world, key)
+    found = yield from scan(world, table, key, header, lambda word: word.location == old)
+    if not found:
+        return Done(False)
+    end = yield from exchange(world, table, key, found, word_of(key, location), again)
+    return Done(True) if isinstance(end, Done) else end
+
+
+# --- inserts -------------------------------------------------------------------------------------
+
+def locked(header):
+    return header._replace(locked=1)
+
+
+def lock(table, bucket, wait=True):
+    """Answers the locked header, or None if it is taken and the caller must not wait."""
+    address = ("header", table, bucket)
+    before = yield acquire(address, is_free, locked, wait)
+    return before and locked(before)
+
+
+def unlock(table, bucket, header):
+    return store(("header", table, bucket), header._replace(locked=0), PLAIN)
+
+
+def insert(world, table, key, location):
+    again = Next("put", (key, location))
+    home = world.home(table, key)
+    header = yield from lock(table, home)
+    if header.migrated:
+        yield unlock(table, home, header)
+        return again
+    if "no second scan" not in world.broken:
+        found = yield from scan(world, table, key, header, same_key(world, key))
+        if found:
+            yield unlock(table, home, header)
+            return again
+    end = yield from place(world, table, home, header, key, location)
+    if end == "placed":
+        return Done(NONE)
+    return again if end == "again" else Next("make_room", (key, location))
+
+
+def publish(world, table, bucket, slot, header, key, location, order):
+    """Lane first, then the word: the store of the word is the moment of the insert."""
+    header = with_lane(header, slot, key.tag)
+    word = word_of(key, location)
+    if "word published with release" in world.broken:
+        order = PLAIN
+    if "word before lane" in world.broken:
+        yield store(("slot", table, bucket, slot), word, order)
+        return header
+    yield store(("header", table, bucket), header, PLAIN)
+    yield store(("slot", table, bucket, slot), word, order)
+    return header
+
+
+def vacancy(world, table, bucket):
+    for slot in range(world.slots(table, bucket)):
+        if (yield load(("slot", table, bucket, slot))) == EMPTY:
+            return slot
+    return None
+
+
+def place(world, table, home, header, key, location, order=ORDERED):
+    """Puts a new entry into the chain of a locked home, and unlocks: placed, again or full."""
+    slot = yield from vacancy(world, table, home)
+    if slot is not None:
+        header = yield from publish(world, table, home, slot, header, key, location,
+                                    order)
+        yield unlock(table, home, header)
+        return "placed"
+    if "overflow bit late" not in world.broken:
+        header = header._replace(overflow=1)
+        yield store(("header", table, home), header, PLAIN)
+    end = yield from place_beyond(world, table, home, key, location, order)
+    if "overflow bit late" in world.broken and end == "placed":
+        header = header._replace(overflow=1)
+    yield unlock(table, home, header)
+    return end
+
+
+def place_beyond(world, table, home, key, location, order):
+    """Buckets at lower addresses are only tried: two writers could hold what the other wants."""
+    beyond = [bucket for bucket in world.chain(table, home) if bucket != home]
+    if world.tables[table].stash_slots:
+        beyond.append(world.stash(table))
+    for bucket in beyond:
+        ascending = bucket > home or "waits in descending order" in world.broken
+        header = yield from lock(table, bucket, wait=ascending)
+        if header is None:
+            return "again"
+        slot = yield from vacancy(world, table, bucket)
+        if slot is not None:
+            if bucket == world.stash(table):
+                yield store(("stash", table), 1)
+            header = yield from publish(world, table, bucket, slot, header, key, location,
+                                        order)
+            yield unlock(table, bucket, header)
+            return "placed"
+        passed = "only the home is marked" not in world.broken
+        yield unlock(table, bucket, header._replace(overflow=1) if passed else header)
+    return "full"
+
+
+# --- growth, rebuild and clear: one machinery -----------------------------------------------------
+
+def make_room(world, key, location):
+    table = yield load(("shard",))
+    return Next("grow", (Next("put", (key, location)),))
+
+
+def grow(world, then=Done(None)):
+    """Moves everything to a next table: growth, or a rebuild if that one has the same size."""
+    table = yield load(("shard",))
+    if table + 1 < len(world.tables):
+        yield swap(("next", table), 0, (table + 1, COPY))
+        if "successor of the shard" in world.broken:
+            yield store(("newest",), table + 1)
+        return Next("move", (table, world.homes(table)[0], then))
+    return then
+
+
+def clear(world):
+    """Moves to an empty table and leaves the entries behind. Helps another move to end first."""
+    table = yield load(("shard",))
+    if table + 1 == len(world.tables):
+        return Done(None)
+    mine = yield swap(("next", table), 0, (table + 1, DROP))
+    then = Done(None) if mine or "clear joins a growth" in world.broken else Next("clear", ())
+    return Next("move", (table, world.homes(table)[0], then))
+
+
+def move(world, table, home, then):
+    """All homes of a table from `home` on, then the shard names the next table, then `then`."""
+    header = yield from lock(table, home)
+    if header.migrated:
+        yield unlock(table, home, header)
+        return Next("move_next", (table, home, then))
+    if "migrated before the copies" in world.broken:
+        yield store(("header", table, home), header._replace(migrated=1))
+    return Next("move_entry", (table, home, 0, Next("move_next", (table, home, then))))
+
+
+def positions(world, table, home):
+    buckets = list(world.chain(table, home))
+    if world.tables[table].stash_slots and "stash not moved" not in world.broken:
+        buckets.append(world.stash(table))
+    return [(bucket, slot) for bucket in buckets for slot in range(world.slots(table, bucket))]
+
+
+def move_entry(world, table, home, position, then):
+    """One slot of the chain of a locked home: freeze it if the entry is this home's, and copy."""
+    places = positions(world, table, home)
+    if position == len(places):
+        return Next("end_move", (table, home, then))
+    bucket, slot = places[position]
+    following = Next("move_entry", (table, home, position + 1, then))
+    if "migration trusts a header" in world.broken:
+        header = yield load(("header", table, bucket))
+    word = yield load(("slot", table, bucket, slot))
+    if word == EMPTY:
+        return following
+    if "migration trusts a header" not in world.broken:
+        header = yield load(("header", table, bucket))
+    identity = (header.lanes[slot], word.fingerprint)
+    if world.tables[table].homes.get(identity) != home:
+        return following
+    if not word.frozen and "no freeze" not in world.broken:
+        if not (yield swap(("slot", table, bucket, slot), word, word._replace(frozen=True))):
+            return Next("move_entry", (table, home, position, then))
+    successor, what = yield load(("next", table))
+    if what == DROP:
+        return following
+    return Next("copy", (successor, Key("copy", *identity), word.location, following))
+
+
+def copy(world, table, identity, location, then):
+    """Nobody looks for it here before its old home is marked, so it needs no order of its own."""
+    home = world.home(table, identity)
+    header = yield from lock(table, home)
+    end = yield from place(world, table, home, header, identity, location, PLAIN)
+    if end == "again":
+        return Next("copy", (table, identity, location, then))
+    return then if end == "placed" else Next("full", ())
+
+
+def full(world):
+    yield until(("shard",), lambda table: False)
+
+
+def end_move(world, table, home, then):
+    header = yield load(("header", table, home))
+    yield store(("header", table, home), header._replace(locked=0, migrated=1))
+    return then
+
+
+def move_next(world, table, home, then):
+    if home != world.homes(table)[-1]:
+        return Next("move", (table, home + 1, then))
+    for each in world.homes(table):
+        yield until(("header", table, each), is_migrated)
+    yield swap(("shard",), table, table + 1)
+    if "successor of the shard" in world.broken:
+        yield store(("newest",), 0)
+    return then
+
+
+def migrate(world, home):
+    """A writer's share of a growth that somebody began: one home."""
+    table = yield load(("shard",))
+    yield swap(("next", table), 0, (table + 1, COPY))
+    header = yield from lock(table, home)
+    if header.migrated:
+        yield unlock(table, home, header)
+        return Done(None)
+    return Next("move_entry", (table, home, 0, Done(None)))
+
+
+# --- iteration and snapshots ----------------------------------------------------------------------
+
+def iterate(world):
+    """Every entry once: home by home, from the table that serves it."""
+    table = yield load(("shard",))
+    return Next("list_homes", (homes_of(world, table, tuple(world.tables[table].homes)), ()))
+
+
+def homes_of(world, table, identities):
+    """(table, home, the identities there) for each home that some of the identities have."""
+    homes = world.tables[table].homes
+    return tuple((table, home, tuple(i for i in identities if homes[i] == home))
+                 for home in sorted({homes[i] for i in identities}))
+
+
+def list_homes(world, work, entries, begins=None):
+    """Entries of the first home in `work`, and so on; `begins` makes it a snapshot."""
+    if not work:
+        if begins and "log position taken last" in world.broken:
+            begins = ((yield load(("log", 0))),)
+        entries = tuple(sorted(entries))
+        return Done(entries if begins is None else (begins, entries))
+    (table, home, identities), rest = work[0], work[1:]
+    header = yield load(("header", table, home))
+    if header.migrated and "new table left out" not in world.broken:
+        successor = (yield load(("next", table)))[0]
+        rest = homes_of(world, successor, identities) + rest
+    following = Next("list_homes", (rest, entries, begins))
+    if header.migrated and "both tables listed" not in world.broken:
+        return following
+    buckets = tuple(dict.fromkeys(bucket for bucket, _ in positions(world, table, home)))
+    return Next("list_buckets", (table, buckets, identities, following))
+
+
+def list_buckets(world, table, buckets, identities, then):
+    """The entries with some identities in a chain. A lane is that of its slot's word only under
+    the lock of the bucket, or the slot could be emptied and filled in between."""
+    bucket, rest = buckets[0], buckets[1:]
+    if "iteration trusts a header" in world.broken:
+        header = yield load(("header", table, bucket))
+    else:
+        header = yield from lock(table, bucket)
+    work, entries, begins = then.arguments
+    for slot in range(world.slots(table, bucket)):
+        word = yield load(("slot", table, bucket, slot))
+        identity = word and (header.lanes[slot], word.fingerprint)
+        if word and (identity in identities or "homes not told apart" in world.broken):
+            entries += ((identity, word.location),)
+    if "iteration trusts a header" not in world.broken:
+        yield unlock(table, bucket, header)
+    then = Next(then.phase, (work, entries, begins))
+    return Next("list_buckets", (table, rest, identities, then)) if rest else then
+
+
+def snapshot(world, writers):
+    """Positions of the log before the first word is copied, then every entry, writers running."""
+    begins = ()
+    for writer in range(writers):
+        begins += ((yield load(("log", writer))),)
+    table = yield load(("shard",))
+    work = homes_of(world, table, tuple(world.tables[table].homes))
+    return Next("list_homes", (work, (), begins))
+
+
+def logged(world, writer, count):
+    yield store(("log", writer), count)
+    return Done(None)
+
+
+PHASES = {phase.__name__: phase for phase in (
+    get, put, remove, replace_if, insert, make_room, grow, clear, move, move_entry, copy, full,
+    end_move, move_next, migrate, iterate, list_homes, list_buckets, snapshot, logged)}
