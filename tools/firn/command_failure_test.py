@@ -98,6 +98,19 @@ class Damage(CommandTest):
         self.assertIn("README", self.failure(CORRUPT, "archive", "stat", self.store))
         self.verify_fails()
 
+    def test_a_commit_to_the_manifest_that_was_cut_off(self):
+        copy = self.store / "manifest" / b"right".hex()
+        content = copy.read_bytes()
+        other_version = content[:8] + b"\xff" * 8 + content[16:]
+        for torn in (content[:-4] + b"torn", other_version, content[:-1]):
+            copy.write_bytes(torn)
+            found, = self.json_lines("verify", self.store, "--deep")
+            self.assertEqual(found["damage"], [])
+            self.assertTrue(any(str(copy) in note for note in found["notes"]), found["notes"])
+            self.import_lines([b"one more"])
+            found, = self.json_lines("verify", self.store, "--deep")
+            self.assertEqual(found["notes"], [])
+
     def test_a_damaged_manifest(self):
         for copy in (self.store / "manifest").iterdir():
             content = copy.read_bytes()

@@ -42,6 +42,23 @@ std::string cut_text(const CutRange& cut, const std::string& store) {
                      cut.range.reason);
 }
 
+// A program killed inside a commit leaves one copy of the manifest half written, which cannot be
+// told from rot. The store opens with the other copy and the next writer replaces this one, so
+// there is nothing to restore: it is told, but no damage.
+void note_torn_commits(RecoveryReport& report, const std::string& store) {
+  const auto is_torn_commit = [](const BlobRange& range) {
+    return range.partition == kManifestPartition;
+  };
+  for (const BlobRange& range : report.damage) {
+    if (!is_torn_commit(range)) continue;
+    report.notes.push_back(concat("a commit to ", file_of(range, store),
+                                  " was cut off, or its bytes rotted; the next writer replaces "
+                                  "this copy: ",
+                                  range.reason));
+  }
+  std::erase_if(report.damage, is_torn_commit);
+}
+
 // A manifest that cannot be read says nothing about the kind; whoever verifies it reports it.
 Result<const StoreKind*> kind_of(const StoreArguments& arguments) {
   TRY_INTO(const auto storage, open_storage(arguments.path, Access::read));
@@ -63,6 +80,7 @@ Status run_verify(const VerifyRequest& request, Output& output) {
   Progress progress("verifying", 0);
   TRY_INTO(const StoreKind* const kind, kind_of(request.store));
   TRY(kind->verify(request, verified, progress));
+  if (!verified.open_failure) note_torn_commits(verified.report, store);
   const double seconds = progress.seconds();
   progress.finish();
 
