@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// firn_kill: SIGKILLs of the command, at random moments and at its n-th call that changes
+// something, and what a later call of the command finds.
+//
+// A kill loses the memory of one process and nothing else: the page cache stays. What this shows is
+// that recovery copes with every state that a writer leaves behind, not that flushes are in place.
+#include <cstdio>
+#include <filesystem>
+
+#include "campaign/interruptions.h"
+#include "campaign/stage.h"
+#include "campaign/subject.h"
+#include "firn/base/text.h"
+
+namespace firn::campaign {
+namespace {
+
+constexpr uint64_t kCyclesOfLifeMax = 40;
+constexpr uint64_t kThoroughEvery = 10;
+
+class KilledLife {
+ public:
+  KilledLife(Stage& stage, const SubjectKind& kind, uint64_t seed)
+      : stage_(stage),
+        row_(kind.name),
+        seed_(seed),
+        random_(seed),
+        store_(concat(stage.arguments().directory, "/", row_, "-", seed)),
+        firn_(stage.arguments().firn),
+        subject_(kind.make(store_, seed, random_)) {}
+
+  void run() {
+    std::filesystem::remove_all(store_);
+    const uint64_t cycles = random_.between(4, kCyclesOfLifeMax);
+    for (uint64_t cycle = 1; cycle <= cycles; ++cycle) {
+      // The last call of a life is left alone.
+      const Status done = run_cycle(cycle == cycles, cycle % kThoroughEvery == 0);
+      if (!done) {
+        stage_.add_violation(
+            row_, seed_,
+            concat("cycle ", cycle, ", ", what_, ": ", done.error().message, "; see ", store_));
+        return;
+      }
+    }
+    std::filesystem::remove_all(store_);
+  }
+
+ private:
+  Status run_cycle(bool last, bool thorough) {
+    const Call call = subject_->next_call(random_);
+    Interruption interruption = last ? Interruption() : drawn_interruption(random_);
+    interruption.act = kill_process;
+    what_ = concat(call.arguments[0], " ", call.arguments[1], " ", described(interruption));
+    TRY_INTO(const Outcome outcome, firn_.run(call, interruption));
+    subject_->observe(outcome);
+    if (!outcome.exit_code) {
+      stage_.add_case(row_);
+      stage_.add_note(
+          row_, interruption.when == Interruption::When::after_time ? "at a moment" : "at a call");
+    } else if (*outcome.exit_code != 0) {
+      return fail(Errc::io, concat("ended with code ", *outcome.exit_code, ": ", outcome.errors));
+    }
+    return subject_->check(firn_, random_, last || thorough, Settled::yes);
+  }
+
+  Stage& stage_;
+  const std::string row_;
+  const uint64_t seed_;
+  Random random_;
+  const std::string store_;
+  const Firn firn_;
+  const std::unique_ptr<Subject> subject_;
+  std::string what_;
+};
+
+int run_all(const StageArguments& arguments) {
+  Stage stage("kill", arguments);
+  std::filesystem::create_directories(arguments.directory);
+  bool more = true;
+  for (uint64_t seed = arguments.seed; more; ++seed) {
+    more = false;
+    for (const SubjectKind& kind : subject_kinds()) {
+      if (!stage.wants_more(std::string(kind.name))) continue;
+      KilledLife(stage, kind, seed).run();
+      more = true;
+    }
+  }
+  return stage.finish();
+}
+
+}  // namespace
+}  // namespace firn::campaign
+
+int main(int argc, char** argv) {
+  const auto arguments = firn::campaign::parse_stage_arguments(argc, argv);
+  if (arguments) return firn::campaign::run_all(*arguments);
+  std::fprintf(stderr, "%s\n", arguments.error().message.c_str());
+  return 2;
+}

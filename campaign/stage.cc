@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "campaign/stage.h"
+
+#include <charconv>
+#include <cstdio>
+
+#include "firn/base/text.h"
+
+namespace firn::campaign {
+namespace {
+
+constexpr std::string_view kUsage = R"(
+  --firn FILE       the command
+  --directory DIR   where stores and images of disks go; what a violation leaves stays there
+  --only ROW        one row of the table (default: all in turns)
+  --seed N          first seed (default 1); run i uses N + i
+  --cases N         cases in each row (default 1000)
+  --duration S      runs for S seconds in all instead
+  --json FILE       writes {"stage","cases","violations","seconds","seed"}
+)";
+
+std::string* text_flag(StageArguments& arguments, std::string_view flag) {
+  if (flag == "--firn") return &arguments.firn;
+  if (flag == "--directory") return &arguments.directory;
+  if (flag == "--only") return &arguments.only;
+  if (flag == "--json") return &arguments.json;
+  return nullptr;
+}
+
+uint64_t* number_flag(StageArguments& arguments, std::string_view flag) {
+  if (flag == "--seed") return &arguments.seed;
+  if (flag == "--cases") return &arguments.cases;
+  if (flag == "--duration") return &arguments.duration_seconds;
+  return nullptr;
+}
+
+unsigned long long as_printable(uint64_t number) {
+  return number;
+}
+
+}  // namespace
+
+Result<StageArguments> parse_stage_arguments(int argc, char** argv) {
+  StageArguments arguments;
+  for (int i = 1; i < argc; i += 2) {
+    const std::string_view flag = argv[i];
+    std::string* const text = text_flag(arguments, flag);
+    uint64_t* const number = number_flag(arguments, flag);
+    if ((text == nullptr && number == nullptr) || i + 1 == argc)
+      return fail(Errc::invalid_argument, concat("'", flag, "' is no flag with a value:", kUsage));
+    const std::string_view value = argv[i + 1];
+    if (text != nullptr) {
+      *text = value;
+      continue;
+    }
+    const auto parsed = std::from_chars(value.data(), value.data() + value.size(), *number);
+    if (parsed.ec != std::errc() || parsed.ptr != value.data() + value.size())
+      return fail(Errc::invalid_argument, concat(flag, " needs a number, not ", value));
+  }
+  if (arguments.firn.empty() || arguments.directory.empty())
+    return fail(Errc::invalid_argument, concat("--firn and --directory are needed:", kUsage));
+  return arguments;
+}
+
+bool Stage::wants_more(const std::string& row) const {
+  if (!arguments_.only.empty() && arguments_.only != row) return false;
+  if (arguments_.duration_seconds > 0)
+    return seconds() < static_cast<double>(arguments_.duration_seconds);
+  const auto found = rows_.find(row);
+  return found == rows_.end() || found->second.cases < arguments_.cases;
+}
+
+void Stage::add_violation(const std::string& row, uint64_t seed, const std::string& what) {
+  ++rows_[row].violations;
+  std::printf(
+      "VIOLATION %s: %s\nreplay: firn_%s --firn %s --directory %s --only %s --seed %llu "
+      "--cases 1\n",
+      row.c_str(), what.c_str(), name_.c_str(), arguments_.firn.c_str(),
+      arguments_.directory.c_str(), row.c_str(), as_printable(seed));
+  std::fflush(stdout);
+}
+
+int Stage::finish() const {
+  uint64_t cases = 0;
+  uint64_t violations = 0;
+  std::printf("%-28s %10s %10s  %s\n", name_.c_str(), "cases", "violations", "of these");
+  for (const auto& [name, row] : rows_) {
+    std::string notes;
+    for (const auto& [what, count] : row.notes)
+      notes += concat(notes.empty() ? "" : ", ", count, " ", what);
+    std::printf("%-28s %10llu %10llu  %s\n", name.c_str(), as_printable(row.cases),
+                as_printable(row.violations), notes.c_str());
+    cases += row.cases;
+    violations += row.violations;
+  }
+  std::printf("%llu cases, %llu violations, %.1f s\n", as_printable(cases),
+              as_printable(violations), seconds());
+  if (!arguments_.json.empty()) {
+    std::FILE* const file = std::fopen(arguments_.json.c_str(), "w");
+    if (file == nullptr) {
+      std::fprintf(stderr, "cannot write %s\n", arguments_.json.c_str());
+      return 1;
+    }
+    std::fprintf(file,
+                 "{\"stage\":\"%s\",\"cases\":%llu,\"violations\":%llu,\"seconds\":%.3f,"
+                 "\"seed\":%llu}\n",
+                 name_.c_str(), as_printable(cases), as_printable(violations), seconds(),
+                 as_printable(arguments_.seed));
+    if (std::fclose(file) != 0) return 1;
+  }
+  return violations == 0 ? 0 : 1;
+}
+
+}  // namespace firn::campaign

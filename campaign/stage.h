@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the programs of the campaign share: their flags, the table of what was done, and the report.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "firn/base/result.h"
+
+namespace firn::campaign {
+
+struct StageArguments {
+  std::string firn;       // the program
+  std::string directory;  // for stores and images of disks
+  std::string only;       // one row of the table; all if empty
+  std::string json;
+  uint64_t seed = 1;
+  uint64_t cases = 1000;
+  uint64_t duration_seconds = 0;  // instead of `cases`
+};
+
+// Prints what is wrong with the flags, or the usage, and returns nothing but the exit code then.
+[[nodiscard]] Result<StageArguments> parse_stage_arguments(int argc, char** argv);
+
+class Stage {
+ public:
+  Stage(std::string name, const StageArguments& arguments)
+      : name_(std::move(name)), arguments_(arguments) {}
+
+  [[nodiscard]] const StageArguments& arguments() const { return arguments_; }
+  // True while row `row` has less than its share of cases, or of the time if that is limited.
+  [[nodiscard]] bool wants_more(const std::string& row) const;
+  void add_case(const std::string& row) { ++rows_[row].cases; }
+  void add_note(const std::string& row, const std::string& what) { ++rows_[row].notes[what]; }
+  // Prints it. Run `seed` alone repeats it.
+  void add_violation(const std::string& row, uint64_t seed, const std::string& what);
+  // Prints the table and writes the report. Returns the exit code.
+  [[nodiscard]] int finish() const;
+
+ private:
+  struct Row {
+    uint64_t cases = 0;
+    uint64_t violations = 0;
+    std::map<std::string, uint64_t> notes;
+  };
+  using Clock = std::chrono::steady_clock;
+
+  [[nodiscard]] double seconds() const {
+    return std::chrono::duration<double>(Clock::now() - start_).count();
+  }
+
+  const std::string name_;
+  const StageArguments& arguments_;
+  const Clock::time_point start_ = Clock::now();
+  std::map<std::string, Row> rows_;
+};
+
+}  // namespace firn::campaign

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Subject: one store, the calls of the command that change it, and a model outside of it that knows
+// what the command acknowledged (must be there) and what it was given (may be there).
+//
+// A new kind of store is one class and one row of subject_kinds().
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "campaign/process.h"
+#include "firn/base/random.h"
+#include "firn/base/result.h"
+
+namespace firn::campaign {
+
+// What to give to the command, the program's name left out.
+struct Call {
+  std::vector<std::string> arguments;
+  std::string input;
+};
+
+class Firn {
+ public:
+  explicit Firn(std::string program) : program_(std::move(program)) {}
+
+  [[nodiscard]] Result<Outcome> run(const Call& call, const Interruption& interruption = {}) const;
+  // Output of a call that must succeed, or end with `also_fine`.
+  [[nodiscard]] Result<std::string> output(const std::vector<std::string>& arguments,
+                                           int also_fine = 0) const;
+
+ private:
+  std::string program_;
+};
+
+// How far the world is from the store's device when a check looks at it.
+enum class Settled : uint8_t {
+  no,   // a power cut may still take back what was not acknowledged
+  yes,  // only a process was killed and no power cut follows, or the device was mounted anew
+};
+
+class Subject {
+ public:
+  Subject() = default;
+  Subject(const Subject&) = delete;
+  Subject& operator=(const Subject&) = delete;
+  virtual ~Subject() = default;
+
+  // Draws the next call. Requires: the state is known, that is, new or checked since the last call.
+  [[nodiscard]] virtual Call next_call(Random& random) = 0;
+  // Notes how that call went.
+  virtual void observe(const Outcome& outcome) = 0;
+  // Reads the store through the command: everything acknowledged is there, byte for byte, nothing
+  // is missing in between, nothing was invented. What is there becomes the known state. A failure
+  // is a violation. `thorough` reads it in more than one way.
+  [[nodiscard]] virtual Status check(const Firn& firn, Random& random, bool thorough,
+                                     Settled settled) = 0;
+};
+
+struct SubjectKind {
+  std::string_view name;
+  // `seed` and `random` draw contents and configuration.
+  std::unique_ptr<Subject> (*make)(const std::string& store, uint64_t seed, Random& random);
+};
+
+[[nodiscard]] std::span<const SubjectKind> subject_kinds();
+
+[[nodiscard]] std::unique_ptr<Subject> make_archive_subject(const std::string& store, uint64_t seed,
+                                                            Random& random);
+
+// Text without newlines, equal for equal seeds, of mostly small and sometimes large size.
+[[nodiscard]] std::string drawn_text(uint64_t seed);
+
+}  // namespace firn::campaign
