@@ -176,9 +176,10 @@ TEST(MetadataDamage, GivenCopyMissing_WhenReopened_ThenOtherIsUsedAndBothAreWrit
   EXPECT_EQ(healed.map, (Map{{"same-key", "again!"}}));
 }
 
-// The whole promise in one test: for each single changed byte, header included, the newest map is
-// read, or the one before together with a report, or an error; never anything else.
-TEST(MetadataDamage, GivenAnyByteFlipped_WhenReopened_ThenRightMapOrReported) {
+// The whole promise in one test: for each single flipped bit and each inverted byte, header
+// included, the newest map is read, or the one before together with a report, or an error; nothing
+// else.
+TEST(MetadataDamage, GivenAnyBitFlipped_WhenReopened_ThenRightMapOrReported) {
   for (size_t commits = 1; commits <= 4; ++commits) {
     std::vector<std::string> values = {"one", "two", "six", "longer"};
     values.resize(commits);
@@ -187,7 +188,8 @@ TEST(MetadataDamage, GivenAnyByteFlipped_WhenReopened_ThenRightMapOrReported) {
     for (const std::string_view side : kSides) {
       const Bytes good = raw(storage, side);
       for (size_t i = 0; i < good.size(); ++i) {
-        for (const unsigned mask : {0x01u, 0x02u, 0x80u, 0xFFu}) {
+        for (const unsigned mask :
+             {0x01u, 0x02u, 0x04u, 0x08u, 0x10u, 0x20u, 0x40u, 0x80u, 0xFFu}) {
           Bytes bad = good;
           bad[i] ^= static_cast<std::byte>(mask);
           set_raw(storage, side, bad);

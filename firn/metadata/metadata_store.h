@@ -28,10 +28,13 @@
 //
 // Keys have one fixed size; values are stored as byte vectors (a varint length, then the bytes),
 // or raw if the options say how to tell their size.
-// Threads. One writer; get and for_each run concurrently with each other, not with mutations.
-// Cost. sync: one write burst and one flush. When only values of unchanged size changed since this
-// blob was written, only those values, the version and the checksum are written (the checksum is
-// patched, not recomputed); otherwise the whole image. Nothing to write to this blob: no I/O.
+// Threads. Any number; mutations and syncs take turns. A reader sees each mutation as a whole, a
+// batch included, and never waits for I/O. A sync() that waited for another one, which then covered
+// its puts, does nothing more.
+// Cost. get: a search in a balanced tree and a copy. sync: one write burst and one flush. When only
+// values of unchanged size changed since this blob was written, only those values, the version and
+// the checksum are written (the checksum is patched, not recomputed: the cost depends on what
+// changed, not on the map); otherwise the whole image. Nothing to write to this blob: no I/O.
 #pragma once
 
 #include <array>
@@ -40,9 +43,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "firn/base/bytes.h"
+#include "firn/base/mutex.h"
 #include "firn/base/poison.h"
 #include "firn/base/result.h"
 #include "firn/io/recovery_report.h"
@@ -50,10 +57,17 @@
 
 namespace firn {
 
+namespace metadata {
+struct EncodedValue;
+}
+
+inline constexpr uint32_t kMetadataKeySizeMaxBytes = 1024;
+
 struct MetadataStoreOptions {
   std::string partition = "state";
-  uint32_t key_size_bytes = 8;
-  uint32_t value_size_max_bytes = 16u << 20;
+  uint32_t key_size_bytes = 8;  // 1 to kMetadataKeySizeMaxBytes
+  uint32_t value_size_max_bytes = 16u
+                                  << 20;  // of what is put; what is stored already may be longer
   bool read_only = false;
   // Set: values are stored without a length, and this tells the size of the one at the front of
   // `rest`, or nullopt if there is none. For values that carry their own framing.
@@ -64,36 +78,65 @@ struct MetadataStatistics {
   uint64_t sync_rewrites = 0;    // syncs that wrote the whole image
   uint64_t sync_overwrites = 0;  // syncs that wrote changed values in place
   uint64_t keys = 0;
+  uint64_t image_bytes = 0;  // of the map in its stored form
+};
+
+// Changes that apply together or not at all. The last one of a key counts.
+class MetadataBatch {
+ public:
+  void put(ByteSpan key, ByteSpan value) { changes_.emplace_back(to_bytes(key), to_bytes(value)); }
+  void remove(ByteSpan key) { changes_.emplace_back(to_bytes(key), std::nullopt); }
+
+ private:
+  friend class MetadataStore;
+  std::vector<std::pair<Bytes, std::optional<Bytes>>> changes_;
 };
 
 class MetadataStore {
  public:
+  enum class Comparison : uint8_t { equal, different };  // equal: the value was set
+
+  // Errc::corrupt as described above; Errc::not_found if it does not exist and is read-only.
   [[nodiscard]] static Result<std::unique_ptr<MetadataStore>> open(
       Storage& storage, const MetadataStoreOptions& options, RecoveryLog& recovery);
   ~MetadataStore();  // does not sync
 
-  // The bytes stay valid until the next mutation.
-  [[nodiscard]] std::optional<ByteSpan> get(ByteSpan key) const;
-  // Errc::invalid_argument for a key of the wrong size or a value above the limit.
-  [[nodiscard]] Status put(ByteSpan key, ByteSpan value);
+  using Visitor = std::function<void(ByteSpan key, ByteSpan value)>;
+
+  [[nodiscard]] std::optional<Bytes> get(ByteSpan key) const EXCLUDES(state_);
+  // In ascending order of the keys, byte by byte. `visit` must not call the store.
+  void for_each(const Visitor& visit) const EXCLUDES(state_);
+  // The same, of the keys that start with `prefix`.
+  void for_each_with_prefix(ByteSpan prefix, const Visitor& visit) const EXCLUDES(state_);
+
+  // Mutations change the map in memory; sync makes it durable. Errc::invalid_argument for a key of
+  // the wrong size, a value above the limit, a map of more than 1 GiB, or a read-only store, and
+  // Errc::poisoned; then nothing has changed.
+  [[nodiscard]] Status put(ByteSpan key, ByteSpan value) EXCLUDES(writer_, state_);
   // Removes a key if it is there.
-  [[nodiscard]] Status remove(ByteSpan key);
-  void clear();
-  // Ascending key order.
-  void for_each(const std::function<void(ByteSpan key, ByteSpan value)>& visit) const;
-  // Ascending, keys that start with `prefix`.
-  void for_each_with_prefix(ByteSpan prefix,
-                            const std::function<void(ByteSpan key, ByteSpan value)>& visit) const;
+  [[nodiscard]] Status remove(ByteSpan key) EXCLUDES(writer_, state_);
+  // All changes of the batch at once: neither a reader nor a sync sees a part of them.
+  [[nodiscard]] Status apply(const MetadataBatch& batch) EXCLUDES(writer_, state_);
+  // Makes `desired` the value of the key (nullopt: removes it) if `expected` is its value (nullopt:
+  // the key is absent). Otherwise nothing changes.
+  [[nodiscard]] Result<Comparison> compare_and_set(ByteSpan key, std::optional<ByteSpan> expected,
+                                                   std::optional<ByteSpan> desired)
+      EXCLUDES(writer_, state_);
+  // Removes, at once, every key for which `keep` is false; it must not call the store.
+  [[nodiscard]] Status retain(const std::function<bool(ByteSpan key, ByteSpan value)>& keep)
+      EXCLUDES(writer_, state_);
+  [[nodiscard]] Status clear() EXCLUDES(writer_, state_);
 
-  // Durable on return.
-  [[nodiscard]] Status sync();
+  // Durable on return: everything that was changed before the call.
+  [[nodiscard]] Status sync() EXCLUDES(writer_, state_);
   // Two syncs, so that both blobs hold this state and the loss of either one loses nothing.
-  [[nodiscard]] Status sync_both();
+  [[nodiscard]] Status sync_both() EXCLUDES(writer_, state_);
 
-  [[nodiscard]] uint64_t version() const { return version_; }  // newest durable one; 0 if none
+  // The newest durable one; 0 if there is none.
+  [[nodiscard]] uint64_t version() const EXCLUDES(state_);
   // The other copy was bad or gone when this store was opened: the newest commit may be missing.
   [[nodiscard]] bool opened_from_one_copy() const { return opened_from_one_copy_; }
-  [[nodiscard]] MetadataStatistics statistics() const;
+  [[nodiscard]] MetadataStatistics statistics() const EXCLUDES(state_);
 
  private:
   struct Entry {
@@ -116,6 +159,7 @@ class MetadataStore {
     uint32_t crc = 0;
     // Keys whose value differs, with the value that this copy holds.
     std::map<Bytes, Bytes, KeyOrder> outdated;
+    [[nodiscard]] bool is_current() const { return !stale && outdated.empty(); }
   };
   // What open() read from one blob.
   struct Loaded {
@@ -124,38 +168,55 @@ class MetadataStore {
     std::string invalid_because;  // empty if valid or without content
   };
 
+  struct Change {
+    ByteSpan key;
+    std::optional<ByteSpan> value;  // nullopt: the key goes
+  };
+
   MetadataStore(Storage& storage, const MetadataStoreOptions& options);
   // metadata_load.cc
-  Status load(RecoveryLog& recovery);
-  Status read_copy(size_t side, Loaded& loaded);
+  Status load(RecoveryLog& recovery) REQUIRES(writer_, state_);
+  Status read_copy(size_t side, Loaded& loaded) REQUIRES(writer_);
   Status resolve_lone_first_copy(std::array<Loaded, 2>& loaded, RecoveryLog& recovery);
-  void report_other_copy(const Loaded& other, RecoveryLog& recovery);
-  Status adopt(const std::array<Loaded, 2>& loaded);
-  Status compare_older_copy(size_t side, const Loaded& older);
-  Status make_ready_for_writing(const Loaded& newest);
+  void report_other_copy(const Loaded& other, RecoveryLog& recovery) REQUIRES(writer_, state_);
+  Status adopt(const std::array<Loaded, 2>& loaded) REQUIRES(writer_, state_);
+  Status compare_older_copy(size_t side, const Loaded& older) REQUIRES(writer_, state_);
+  Status make_ready_for_writing(const Loaded& newest) REQUIRES(writer_, state_);
   [[nodiscard]] std::string blob_name(size_t side) const;
 
-  Status check_writable(ByteSpan key) const;
-  void mark_outdated(const Bytes& key, const Entry& entry);
-  void mark_stale();
-  [[nodiscard]] bool can_overwrite(const Copy& target) const;
-  Status write_newer(size_t side);
-  Status overwrite(size_t side, uint64_t version);
-  Status rewrite(size_t side, uint64_t version);
+  Status check_writable() const;
+  Status check_change(const Change& change) const;
+  Status change(std::span<const Change> changes) REQUIRES(writer_);
+  void set_value(ByteSpan key, metadata::EncodedValue&& encoded) REQUIRES(writer_, state_);
+  void mark_stale() REQUIRES(writer_);
+
+  // metadata_sync.cc
+  Status sync_locked() REQUIRES(writer_);
+  Status write_newer(size_t side) REQUIRES(writer_);
+  [[nodiscard]] bool can_overwrite(const Copy& target) const REQUIRES(writer_);
+  Status overwrite(size_t side, uint64_t version) REQUIRES(writer_);
+  Status rewrite(size_t side, uint64_t version) REQUIRES(writer_);
+  Buffer build_image(size_t side, uint64_t version) REQUIRES(writer_);
   Status write_first_image(Blob& blob, ByteSpan image);
   Status drop_leftover(Copy& copy);
-  Status recreate_blob(size_t side);
+  Status recreate_blob(size_t side) REQUIRES(writer_);
 
   Storage& storage_;
   const MetadataStoreOptions options_;
-  std::map<Bytes, Entry, KeyOrder> map_;
-  uint64_t image_size_;  // of the map
-  std::array<Copy, 2> copies_;
-  size_t newest_ = 0;  // the side of the newest version; the first sync writes the other one
-  uint64_t version_ = 0;
-  bool opened_from_one_copy_ = false;
-  MetadataStatistics statistics_;
+  bool opened_from_one_copy_ = false;  // constant once open
   Poison poison_;
+
+  Mutex writer_;  // held during a whole mutation or sync, I/O included
+  std::array<Copy, 2> copies_ GUARDED_BY(writer_);
+  // The side of the newest version; the first sync writes the other one.
+  size_t newest_ GUARDED_BY(writer_) = 0;
+
+  mutable SharedMutex state_;  // taken after writer_; never held during I/O, except in open()
+  // Only who holds writer_, too, changes these.
+  std::map<Bytes, Entry, KeyOrder> map_ GUARDED_BY(state_);
+  uint64_t image_size_ GUARDED_BY(state_);  // of the map
+  uint64_t version_ GUARDED_BY(state_) = 0;
+  MetadataStatistics statistics_ GUARDED_BY(state_);
 };
 
 }  // namespace firn

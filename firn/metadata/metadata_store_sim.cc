@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Crash scenario of MetadataStore: a few keys are put, replaced and removed, and committed. After a
-// crash the map is the last acknowledged one, or the one whose commit was under way, as a whole.
+// Crash scenario of MetadataStore: keys are put, replaced and removed, alone, in batches and by
+// comparison, and committed. The open store is its model's map after each of them. After a crash
+// the map is the last acknowledged one, or the one whose commit was under way, as a whole.
 #include "firn/metadata/metadata_store.h"
 
 #include <map>
@@ -22,7 +23,8 @@ using Map = std::map<std::string, std::string>;
 class MetadataStoreScenario final : public Scenario {
  public:
   explicit MetadataStoreScenario(Random& config)
-      : keys_(config.between(1, 6)), value_size_max_(config.one_in(2) ? 40 : 1500) {}
+      : keys_(config.one_in(4) ? config.between(7, 40) : config.between(1, 6)),
+        value_size_max_(config.one_in(2) ? 40 : 1500) {}
 
   [[nodiscard]] Status open(Storage& storage) override {
     recovery_.emplace(storage, false);
@@ -32,40 +34,39 @@ class MetadataStoreScenario final : public Scenario {
 
   [[nodiscard]] Status step(Random& random) override {
     const uint64_t changes = random.below(4);
-    for (uint64_t i = 0; i < changes; ++i) {
-      const uint64_t key = random.below(keys_);
-      // Often of the size that is there: such values are overwritten in place.
-      const auto held = store_->get(as_bytes(name(key)));
-      const size_t size =
-          held && random.one_in(2) ? held->size() : random.below(value_size_max_ + 1);
-      TRY(random.one_in(6) ? store_->remove(as_bytes(name(key)))
-                           : store_->put(as_bytes(name(key)), random.bytes(size)));
-    }
+    for (uint64_t i = 0; i < changes; ++i)
+      TRY(mutate(random));
     if (random.one_in(5)) return {};
     return commit(random.one_in(4));
   }
 
-  [[nodiscard]] size_t alphabet_size() const override { return 4; }
+  [[nodiscard]] size_t alphabet_size() const override { return 5; }
   [[nodiscard]] Status perform(size_t operation) override {
     const char letter = static_cast<char>('a' + performed_++ % 26);
+    Map after = model_;
     switch (operation) {
-      case 0: TRY(store_->put(as_bytes(name(0)), as_bytes(std::string(20, letter)))); break;
-      case 1:
-        TRY(store_->put(as_bytes(name(0)), as_bytes(std::string(500 + performed_, letter))));
+      case 0: after[name(0)] = std::string(20, letter); break;
+      case 1: after[name(0)] = std::string(500 + performed_, letter); break;
+      case 2: after.erase(name(0)); break;
+      case 3:
+        after[name(0)] = std::string(20, letter);
+        after[name(1)] = std::string(700, letter);
         break;
-      case 2: TRY(store_->remove(as_bytes(name(0)))); break;
       default: return commit(true);
     }
+    TRY(apply(after));
     return commit(false);
   }
 
   [[nodiscard]] std::optional<std::string> check() override {
+    if (mismatch_) return mismatch_;
     const Map recovered = content();
     if (recovered != acknowledged_ && recovered != issued_)
       return concat("a map of ", recovered.size(), " keys, version ", store_->version(),
                     ", is neither the acknowledged one nor the one that was being committed");
     acknowledged_ = recovered;
     issued_ = recovered;
+    model_ = recovered;
     return std::nullopt;
   }
 
@@ -81,9 +82,81 @@ class MetadataStoreScenario final : public Scenario {
     return map;
   }
 
-  // A poisoned store refuses changes, so what it holds is what its failed commit issued.
+  Status mutate(Random& random) {
+    Map after = model_;
+    const uint64_t choice = random.below(8);
+    if (choice == 0) return compare_and_set(random);
+    const uint64_t changes = choice < 3 ? random.between(2, 5) : 1;
+    for (uint64_t i = 0; i < changes; ++i) {
+      const std::string key = name(random.below(keys_));
+      if (random.one_in(6))
+        after.erase(key);
+      else
+        after[key] = random_value(random, key);
+    }
+    return changes == 1 ? change_one(after) : apply(after);
+  }
+
+  // Often of the size that is there: such values are overwritten in place.
+  std::string random_value(Random& random, const std::string& key) {
+    const auto held = model_.find(key);
+    const size_t size = held != model_.end() && random.one_in(2)
+                            ? held->second.size()
+                            : random.below(value_size_max_ + 1);
+    return std::string(as_text(random.bytes(size)));
+  }
+
+  // Makes the store hold `after`, at once.
+  Status apply(const Map& after) {
+    MetadataBatch batch;
+    for (const auto& [key, value] : model_)
+      if (!after.contains(key)) batch.remove(as_bytes(key));
+    for (const auto& [key, value] : after)
+      if (const auto held = model_.find(key); held == model_.end() || held->second != value)
+        batch.put(as_bytes(key), as_bytes(value));
+    return expect(store_->apply(batch), after);
+  }
+
+  // The same, if at most one key differs, without a batch.
+  Status change_one(const Map& after) {
+    for (const auto& [key, value] : model_)
+      if (!after.contains(key)) return expect(store_->remove(as_bytes(key)), after);
+    for (const auto& [key, value] : after)
+      if (const auto held = model_.find(key); held == model_.end() || held->second != value)
+        return expect(store_->put(as_bytes(key), as_bytes(value)), after);
+    return {};
+  }
+
+  Status compare_and_set(Random& random) {
+    const std::string key = name(random.below(keys_));
+    const auto held = model_.find(key);
+    const std::string wrong = random_value(random, key);
+    const bool is_right = random.one_in(2);
+    std::optional<ByteSpan> expected;
+    if (is_right && held != model_.end()) expected = as_bytes(held->second);
+    if (!is_right) expected = as_bytes(wrong);
+    const bool must_be_set = is_right || (held != model_.end() && held->second == wrong);
+    Map after = model_;
+    if (must_be_set) after[key] = "compared and set";
+    const auto compared =
+        store_->compare_and_set(as_bytes(key), expected, as_bytes("compared and set"));
+    if (!compared) return expect(fail(compared.error().code, compared.error().message), after);
+    if ((*compared == MetadataStore::Comparison::equal) != must_be_set)
+      mismatch_ = concat("comparing the value of ", key, " went wrong");
+    return expect({}, after);
+  }
+
+  // What was refused must have changed nothing.
+  Status expect(Status outcome, const Map& after) {
+    if (outcome) model_ = after;
+    if (content() != model_ && !mismatch_)
+      mismatch_ = concat("after a mutation, the map of ", content().size(),
+                         " keys is not the model's of ", model_.size());
+    return outcome;
+  }
+
   Status commit(bool both) {
-    issued_ = content();
+    issued_ = model_;
     TRY(both ? store_->sync_both() : store_->sync());
     acknowledged_ = issued_;
     return {};
@@ -94,8 +167,10 @@ class MetadataStoreScenario final : public Scenario {
   uint64_t performed_ = 0;
   std::optional<RecoveryLog> recovery_;
   std::unique_ptr<MetadataStore> store_;
-  Map acknowledged_;
-  Map issued_;
+  Map model_;         // what the open store holds
+  Map issued_;        // what the last sync was to make durable
+  Map acknowledged_;  // what the last sync that succeeded made durable
+  std::optional<std::string> mismatch_;
 };
 
 }  // namespace
