@@ -16,6 +16,9 @@
 namespace firn::io {
 namespace {
 
+// Large enough for large extents and requests, small enough that little is left for the sync.
+constexpr uint64_t kWriteOutStepBytes = 8 * kMiB;
+
 off_t to_offset(uint64_t offset) {
   return static_cast<off_t>(offset);
 }
@@ -74,6 +77,7 @@ Status PosixFile::write_at(uint64_t offset, std::span<const ByteSpan> buffers) {
   for (const ByteSpan buffer : buffers)
     total += buffer.size();
   if (!fits_offset(offset, total)) return posix_failure(EFBIG, "write to", what_);
+  const uint64_t begin = offset;
   Gather gather(buffers);
   while (!gather.done()) {
     const auto vectors = gather.next(kTransferMaxBytes);
@@ -89,7 +93,20 @@ Status PosixFile::write_at(uint64_t offset, std::span<const ByteSpan> buffers) {
     offset += static_cast<uint64_t>(put);
     gather.advance(static_cast<size_t>(put));
   }
-  return {};
+  return write_out_stream(begin, offset);
+}
+
+// After a write of [offset, end). Promises nothing about durability: only sync() does. A failure
+// counts as one of the write, because nobody says that the next sync would report it again.
+Status PosixFile::write_out_stream(uint64_t offset, uint64_t end) {
+  if (offset != stream_end_) written_out_ = offset;
+  stream_end_ = end;
+  if (end - written_out_ < kWriteOutStepBytes) return {};
+  const int result = ::sync_file_range(descriptor_.get(), to_offset(written_out_),
+                                       to_offset(end - written_out_), SYNC_FILE_RANGE_WRITE);
+  written_out_ = end;
+  if (result == 0 || errno == ENOSYS || errno == EINVAL || errno == EINTR) return {};
+  return posix_failure(errno, concat("write out what is before file offset ", end, " of"), what_);
 }
 
 Status PosixFile::resize(uint64_t new_size) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// PosixFile: a File over a descriptor.
+// PosixFile: a File over a descriptor. While a long stream is appended, the kernel is asked to
+// start writing it out, so that a sync does not find all of it still in memory.
 #pragma once
 
 #include <atomic>
@@ -29,12 +30,17 @@ class PosixFile final : public File {
   [[nodiscard]] Result<std::unique_ptr<Mapping>> map(uint64_t size) override;
 
  private:
+  [[nodiscard]] Status write_out_stream(uint64_t offset, uint64_t end);
+
   const Descriptor descriptor_;
   const std::string what_;
   const bool may_map_;
   // Set by creation and resize: the next sync is an fsync, as fdatasync after those is what some
   // file systems got wrong. Plain appends need the file's data and size only.
   std::atomic<bool> sync_metadata_;
+  // The writer's: the end of its last write, and up to where that stream is being written out.
+  uint64_t stream_end_ = 0;
+  uint64_t written_out_ = 0;
 };
 
 }  // namespace firn::io
