@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Bodies of EpochDomain and EpochSession.
+#pragma once
+
+#include <algorithm>
+
+#include "firn/base/check.h"
+#include "firn/index/epoch.h"
+
+namespace firn {
+
+template <class Policy>
+BasicEpochDomain<Policy>::~BasicEpochDomain() {
+  CHECK(retired_first_ == nullptr, "owners outlive no domain");
+  for (Record* record = records_.get(); record != nullptr; record = record->next.get())
+    CHECK(!record->taken, "sessions outlive no domain");
+  // One by one: the list may be longer than the stack is deep.
+  while (records_ != nullptr)
+    records_ = std::move(records_->next);
+}
+
+template <class Policy>
+typename BasicEpochDomain<Policy>::Record& BasicEpochDomain<Policy>::take_record() {
+  MutexLock lock(mutex_);
+  for (Record* record = records_.get(); record != nullptr; record = record->next.get()) {
+    if (record->taken) continue;
+    record->taken = true;
+    return *record;
+  }
+  auto record = std::make_unique<Record>();
+  record->taken = true;
+  record->next = std::move(records_);
+  records_ = std::move(record);
+  return *records_;
+}
+
+template <class Policy>
+void BasicEpochDomain<Policy>::give_back(Record& record) {
+  MutexLock lock(mutex_);
+  record.taken = false;
+}
+
+// The stamp is the epoch before this step: who announces a later one began after the object was
+// unlinked, and cannot see it.
+template <class Policy>
+void BasicEpochDomain<Policy>::retire(EpochRetired& retired) {
+  MutexLock lock(mutex_);
+  retired.next = nullptr;
+  retired.epoch = Policy::fetch_add(epoch_, 1);
+  Policy::fetch_add(bytes_retired_, retired.bytes);
+  (retired_last_ == nullptr ? retired_first_ : retired_last_->next) = &retired;
+  retired_last_ = &retired;
+}
+
+// The oldest epoch that a pinned session announces, or the present one. Sequentially consistent
+// loads: a session that is not seen here as pinned pins later, and loads what is published by now.
+template <class Policy>
+uint64_t BasicEpochDomain<Policy>::oldest_announced() const {
+  uint64_t oldest = Policy::load(epoch_, std::memory_order_seq_cst);
+  for (Record* record = records_.get(); record != nullptr; record = record->next.get()) {
+    const uint64_t announced = Policy::load(record->announced, std::memory_order_seq_cst);
+    if (announced != 0) oldest = std::min(oldest, announced / 2);
+  }
+  return oldest;
+}
+
+template <class Policy>
+void BasicEpochDomain<Policy>::collect() {
+  MutexLock reclaiming(reclaiming_);
+  EpochRetired* list = nullptr;
+  {
+    MutexLock lock(mutex_);
+    const uint64_t oldest = oldest_announced();
+    EpochRetired** link = &list;
+    while (retired_first_ != nullptr && retired_first_->epoch < oldest) {
+      *link = retired_first_;
+      link = &retired_first_->next;
+      retired_first_ = retired_first_->next;
+      *link = nullptr;
+    }
+    if (retired_first_ == nullptr) retired_last_ = nullptr;
+    for (const EpochRetired* retired = list; retired != nullptr; retired = retired->next)
+      Policy::fetch_add(bytes_retired_, ~retired->bytes + 1);
+  }
+  reclaim_all(list);
+}
+
+template <class Policy>
+void BasicEpochDomain<Policy>::drain(const void* owner) {
+  MutexLock reclaiming(reclaiming_);
+  EpochRetired* list = nullptr;
+  {
+    MutexLock lock(mutex_);
+    EpochRetired** link = &retired_first_;
+    retired_last_ = nullptr;
+    while (EpochRetired* const retired = *link) {
+      if (retired->owner != owner) {
+        retired_last_ = retired;
+        link = &retired->next;
+        continue;
+      }
+      *link = retired->next;
+      retired->next = list;
+      list = retired;
+      Policy::fetch_add(bytes_retired_, ~retired->bytes + 1);
+    }
+  }
+  reclaim_all(list);
+}
+
+template <class Policy>
+void BasicEpochDomain<Policy>::reclaim_all(EpochRetired* list) {
+  while (list != nullptr) {
+    EpochRetired* const next = list->next;
+    list->reclaim(list, list->owner);
+    list = next;
+  }
+}
+
+template <class Policy>
+uint64_t BasicEpochDomain<Policy>::bytes_retired() const {
+  return Policy::load(bytes_retired_, std::memory_order_relaxed);
+}
+
+template <class Policy>
+EpochStatistics BasicEpochDomain<Policy>::statistics() const {
+  MutexLock lock(mutex_);
+  EpochStatistics result;
+  for (Record* record = records_.get(); record != nullptr; record = record->next.get()) {
+    if (record->taken) ++result.sessions;
+    if (Policy::load(record->announced, std::memory_order_relaxed) != 0) ++result.sessions_pinned;
+  }
+  result.oldest_pin_epochs = Policy::load(epoch_, std::memory_order_relaxed) - oldest_announced();
+  result.bytes_retired = bytes_retired();
+  return result;
+}
+
+template <class Policy>
+BasicEpochSession<Policy>::~BasicEpochSession() {
+  CHECK(depth_ == 0, "a session ends when it is not pinned");
+  domain_.give_back(record_);
+}
+
+}  // namespace firn

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LocationCore: the shards of a LocationIndex and what changes them: inserts under the home's lock,
+// growth home by home, walks. It knows hashes and words, but no predicates: those are in
+// location_operations.h. Its bodies are in private headers (location_index_internals.h), compiled
+// once in location_index.cc.
+//
+// Locks are bits in the headers of buckets. A thread holds that of one home, and of at most one
+// further bucket of the same chain; a migration holds those in the old table while it takes the
+// same in the new one. Order: old table before new; in a table by ascending address. For a lower
+// address a lock is only tried, and if that fails everything is released and begun again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "firn/index/location_table.h"
+
+namespace firn::index {
+
+class LocationArena;
+
+// The entries of one home, copied under its lock.
+class LocationHomeEntries {
+ public:
+  struct Entry {
+    InShardHash hash;
+    uint64_t word;  // never with FROZEN
+  };
+
+  void clear() {
+    entries_.clear();
+    found_frozen = false;
+  }
+  void add(Entry entry) { entries_.push_back(entry); }
+  void sort_by_hash();
+  [[nodiscard]] std::span<const Entry> all() const { return entries_; }
+
+  bool found_frozen = false;  // somebody has tried to move this home before
+
+ private:
+  std::vector<Entry> entries_;
+};
+
+// What predicates have said during one operation. Verdicts are about locations, not about slots, so
+// they outlive every change of the table.
+class LocationVerdicts {
+ public:
+  void add_different(Location location) {
+    (count_ < kInline ? inline_[count_] : grow()) = location;
+    ++count_;
+  }
+  [[nodiscard]] bool different(Location location) const {
+    for (size_t i = 0; i < count_; ++i) {
+      if (++next_ >= count_) next_ = 0;
+      if (at(next_) == location) return true;
+    }
+    return false;
+  }
+
+ private:
+  static constexpr size_t kInline = 4;
+  Location& grow() { return more_.emplace_back(); }
+  [[nodiscard]] Location at(size_t i) const {
+    return i < kInline ? inline_[i] : more_[i - kInline];
+  }
+
+  Location inline_[kInline];
+  std::vector<Location> more_;
+  size_t count_ = 0;
+  mutable size_t next_ = 0;  // scans meet locations in the same order, mostly
+};
+
+// A function and what it works on, for bodies that are compiled elsewhere.
+struct LocationVisitor {
+  const void* context;
+  void (*call)(const void* context, InShardHash hash, uint64_t word);
+
+  template <class Visit>
+  static LocationVisitor of(const Visit& visit) {
+    return {.context = &visit, .call = [](const void* context, InShardHash hash, uint64_t word) {
+              (*static_cast<const Visit*>(context))(hash, word);
+            }};
+  }
+};
+
+template <class Policy>
+class LocationCore {
+ public:
+  using Word = typename Policy::Word;
+  using Bucket = LocationBucket<Policy>;
+  using Chain = LocationChain<Policy>;
+  using Domain = BasicEpochDomain<Policy>;
+  using Home = LocationHome<Policy>;
+  using Pin = BasicEpochPin<Policy>;
+  using Ref = LocationTableRef<Policy>;
+  using Session = BasicEpochSession<Policy>;
+  using Shard = LocationShard<Policy>;
+  using Table = LocationTable<Policy>;
+
+  LocationCore(Domain& domain, unsigned shard_bits, uint64_t memory_bytes_max);
+  ~LocationCore();
+  LocationCore(const LocationCore&) = delete;
+  LocationCore& operator=(const LocationCore&) = delete;
+
+  // Must succeed once before anything else is called.
+  LocationStatus make_tables(uint64_t expected_entries);
+
+  [[nodiscard]] unsigned shard_bits() const { return shard_bits_; }
+  [[nodiscard]] size_t shard_count() const { return size_t{1} << shard_bits_; }
+  [[nodiscard]] Shard& shard(size_t number) const { return shards_[number]; }
+  [[nodiscard]] Shard& shard(KeyHash hash) const { return shards_[shard_of(hash, shard_bits_)]; }
+
+  // All that follow require a pinned session of the caller.
+
+  // A writer's share of a growth that is under way: a range of homes, and the home of its key.
+  LocationStatus help_if_growing(Shard& shard, InShardHash hash) {
+    if (Policy::load(shard.growing, std::memory_order_relaxed) == 0) [[likely]]
+      return LocationStatus::done;
+    return help(shard, hash);
+  }
+  // Moves a home whose entries are frozen, or waits until another thread has.
+  LocationStatus finish_home(Shard& shard, const Home& home);
+
+  enum class Inserted : uint8_t { done, again, no_memory };
+  // Inserts under the lock of the home, unless an entry is there that is not known to be different
+  // or the home has moved; then `again`: scan again.
+  Inserted insert(Shard& shard, const Home& home, Location location,
+                  const LocationVerdicts& verdicts);
+  void count_removed(Shard& shard) { Policy::fetch_add(shard.count, ~uint64_t{0}); }
+
+  LocationStatus finish_growth(Shard& shard);
+  LocationStatus clear(Shard& shard);
+  LocationStatus reserve(Shard& shard, uint64_t entries);  // of all shards
+  LocationStatus shrink(Shard& shard);
+  LocationStatus maintain(Shard& shard);
+  void collect(uint64_t keep_bytes);
+  void trim();
+
+  // Calls the visitor for all entries of a shard, without holding locks.
+  void visit(const Shard& shard, const LocationVisitor& visitor) const;
+
+  [[nodiscard]] uint64_t size() const;
+  [[nodiscard]] LocationIndexStatistics statistics(Session& session) const;
+  [[nodiscard]] LocationProbeStatistics probe_statistics(Session& session) const;
+
+  // For snapshots: tables that no other thread can see yet.
+  [[nodiscard]] Ref allocate_table(unsigned size_class) const;
+  void release_table(Ref ref) const;
+  [[nodiscard]] unsigned class_for(uint64_t entries, const Shard& shard) const;
+  LocationStatus add_private(Ref ref, InShardHash hash, uint64_t word) const;
+  // Takes the place of the empty table of a shard that is not shared yet.
+  void install(Shard& shard, Ref ref, uint64_t entries);
+
+ private:
+  enum class Placed : uint8_t { done, displaced, contended, full, no_memory };
+  enum class Migrated : uint8_t { now, before, no_memory };
+  // A home whose lock is held, and the header that is current under it.
+  struct Locked {
+    Ref ref;
+    uint32_t number;
+    Bucket* bucket;
+    uint64_t header;
+  };
+
+  LocationStatus help(Shard& shard, InShardHash hash);
+
+  static void unlock(Bucket& bucket, uint64_t header);
+  static bool lock_home(Locked& home);
+  static bool lock_further(const Bucket& home, Bucket& bucket, uint64_t& header);
+  static bool publish(Bucket& bucket, uint64_t& header, InShardHash hash, uint64_t word,
+                      std::memory_order order);
+  Placed place(Locked& home, InShardHash hash, uint64_t word, bool may_stash,
+               std::memory_order order) const;
+  bool add_stash(Word& link) const;
+  void* allocate(size_t bytes) const;
+
+  static bool absent(const Locked& home, InShardHash hash, const LocationVerdicts& verdicts);
+  bool make_room(Shard& shard, const Home& home, bool& may_stash);
+  void after_insert(Shard& shard, Ref ref, bool displaced);
+  void grow_if_crowded(Shard& shard, Ref ref, int64_t count);
+  void rebuild_if_drifted(Shard& shard, Ref ref);
+
+  LocationStatus start_growth(Shard& shard, Ref ref, unsigned size_class, bool drop);
+  LocationStatus finish(Shard& shard, Ref ref);
+  LocationStatus rebuild(Shard& shard, unsigned size_class, bool drop);
+  LocationStatus migrate_some(Shard& shard, Ref ref, uint32_t& migrated);
+  Migrated migrate_home(Shard& shard, Ref ref, uint32_t number, LocationHomeEntries& entries);
+  LocationStatus copy_entries(Ref target, const LocationHomeEntries& entries) const;
+  static bool contains(const Locked& home, const LocationHomeEntries::Entry& entry);
+  void count_migrated(Shard& shard, Ref ref, uint32_t homes);
+  void retire(Ref ref);
+  static void reclaim(EpochRetired* retired, void* owner);
+
+  static bool gather(const Locked& home, bool freeze, LocationHomeEntries& entries);
+  static void gather_bucket(const Locked& home, Bucket& bucket, uint64_t header, bool freeze,
+                            LocationHomeEntries& entries);
+  static bool lock_and_gather(Locked& home, bool freeze, LocationHomeEntries& entries);
+  static void visit_range(Ref ref, uint64_t begin, uint64_t end, LocationHomeEntries& entries,
+                          const LocationVisitor& visitor);
+
+  [[nodiscard]] unsigned phase_of(const Shard& shard) const {
+    return static_cast<unsigned>(&shard - shards_.get()) % kPhases;
+  }
+  [[nodiscard]] uint64_t share_of(uint64_t entries) const;
+  [[nodiscard]] bool stalled() const;
+
+  Domain& domain_;
+  const unsigned shard_bits_;
+  std::unique_ptr<LocationArena> arena_;
+  std::unique_ptr<Shard[]> shards_;
+  Word growths_{0};
+  Word rebuilds_{0};
+  Word bytes_retired_{0};
+  Word bytes_external_{0};
+};
+
+}  // namespace firn::index

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LocationIndex: a concurrent map in memory from the hash of a key to the location of its record.
+// It keeps no keys: where 37 bits of two hashes are equal, a predicate looks at the stored record.
+//
+//   EpochDomain domain;
+//   auto index = LocationIndex::open(domain, {});          //
+//   Result<std::unique_ptr<LocationIndex>> EpochSession session(domain); // one per thread KeyHash
+//   hash = (*index)->hash(key); auto same_key = [&](Location at) { return log.key(at) == key ?
+//   KeyMatch::same : ... }; LocationOutcome previous = (*index)->put(session, hash, location,
+//   same_key); LocationOutcome found = (*index)->find(session, hash, same_key);
+//
+// A bucket is one cache line; most lookups read no other:
+//
+//   byte 0       7   8      15 16                                                            63
+//       [tags 0..6|c][ slot 0 ][ slot 1 ][ slot 2 ][ slot 3 ][ slot 4 ][ slot 5 ][ slot 6 ]
+//   c:    LOCK, MIGRATED, six overflow bits        slot: FROZEN, 21 bits of the hash, 42 of
+//   location hash: [shard 8][home ... 29 bits in the shard: 21 in the slot | 8 in the tag][27
+//   unused]
+//
+// Tag and slot hold all the bits that place an entry, so growth and snapshots never ask the log.
+// Each of 256 shards grows by itself, by x1.41, home by home, while readers and writers go on.
+//
+// Invariants, kept by all writers; the answers of readers that lock and retry nothing rest on them:
+//   R1  no moves: within one table a live entry never changes its slot;
+//   R2  lane before slot: the tag of an entry is written before its slot's word, the word last;
+//   R3  migration by home: the MIGRATED bit of the home bucket decides the table of a key, and is
+//       set when every entry of that home is in the new table. The old copy stays, frozen.
+//
+// Threads: any number of readers and writers, each with a session of its own. Every operation on a
+// key is linearizable, and all of them together are sequentially consistent. They take effect at
+//   find, candidates          the load of the slot that answers; a miss: some moment in the call
+//   put, put_if_newer         an insert: the store of the slot's word; a replace: the CAS of it;
+//                             `kept`: the load that met the newer one
+//   compare_and_replace, remove   the CAS of the slot; without effect: as find
+//   find_many, put_many       item by item, in any order and in the given order
+//   clear                     key by key, when the home of the key is marked as migrated
+// Readers write nothing that is shared and wait for nobody, whatever a writer is doing. A writer
+// waits for one that inserts into the same bucket at the moment, or moves it.
+//
+// Locations: all entries of an index have different ones. A location's key never changes while a
+// session that could have seen it is pinned: retire what you reuse through the same domain.
+// Predicates run under a pin, never under a lock, and may be called several times. They may use the
+// index: reads with the same session, changes only with another one (else: `reentered`).
+// Order: two writers of one key may log in one order and get here in the other. put_if_newer lets
+// the order of the records decide, so that memory ends as a replay would. A removal races like a
+// put: put the record of the removal with put_if_newer, then compare-and-remove it when nothing
+// older can arrive any more.
+//
+// Cost at 10 M entries, of which one DRAM access is about 160 ns: see docs/performance.md. Memory:
+// 13.3 bytes an entry at any size above 200,000. Limits: 42 bits of location; keys of any size.
+// Crash: it is memory; snapshot + the log after it, or the whole log, make it again.
+// After ideas of FASTER's hash index (8-byte entries), DLHT and CLHT (a bucket is a line).
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "firn/index/epoch.h"
+#include "firn/index/location_core.h"
+#include "firn/index/location_types.h"
+
+namespace firn {
+
+// same_key(location), and same_key(i, location) for item i of a batch.
+template <class F>
+concept LocationPredicate = std::is_invocable_r_v<KeyMatch, F&, Location>;
+template <class F>
+concept LocationBatchPredicate = std::is_invocable_r_v<KeyMatch, F&, size_t, Location>;
+
+// A predicate for callers who compare the key when they read the record anyway: takes the first
+// candidate. If it turns out to be of another key, ask again with a predicate.
+struct AnyKey {
+  KeyMatch operator()(Location) const { return KeyMatch::same; }
+  KeyMatch operator()(size_t, Location) const { return KeyMatch::same; }
+};
+
+template <class Policy>
+class BasicLocationIndex {
+ public:
+  using Domain = BasicEpochDomain<Policy>;
+  using Session = BasicEpochSession<Policy>;
+  using Pin = BasicEpochPin<Policy>;
+
+  // The domain must outlive the index. Fails with invalid_argument for options out of range, with
+  // no_space if memory for an empty index, or for the expected entries, cannot be had.
+  static Result<std::unique_ptr<BasicLocationIndex>> open(Domain& domain,
+                                                          const LocationIndexOptions& options);
+  // Requires: no operation is running.
+  ~BasicLocationIndex();
+  BasicLocationIndex(const BasicLocationIndex&) = delete;
+  BasicLocationIndex& operator=(const BasicLocationIndex&) = delete;
+
+  [[nodiscard]] KeyHash hash(ByteSpan key, uint64_t name_space = 0) const {
+    return hasher_.hash(key, name_space);
+  }
+
+  // The location of the key. Fails: predicate_failed.
+  template <LocationPredicate SameKey>
+  LocationOutcome find(Session& session, KeyHash hash, SameKey&& same_key) const;
+
+  // The locations whose keys may be the one: those that share the 37 bits, nearly always none or
+  // one. Writes as many as fit and returns how many there are.
+  size_t candidates(Session& session, KeyHash hash, std::span<Location> locations) const;
+
+  // find for each hash, overlapping the memory accesses of 128 at a time; absent ones become 0.
+  // Requires: as many locations as hashes. On failure all locations are void.
+  template <LocationBatchPredicate SameKey>
+  LocationBatchOutcome find_many(Session& session, std::span<const KeyHash> hashes,
+                                 std::span<Location> locations, SameKey&& same_key) const;
+
+  // Inserts or replaces; the outcome has the previous location. Fails: bad_location,
+  // predicate_failed, reentered, no_memory.
+  template <LocationPredicate SameKey>
+  LocationOutcome put(Session& session, KeyHash hash, Location location, SameKey&& same_key);
+
+  // put for each entry in the given order, overlapping memory accesses. Writes the previous
+  // locations unless `previous` is empty. Stops at the first that fails.
+  template <LocationBatchPredicate SameKey>
+  LocationBatchOutcome put_many(Session& session, std::span<const LocationEntry> entries,
+                                std::span<Location> previous, SameKey&& same_key);
+
+  // put, but a record of the key that is in the index stays (`kept`) unless newer(its location) is
+  // true: unless `location` is newer than it. Fails as put.
+  template <LocationPredicate SameKey, std::predicate<Location> Newer>
+  LocationOutcome put_if_newer(Session& session, KeyHash hash, Location location,
+                               SameKey&& same_key, Newer&& newer);
+
+  // Replaces `old` by `location` if it is there under this hash: what compaction does with a record
+  // that it moved. Asks no predicate. `kept` if it is not there: a newer put or a remove won.
+  LocationOutcome compare_and_replace(Session& session, KeyHash hash, Location old,
+                                      Location location);
+
+  // Removes the key; the outcome has the location it had. To remove only a certain location, let
+  // the predicate compare it. Fails: predicate_failed, reentered, and no_memory while a table
+  // cannot be moved.
+  template <LocationPredicate SameKey>
+  LocationOutcome remove(Session& session, KeyHash hash, SameKey&& same_key);
+
+  // Calls visit(hash, location) for every entry, with the 29 + shard_bits top bits of its hash.
+  // What is in the index during the whole walk is visited exactly once, with a location that it had
+  // during it; what comes or goes meanwhile may be visited or not. It waits for writers in a
+  // bucket, as it copies it under its lock; `visit` runs without locks and may change the index.
+  // The session is pinned for a shard at a time. for_each_in_shard: a part of it, to resume or to
+  // share the work.
+  template <std::invocable<KeyHash, Location> Visit>
+  void for_each(Session& session, Visit&& visit) const;
+  template <std::invocable<KeyHash, Location> Visit>
+  void for_each_in_shard(Session& session, size_t shard, Visit&& visit) const;
+  [[nodiscard]] size_t shard_count() const { return size_t{1} << shard_bits_; }
+
+  // Exact while nobody writes; else off by at most the operations that are running. O(shards).
+  [[nodiscard]] uint64_t size() const;
+
+  // Removes everything, key by key: entries put meanwhile may stay. Fails: no_memory, stalled;
+  // then some shards are empty and some are not.
+  LocationStatus clear(Session& session);
+
+  // Makes room for `entries` in all, so that puts up to it move nothing. Fails: no_memory.
+  LocationStatus reserve(Session& session, uint64_t entries);
+
+  // Moves the entries of sparse shards to smaller tables and gives memory back to the system.
+  // Fails: no_memory, stalled; what is done by then stays.
+  LocationStatus shrink(Session& session);
+
+  // Finishes growth that is under way, reclaims, and rebuilds shards that have drifted. Optional:
+  // writers do all of it as they go.
+  LocationStatus maintain(Session& session);
+
+  [[nodiscard]] LocationIndexStatistics statistics(Session& session) const;
+  // Walks the whole index.
+  [[nodiscard]] LocationProbeStatistics probe_statistics(Session& session) const;
+
+ private:
+  using Core = index::LocationCore<Policy>;
+  using Home = index::LocationHome<Policy>;
+  using Word = typename Policy::Word;
+  static constexpr size_t kGroup = 128;  // lookups that overlap
+
+  // What a scan has found: the slot of the key, or nothing, or a predicate that failed.
+  struct Hit {
+    Word* slot = nullptr;
+    uint64_t word = 0;
+    bool failed = false;
+  };
+
+  explicit BasicLocationIndex(Domain& domain, const LocationIndexOptions& options)
+      : hasher_(options.hasher),
+        shard_bits_(options.shard_bits),
+        core_(domain, options.shard_bits, options.memory_bytes_max) {}
+
+  template <class Ask>
+  static auto ask(Session& session, Ask&& question);
+  template <class SameKey>
+  static Hit find_hit(Session& session, const Home& home, SameKey& same_key,
+                      index::LocationVerdicts& verdicts);
+  template <class SameKey>
+  static KeyMatch find_in_chain(Session& session, const Home& home, SameKey& same_key,
+                                Location& location);
+  template <class SameKey>
+  LocationBatchOutcome find_group(Session& session, std::span<const KeyHash> hashes,
+                                  std::span<Location> locations, size_t first,
+                                  SameKey& same_key) const;
+  template <class SameKey, class Replaces>
+  LocationOutcome upsert(Session& session, KeyHash hash, Location location, SameKey& same_key,
+                         Replaces&& replaces);
+  template <class Change>
+  LocationStatus for_all_shards(Session& session, Change&& change);
+  void prefetch_home(KeyHash hash) const;
+
+  const KeyHasher hasher_;
+  const unsigned shard_bits_;
+  Core core_;
+};
+
+using LocationIndex = BasicLocationIndex<LocationPolicy>;
+
+}  // namespace firn
+
+#include "firn/index/location_batches.h"
+#include "firn/index/location_operations.h"
+
+namespace firn {
+
+// Compiled once, in location_index.cc.
+extern template class index::LocationCore<LocationPolicy>;
+extern template class BasicLocationIndex<LocationPolicy>;
+
+}  // namespace firn
