@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Races of LocationIndex, each at a certain point: one thread is stopped there while others act.
+// The first tests are the races that a similar index is known to have lost.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "firn/index/history_test_support.h"
+#include "firn/index/location_index_internals.h"
+
+namespace firn {
+namespace {
+
+// A thread that stops at a point of the protocol, as if the system had taken the processor away
+// there, until the test lets it go on.
+class ParkedThread {
+ public:
+  enum class State : uint32_t { running, parked, waiting, finished };
+
+  // Parks where `point` is reached for the `nth` time, from 1; with nth = 0 nowhere.
+  ParkedThread(LocationPoint point, unsigned nth, std::function<void()> body)
+      : point_(point), nth_(nth), thread_([this, body = std::move(body)] {
+          current() = this;
+          body();
+          current() = nullptr;
+          change(State::finished);
+        }) {}
+  ~ParkedThread() {
+    resume();
+    thread_.join();
+  }
+  ParkedThread(const ParkedThread&) = delete;
+  ParkedThread& operator=(const ParkedThread&) = delete;
+
+  // Until it is parked, has ended, or waits for another writer (and goes on trying).
+  State settle() {
+    state_.wait(State::running);
+    return state_;
+  }
+  void resume() {
+    go_ = true;
+    go_.notify_all();
+  }
+  void finish() {
+    resume();
+    for (State now = state_; now != State::finished; now = state_)
+      state_.wait(now);
+  }
+
+  // To be called by the policy of the index under test.
+  static void reach(LocationPoint point) {
+    ParkedThread* const self = current();
+    if (self == nullptr) return;
+    if (point == self->point_ && self->nth_ != 0 && --self->nth_ == 0) {
+      self->change(State::parked);
+      self->go_.wait(false);
+      self->change(State::running);
+    } else if (point == LocationPoint::waiting) {
+      self->change(State::waiting);
+    }
+  }
+
+ private:
+  static ParkedThread*& current() {
+    static thread_local ParkedThread* current = nullptr;
+    return current;
+  }
+  void change(State state) {
+    state_ = state;
+    state_.notify_all();
+  }
+
+  const LocationPoint point_;
+  unsigned nth_;
+  std::atomic<State> state_ = State::running;
+  std::atomic<bool> go_ = false;
+  std::thread thread_;
+};
+
+struct ParkingPolicy : LocationPolicy {
+  static constexpr unsigned kSmallestTable = 0;
+  static void reach(LocationPoint point) { ParkedThread::reach(point); }
+};
+
+using Index = BasicLocationIndex<ParkingPolicy>;
+using Domain = BasicEpochDomain<ParkingPolicy>;
+using Session = BasicEpochSession<ParkingPolicy>;
+using Kind = HistoryOperation::Kind;
+
+constexpr size_t kPoints = static_cast<size_t>(LocationPoint::waiting);
+
+// Locations tell their key by their last digit. All keys have one hash, or only one home.
+uint32_t key_of(Location location) {
+  return static_cast<uint32_t>(location.value % 10);
+}
+constexpr uint32_t kA = 1, kB = 2, kC = 3;
+
+class Races {
+ public:
+  explicit Races(bool equal_hashes = true) : equal_hashes_(equal_hashes), session_(domain_) {
+    index_ = std::move(*Index::open(domain_, {.shard_bits = 0}));
+  }
+
+  [[nodiscard]] KeyHash hash(uint32_t key) const {
+    return KeyHash(uint64_t{0x5A5A5A00 + (equal_hashes_ ? 0 : key * 37)} << 35);
+  }
+  static auto is(uint32_t key) {
+    return [key](Location at) { return key_of(at) == key ? KeyMatch::same : KeyMatch::different; };
+  }
+  uint64_t put(uint64_t location) { return put(session_, location); }
+  uint64_t put(Session& session, uint64_t location) {
+    const uint32_t key = key_of(Location(location));
+    return checked(index_->put(session, hash(key), Location(location), is(key)));
+  }
+  uint64_t find(uint32_t key) { return checked(index_->find(session_, hash(key), is(key))); }
+  uint64_t remove(uint32_t key) { return remove(session_, key); }
+  uint64_t remove(Session& session, uint32_t key) {
+    return checked(index_->remove(session, hash(key), is(key)));
+  }
+  std::vector<uint64_t> listed() {
+    std::vector<uint64_t> all;
+    index_->for_each(session_, [&](KeyHash, Location at) { all.push_back(at.value); });
+    std::ranges::sort(all);
+    return all;
+  }
+
+  Index& index() { return *index_; }
+  Domain& domain() { return domain_; }
+  Session& session() { return session_; }
+
+ private:
+  static uint64_t checked(const LocationOutcome& outcome) {
+    EXPECT_TRUE(outcome.ok());
+    return outcome.location.value;
+  }
+
+  const bool equal_hashes_;
+  Domain domain_;
+  Session session_;
+  std::unique_ptr<Index> index_;
+};
+
+using Listed = std::vector<uint64_t>;
+
+TEST(LocationRacesThread, GivenACollidingInsert_WhenTheNeighbourIsUpdatedMeanwhile_ThenBothAreNew) {
+  for (unsigned nth = 1; nth <= 2; ++nth) {
+    Races races;
+    races.put(101);
+    ParkedThread inserts(nth == 1 ? LocationPoint::slot_read : LocationPoint::scanned_absent, 1,
+                         [&] {
+                           Session session(races.domain());
+                           EXPECT_EQ(races.put(session, 102), 0U);
+                         });
+    ASSERT_EQ(inserts.settle(), ParkedThread::State::parked);
+    EXPECT_EQ(races.put(201), 101U);
+    inserts.finish();
+    EXPECT_EQ(races.find(kA), 201U);
+    EXPECT_EQ(races.find(kB), 102U);
+    EXPECT_EQ(races.index().size(), 2U);
+  }
+}
+
+TEST(LocationRacesThread, GivenACollidingInsert_WhenTheNeighbourIsRemovedMeanwhile_ThenGone) {
+  Races races;
+  races.put(101);
+  ParkedThread inserts(LocationPoint::scanned_absent, 1, [&] {
+    Session session(races.domain());
+    EXPECT_EQ(races.put(session, 102), 0U);
+  });
+  ASSERT_EQ(inserts.settle(), ParkedThread::State::parked);
+  EXPECT_EQ(races.remove(kA), 101U);
+  inserts.finish();
+  EXPECT_EQ(races.find(kA), 0U);
+  EXPECT_EQ(races.find(kB), 102U);
+  EXPECT_EQ(races.listed(), Listed{102});
+}
+
+TEST(LocationRacesThread, GivenTwoCollidingInserts_WhenTheyRace_ThenThreeEntriesAndRemoveIsFinal) {
+  Races races;
+  races.put(101);
+  {
+    const auto insert = [&](uint64_t location) {
+      return [&races, location] {
+        Session session(races.domain());
+        EXPECT_EQ(races.put(session, location), 0U);
+      };
+    };
+    ParkedThread first(LocationPoint::scanned_absent, 1, insert(102));
+    ParkedThread second(LocationPoint::scanned_absent, 1, insert(103));
+    ASSERT_EQ(first.settle(), ParkedThread::State::parked);
+    ASSERT_EQ(second.settle(), ParkedThread::State::parked);
+  }
+  EXPECT_EQ(races.index().size(), 3U);
+  EXPECT_EQ(races.listed(), (Listed{101, 102, 103}));
+  EXPECT_EQ(races.remove(kA), 101U);
+  EXPECT_EQ(races.find(kA), 0U);
+}
+
+TEST(LocationRacesThread, GivenANeighbourThatCannotBeRead_WhenPutOrRemoved_ThenItStays) {
+  Races races;
+  races.put(101);
+  const auto unreadable = [](Location) { return KeyMatch::failed; };
+  EXPECT_EQ(races.index().put(races.session(), races.hash(kB), Location(102), unreadable).status,
+            LocationStatus::predicate_failed);
+  EXPECT_EQ(races.index().remove(races.session(), races.hash(kB), unreadable).status,
+            LocationStatus::predicate_failed);
+  EXPECT_EQ(races.listed(), Listed{101});
+}
+
+TEST(LocationRacesThread, GivenACollidingInsert_WhenClearedMeanwhile_ThenOnlyTheInsertIsThere) {
+  Races races;
+  races.put(101);
+  ParkedThread inserts(LocationPoint::scanned_absent, 1, [&] {
+    Session session(races.domain());
+    EXPECT_EQ(races.put(session, 102), 0U);
+  });
+  ASSERT_EQ(inserts.settle(), ParkedThread::State::parked);
+  EXPECT_EQ(races.index().clear(races.session()), LocationStatus::done);
+  inserts.finish();
+  EXPECT_EQ(races.listed(), Listed{102});
+  EXPECT_EQ(races.remove(kB), 102U);
+  EXPECT_EQ(races.index().size(), 0U);
+}
+
+TEST(LocationRacesThread, GivenTwoInsertsOfOneKey_WhenANeighboursSlotBecomesFree_ThenOneEntry) {
+  for (const LocationPoint point : {LocationPoint::slot_read, LocationPoint::scanned_absent}) {
+    Races races;
+    races.put(102);
+    ParkedThread inserts(point, 1, [&] {
+      Session session(races.domain());
+      EXPECT_EQ(races.put(session, 101), 201U);
+    });
+    ASSERT_EQ(inserts.settle(), ParkedThread::State::parked);
+    EXPECT_EQ(races.remove(kB), 102U);
+    EXPECT_EQ(races.put(201), 0U);
+    inserts.finish();
+    EXPECT_EQ(races.listed(), Listed{101});
+    EXPECT_EQ(races.remove(kA), 101U);
+    EXPECT_EQ(races.find(kA), 0U);
+  }
+}
+
+TEST(LocationRacesThread, GivenTwoRecordsOfOneKey_WhenTheOlderArrivesLater_ThenTheNewerOneStays) {
+  Races races;
+  const auto newer_than = [](uint64_t location) {
+    return [location](Location old) { return old.value < location; };
+  };
+  ParkedThread older(LocationPoint::scanned_absent, 1, [&] {
+    Session session(races.domain());
+    const LocationOutcome outcome = races.index().put_if_newer(
+        session, races.hash(kA), Location(101), Races::is(kA), newer_than(101));
+    EXPECT_EQ(outcome.status, LocationStatus::kept);
+    EXPECT_EQ(outcome.location, Location(201));
+  });
+  ASSERT_EQ(older.settle(), ParkedThread::State::parked);
+  EXPECT_EQ(races.index()
+                .put_if_newer(races.session(), races.hash(kA), Location(201), Races::is(kA),
+                              newer_than(201))
+                .status,
+            LocationStatus::done);
+  older.finish();
+  EXPECT_EQ(races.find(kA), 201U);
+}
+
+TEST(LocationRacesThread, GivenARemoveOfAnAbsentKey_WhenACollidingOneIsPutMeanwhile_ThenItStays) {
+  for (const LocationPoint point : {LocationPoint::table_read, LocationPoint::slot_read}) {
+    Races races;
+    races.put(103);
+    ParkedThread removes(point, 1, [&] {
+      Session session(races.domain());
+      EXPECT_EQ(races.remove(session, kB), 0U);
+    });
+    ASSERT_EQ(removes.settle(), ParkedThread::State::parked);
+    EXPECT_EQ(races.put(101), 0U);
+    removes.finish();
+    EXPECT_EQ(races.listed(), (Listed{101, 103}));
+  }
+}
+
+// One operation of a thread of the tests below, recorded.
+enum class Act : uint8_t { insert, replace, remove, compaction, clear, grow, shrink, walk };
+constexpr std::array kActs = {Act::insert, Act::replace, Act::remove, Act::compaction,
+                              Act::clear,  Act::grow,    Act::shrink, Act::walk};
+constexpr size_t kKeys = 10;
+
+class RecordedRace {
+ public:
+  // Keys 1 to `present` are there, at 101, 102 ...: eight are more than one bucket holds.
+  RecordedRace(bool equal_hashes, uint32_t present) : races_(equal_hashes) {
+    for (uint32_t key = 1; key <= present; ++key) {
+      races_.put(100 + key);
+      history_.initial()[key] = 100 + key;
+    }
+  }
+
+  void act(size_t thread, Act act, uint64_t version) {
+    Session session(races_.domain());
+    HistoryOperation operation{.begin = ++now_};
+    perform(session, thread, act, version, operation);
+    operation.end = ++now_;
+    if (act != Act::grow && act != Act::shrink) history_.thread(thread).push_back(operation);
+  }
+
+  std::optional<std::string> violation() {
+    std::vector<uint64_t> final(kKeys);
+    Listed present;
+    for (uint32_t key = 1; key < kKeys; ++key) {
+      final[key] = races_.find(key);
+      if (final[key] != 0) present.push_back(final[key]);
+    }
+    std::ranges::sort(present);
+    if (races_.listed() != present) return "what is listed is not what is found";
+    if (races_.index().size() != present.size()) return "the size is not what is found";
+    return history_.violation(final);
+  }
+
+  Races& races() { return races_; }
+
+ private:
+  void perform(Session& session, size_t thread, Act act, uint64_t version,
+               HistoryOperation& operation) {
+    Index& index = races_.index();
+    operation.location = version * 100 + kA;
+    operation.key = kA;
+    switch (act) {
+      case Act::insert:
+        operation.location = version * 100 + 9;
+        operation.key = 9;
+        [[fallthrough]];
+      case Act::replace:
+        operation.kind = Kind::put;
+        operation.answer = races_.put(session, operation.location);
+        break;
+      case Act::remove:
+        operation.kind = Kind::remove;
+        operation.answer = races_.remove(session, kA);
+        break;
+      case Act::compaction:
+        operation.kind = Kind::replace_if;
+        operation.old = 100 + kA;
+        operation.answer = static_cast<uint64_t>(
+            index
+                .compare_and_replace(session, races_.hash(kA), Location(operation.old),
+                                     Location(operation.location))
+                .status == LocationStatus::done);
+        break;
+      case Act::clear:
+        operation.kind = Kind::clear;
+        EXPECT_EQ(index.clear(session), LocationStatus::done);
+        break;
+      case Act::grow: EXPECT_EQ(index.reserve(session, 30), LocationStatus::done); break;
+      case Act::shrink: EXPECT_EQ(index.shrink(session), LocationStatus::done); break;
+      case Act::walk: {
+        operation.kind = Kind::walk;
+        operation.answer = history_.walks(thread).size();
+        auto& walk = history_.walks(thread).emplace_back(kKeys);
+        index.for_each(session, [&](KeyHash, Location at) { walk[key_of(at)] = at.value; });
+        break;
+      }
+    }
+  }
+
+  Races races_;
+  History history_{3, kKeys};
+  std::atomic<uint64_t> now_ = 1;
+};
+
+// One thread stops at the nth time that it reaches a point, another does something, then the first
+// goes on. False if it does not get there.
+bool race_at(LocationPoint point, unsigned nth, Act stopped, Act other, bool equal, uint32_t keys) {
+  RecordedRace race(equal, keys);
+  ParkedThread first(point, nth, [&] { race.act(0, stopped, 2); });
+  const bool parked = first.settle() == ParkedThread::State::parked;
+  {
+    ParkedThread second(point, 0, [&] { race.act(1, other, 3); });
+    if (second.settle() == ParkedThread::State::waiting) first.resume();
+    second.finish();
+  }
+  first.finish();
+  EXPECT_EQ(race.violation(), std::nullopt)
+      << "point " << static_cast<int>(point) << " nth " << nth << " stopped "
+      << static_cast<int>(stopped) << " other " << static_cast<int>(other) << " equal " << equal
+      << " keys " << keys;
+  return parked;
+}
+
+class LocationPointThread : public testing::TestWithParam<size_t> {};
+
+TEST_P(LocationPointThread, GivenAThreadStoppedThere_WhenAnotherActs_ThenLinearizable) {
+  const auto point = static_cast<LocationPoint>(GetParam());
+  bool reached = false;
+  for (const Act stopped : kActs)
+    for (const Act other : kActs)
+      for (const bool equal : {false, true})
+        for (const uint32_t keys : {1U, 8U})
+          for (unsigned nth = 1; nth <= 3; ++nth) {
+            if (!race_at(point, nth, stopped, other, equal, keys)) break;
+            reached = true;
+          }
+  EXPECT_TRUE(reached);
+}
+
+// A reader waits for nobody: it finds what is there wherever a writer has stopped.
+TEST_P(LocationPointThread, GivenAWriterStoppedThere_WhenRead_ThenEveryReadEnds) {
+  const auto point = static_cast<LocationPoint>(GetParam());
+  for (const Act stopped : kActs)
+    for (unsigned nth = 1; nth <= 4; ++nth) {
+      RecordedRace race(true, 8);
+      Races& races = race.races();
+      ParkedThread writer(point, nth, [&] { race.act(0, stopped, 2); });
+      if (writer.settle() != ParkedThread::State::parked) break;
+      for (uint32_t key = 2; key <= 8; ++key) {
+        const uint64_t found = races.find(key);
+        EXPECT_TRUE(found == 100 + key || (stopped == Act::clear && found == 0)) << found;
+      }
+      EXPECT_EQ(races.find(0), 0U);
+      std::array<Location, 16> candidates;
+      EXPECT_LE(races.index().candidates(races.session(), races.hash(kA), candidates), 9U);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryPoint, LocationPointThread, testing::Range<size_t>(0, kPoints));
+
+}  // namespace
+}  // namespace firn
