@@ -104,7 +104,7 @@ std::optional<std::string> run(const Config& config, uint64_t operations) {
   uint64_t present = 0;
   for (uint32_t key = 0; key < config.keys; ++key) {
     final.push_back(after.find_now(key).value);
-    present += final.back() != 0 ? 1 : 0;
+    if (final.back() != 0) ++present;
   }
   if (after.count_now() != present || (*index)->size() != present)
     return std::to_string(present) + " keys are present, " + std::to_string(after.count_now()) +

@@ -94,14 +94,15 @@ std::optional<std::string> run(uint64_t seed, Totals& totals) {
   ++totals.runs;
   totals.steps += scheduler.steps();
   if (!ended) {
-    std::fputs("no progress: the fibers wait for each other\n", stderr);
-    std::abort();
+    std::fprintf(stderr, "no progress: each waits for another\nreplay: --seed %llu --runs 1\n",
+                 static_cast<unsigned long long>(seed));
+    std::exit(1);
   }
   std::vector<uint64_t> final;
   uint64_t present = 0;
   for (uint32_t key = 0; key < config.keys; ++key) {
     final.push_back(alone.find_now(key).value);
-    present += final.back() != 0 ? 1 : 0;
+    if (final.back() != 0) ++present;
   }
   if (const uint64_t listed = alone.count_now(); listed != present || (*index)->size() != present)
     return std::to_string(present) + " keys are present, " + std::to_string(listed) +
@@ -109,23 +110,25 @@ std::optional<std::string> run(uint64_t seed, Totals& totals) {
   return history.violation(final);
 }
 
-int run_all(uint64_t runs, uint64_t first) {
+int run_all(uint64_t runs, uint64_t duration, uint64_t first) {
   const auto begin = std::chrono::steady_clock::now();
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
   Totals totals;
-  for (uint64_t seed = first; seed < first + runs; ++seed) {
-    std::printf("%s", "");
+  for (uint64_t seed = first;
+       duration != 0 ? seconds() < static_cast<double>(duration) : totals.runs < runs; ++seed) {
     if (const auto violation = run(seed, totals)) {
       std::fprintf(stderr, "%s\nreplay: firn_schedules --seed %llu --runs 1\n", violation->c_str(),
                    static_cast<unsigned long long>(seed));
       return 1;
     }
   }
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-  std::printf("%llu runs, %llu steps, all linearizable, %.1f s\n",
+  std::printf("%llu schedules, %llu steps, all linearizable, %.1f s\n",
               static_cast<unsigned long long>(totals.runs),
-              static_cast<unsigned long long>(totals.steps), seconds.count());
+              static_cast<unsigned long long>(totals.steps), seconds());
   constexpr uint64_t kEnough = 10'000;
-  for (size_t point = 0; point < kPoints && runs >= kEnough; ++point)
+  for (size_t point = 0; point < kPoints && totals.runs >= kEnough; ++point)
     if (g_reached[point] == 0) {
       std::fprintf(stderr, "point %zu of LocationPoint was never reached\n", point);
       return 1;
@@ -137,15 +140,20 @@ int run_all(uint64_t runs, uint64_t first) {
 }  // namespace firn::schedules
 
 int main(int argc, char** argv) {
-  uint64_t runs = 20'000;
+  uint64_t runs = 300'000;
+  uint64_t duration = 0;
   uint64_t seed = 1;
   for (int i = 1; i < argc; i += 2) {
     const std::string_view name = argv[i];
-    if (i + 1 == argc || (name != "--runs" && name != "--seed")) {
-      std::fputs("usage: firn_schedules [--runs N] [--seed N]\n", stderr);
+    uint64_t* const option = name == "--runs"       ? &runs
+                             : name == "--duration" ? &duration
+                             : name == "--seed"     ? &seed
+                                                    : nullptr;
+    if (i + 1 == argc || option == nullptr) {
+      std::fputs("usage: firn_schedules [--runs N] [--duration SECONDS] [--seed N]\n", stderr);
       return 2;
     }
-    (name == "--runs" ? runs : seed) = std::strtoull(argv[i + 1], nullptr, 10);
+    *option = std::strtoull(argv[i + 1], nullptr, 10);
   }
-  return firn::schedules::run_all(runs, seed);
+  return firn::schedules::run_all(runs, duration, seed);
 }
