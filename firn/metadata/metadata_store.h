@@ -62,12 +62,13 @@ struct EncodedValue;
 }
 
 inline constexpr uint32_t kMetadataKeySizeMaxBytes = 1024;
+inline constexpr uint32_t kMetadataValueSizeMaxBytes = 16u << 20;  // unless the options say more
 
 struct MetadataStoreOptions {
   std::string partition = "state";
   uint32_t key_size_bytes = 8;  // 1 to kMetadataKeySizeMaxBytes
-  uint32_t value_size_max_bytes = 16u
-                                  << 20;  // of what is put; what is stored already may be longer
+  // Of what is put; what is stored already may be longer.
+  uint32_t value_size_max_bytes = kMetadataValueSizeMaxBytes;
   bool read_only = false;
   // Set: values are stored without a length, and this tells the size of the one at the front of
   // `rest`, or nullopt if there is none. For values that carry their own framing.

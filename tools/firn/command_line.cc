@@ -118,9 +118,16 @@ PartitionTargets archive_partitions(StoreArguments& store) {
   return {{"index", &store.index_partition}, {"values", &store.values_partition}};
 }
 
+PartitionTargets metadata_partitions(StoreArguments& store) {
+  return {{"metadata", &store.metadata_partition}};
+}
+
 void add_store_verbs(VerbParser& parser) {
   const auto add_all = [](CLI::App* verb, StoreArguments& store) {
-    add_store(verb, store, archive_partitions(store));
+    PartitionTargets partitions = archive_partitions(store);
+    for (const auto& target : metadata_partitions(store))
+      partitions.push_back(target);
+    add_store(verb, store, partitions);
     add_archive_geometry(verb, store);
   };
   const auto [info, info_request] =
@@ -136,6 +143,7 @@ void add_store_verbs(VerbParser& parser) {
 Status parse_command_line(int argument_count, char** arguments, CommandLine& parsed) {
   VerbParser parser(parsed);
   add_archive_verbs(parser);
+  add_metadata_verbs(parser);
   add_store_verbs(parser);
   return parser.parse(argument_count, arguments);
 }

@@ -6,6 +6,7 @@
 
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
+#include <sodium/utils.h>
 
 #include "firn/codec/varint.h"
 
@@ -21,6 +22,14 @@ template <class T>
 bool parse_number(std::string_view text, T& number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   return error == std::errc() && end == text.data() + text.size();
+}
+
+std::string to_base64(ByteSpan bytes) {
+  std::string text(sodium_base64_ENCODED_LEN(bytes.size(), sodium_base64_VARIANT_ORIGINAL), '\0');
+  sodium_bin2base64(text.data(), text.size(), reinterpret_cast<const unsigned char*>(bytes.data()),
+                    bytes.size(), sodium_base64_VARIANT_ORIGINAL);
+  text.pop_back();  // the terminating zero
+  return text;
 }
 
 // The opposite of time_text.
@@ -156,6 +165,12 @@ std::string portable_path(std::string_view path) {
     result += component;
   }
   return result;
+}
+
+void describe_content(ByteSpan content, ordered_json& object) {
+  const bool is_text = is_utf8(as_text(content));
+  object["encoding"] = is_text ? "utf-8" : "base64";
+  object["content"] = is_text ? std::string(as_text(content)) : to_base64(content);
 }
 
 }  // namespace firn::command

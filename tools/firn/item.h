@@ -21,6 +21,7 @@
 #include <string>
 #include <string_view>
 
+#include <nlohmann/json_fwd.hpp>
 #include <sys/types.h>
 
 #include "firn/base/bytes.h"
@@ -50,6 +51,9 @@ struct Item {
 [[nodiscard]] std::string time_text(timespec time);
 
 [[nodiscard]] bool is_utf8(std::string_view text);
+
+// Adds the members "encoding" and "content": text as it is, other bytes in base64.
+void describe_content(ByteSpan content, nlohmann::ordered_json& object);
 
 // The path under which a file is stored, as tar makes it: no leading "/", no "." and nothing up to
 // the last ".."; empty if nothing is left.

@@ -5,7 +5,6 @@
 
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
-#include <sodium/utils.h>
 
 #include "firn/base/text.h"
 #include "tools/firn/item.h"
@@ -15,14 +14,6 @@ namespace firn::command {
 namespace {
 
 using nlohmann::ordered_json;
-
-std::string to_base64(ByteSpan bytes) {
-  std::string text(sodium_base64_ENCODED_LEN(bytes.size(), sodium_base64_VARIANT_ORIGINAL), '\0');
-  sodium_bin2base64(text.data(), text.size(), reinterpret_cast<const unsigned char*>(bytes.data()),
-                    bytes.size(), sodium_base64_VARIANT_ORIGINAL);
-  text.pop_back();  // the terminating zero
-  return text;
-}
 
 Result<ArchiveItem> find_item(const PrunableArchive& archive, const GetRequest& request) {
   std::optional<ArchiveItem> found;
@@ -75,9 +66,7 @@ Status run_get(const GetRequest& request, Output& output) {
     object["mode"] = item.file->mode;
     object["mtime"] = time_text(item.file->mtime);
   }
-  const bool is_text = is_utf8(as_text(shown));
-  object["encoding"] = is_text ? "utf-8" : "base64";
-  object["content"] = is_text ? std::string(as_text(shown)) : to_base64(shown);
+  describe_content(shown, object);
   return output.result(std::move(object), {}, {});
 }
 

@@ -24,6 +24,7 @@ struct StoreArguments {
   std::optional<int> compression_level;
   std::optional<std::string> index_partition;
   std::optional<std::string> values_partition;
+  std::optional<std::string> metadata_partition;
 };
 
 // What the library takes if neither the user nor a manifest says.

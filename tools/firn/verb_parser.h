@@ -85,9 +85,11 @@ void add_store(CLI::App* verb, StoreArguments& store, const PartitionTargets& pa
 // --page-size, --items-per-section, --compression.
 void add_archive_geometry(CLI::App* verb, StoreArguments& store);
 [[nodiscard]] PartitionTargets archive_partitions(StoreArguments& store);
+[[nodiscard]] PartitionTargets metadata_partitions(StoreArguments& store);
 
 // The families and the verbs that work on every kind of store.
 void add_archive_verbs(VerbParser& parser);
+void add_metadata_verbs(VerbParser& parser);
 void add_store_verbs(VerbParser& parser);
 
 }  // namespace firn::command

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/firn/metadata_access.h"
+
+#include <algorithm>
+
+#include "firn/base/text.h"
+
+namespace firn::command {
+namespace {
+
+StoreOptions store_options(const StoreArguments& arguments, Access access) {
+  StoreOptions options;
+  options.identity.kind = kMetadataKind;
+  options.identity.geometry = {
+      {"key_size", uint64_t{arguments.key_size_bytes.value_or(kDefaultKeySizeBytes)}}};
+  options.identity.partitions = {{StoreRole::metadata, metadata_partition(arguments, nullptr)}};
+  if (arguments.key_size_bytes)
+    options.required_geometry = {{"key_size", uint64_t{*arguments.key_size_bytes}}};
+  if (arguments.metadata_partition)
+    options.required_partitions = {{StoreRole::metadata, *arguments.metadata_partition}};
+  options.read_only = access == Access::read;
+  options.create = access == Access::create;
+  return options;
+}
+
+// Without a manifest there is a store of the original here, nothing yet, or somebody else's files.
+Status check_partitions(Storage& storage, const StoreArguments& arguments, Access access) {
+  TRY_INTO(const auto names, storage.partitions());
+  const std::string partition = metadata_partition(arguments, nullptr);
+  const bool may_create = access == Access::create;
+  if (std::ranges::count(names, kManifestPartition) > 0 ||
+      std::ranges::count(names, partition) > 0 || (may_create && names.empty()))
+    return {};
+  if (names.empty()) {
+    return fail(Errc::not_found, concat("there is no store in '", storage.description(),
+                                        "': it has neither a manifest nor any partition"));
+  }
+  return fail(may_create ? Errc::invalid_argument : Errc::not_found,
+              concat("there is no metadata in '", storage.description(),
+                     "': it has no manifest and no partition '", partition,
+                     "'; its directories are: ", partition_list(storage),
+                     "; name the partition with --partition metadata=NAME"));
+}
+
+Status check_key_size(const StoreArguments& arguments) {
+  const uint32_t size = arguments.key_size_bytes.value_or(kDefaultKeySizeBytes);
+  if (size > 0 && size <= kMetadataKeySizeMaxBytes) return {};
+  return fail(Errc::invalid_argument,
+              concat("--key-size ", size, ": 1 to ", kMetadataKeySizeMaxBytes, " expected"));
+}
+
+}  // namespace
+
+std::string metadata_partition(const StoreArguments& arguments, const Manifest* manifest) {
+  const auto recorded =
+      manifest == nullptr ? std::nullopt : manifest->partition(StoreRole::metadata);
+  return arguments.metadata_partition.value_or(recorded.value_or(kDefaultMetadataPartition));
+}
+
+Result<OpenedMetadata> open_metadata(const StoreArguments& arguments, Access access) {
+  TRY(check_key_size(arguments));
+  OpenedMetadata opened;
+  TRY_INTO(opened.storage, open_storage(arguments.path, access));
+  TRY(check_partitions(*opened.storage, arguments, access));
+  TRY_INTO(opened.store, Store::open(*opened.storage, store_options(arguments, access)));
+  const Manifest* const manifest = opened.store->manifest();
+  opened.partition = metadata_partition(arguments, manifest);
+  const uint64_t recorded = manifest == nullptr ? 0 : manifest->number("key_size").value_or(0);
+  if (manifest != nullptr && (recorded == 0 || recorded > kMetadataKeySizeMaxBytes))
+    return fail(Errc::corrupt, concat("the manifest records an impossible key size: ", recorded));
+  opened.key_size_bytes = manifest != nullptr
+                              ? static_cast<uint32_t>(recorded)
+                              : arguments.key_size_bytes.value_or(kDefaultKeySizeBytes);
+  MetadataStoreOptions options;
+  options.partition = opened.partition;
+  options.key_size_bytes = opened.key_size_bytes;
+  options.read_only = access == Access::read;
+  TRY_INTO(opened.metadata,
+           MetadataStore::open(*opened.storage, options, opened.store->recovery()));
+  return opened;
+}
+
+Status commit_metadata(OpenedMetadata& opened) {
+  if (Manifest* const manifest = opened.store->manifest()) TRY(manifest->begin_writing());
+  TRY(opened.metadata->sync_both());
+  return opened.store->close();
+}
+
+}  // namespace firn::command
