@@ -25,8 +25,10 @@ packages_of() {
     lint) echo clang-19 clang-tidy-19 clang-format-19 ;;
     # libFuzzer and the sanitizer runtimes of clang.
     fuzz) echo clang-19 libclang-rt-19-dev ;;
-    # Micro-benchmarks, and the engines to compare with.
-    bench) echo libbenchmark-dev librocksdb-dev liblmdb-dev libsqlite3-dev ;;
+    # Micro-benchmarks, the engines and tables to compare with, and charts.
+    bench)
+      echo libbenchmark-dev librocksdb-dev liblmdb-dev libsqlite3-dev \
+        libtbb-dev libcuckoo-dev libabsl-dev gnuplot-nox ;;
     # dpkg-shlibdeps, for the .deb files.
     package) echo dpkg-dev file ;;
     *) return 1 ;;
