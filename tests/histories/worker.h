@@ -4,7 +4,12 @@
 // carries the number of its key, which stands for the log that a predicate reads.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <numeric>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "firn/base/check.h"
@@ -61,27 +66,26 @@ class Worker {
         config_(config),
         thread_(thread),
         clock_(clock),
-        random_(config.seed * History::kThreadsMax + thread) {}
+        random_(config.seed * History::kThreadsMax + thread) {
+    draw_tastes();
+  }
 
-  // One operation.
+  // One operation, drawn at random.
   void step() {
-    if (config_.moves && thread_ == 0 && random_.one_in(4)) return move();
-    HistoryOperation operation{.key = draw_key()};
-    const uint64_t draw = random_.below(20);
-    operation.begin = clock_();
-    if (draw < 8) {
-      find(operation);
-    } else if (draw < 14) {
-      put(operation, draw < 9);
-    } else if (draw < 17) {
-      remove(operation);
-    } else if (draw < 19) {
-      replace_if(operation);
-    } else {
-      find_many(operation);
+    if (config_.moves && thread_ == 0 && random_.one_in(4)) return move(draw_move());
+    act(draw_choice(), draw_key());
+  }
+
+  // One operation: "p3" puts key 3, "f3" finds, "r3" removes, "x3" compares and replaces it; "C"
+  // clears, "W" walks, "G" moves to a larger table, "S" to a smaller one.
+  void step(std::string_view what) {
+    if (what.size() == 1) {
+      constexpr std::string_view kMoves = "CWGS";
+      return move(static_cast<Move>(kMoves.find(what[0])));
     }
-    operation.end = clock_();
-    log_.push_back(operation);
+    constexpr std::string_view kChoices = "fp_rx";
+    act(static_cast<Choice>(kChoices.find(what[0])),
+        static_cast<uint32_t>(std::stoul(std::string(what.substr(1)))));
   }
 
   Location find_now(uint32_t key) {
@@ -100,6 +104,41 @@ class Worker {
       return (location.value & ((1U << kKeyBits) - 1)) == key ? KeyMatch::same
                                                               : KeyMatch::different;
     };
+  }
+
+  enum class Choice : uint8_t { find, put, put_if_newer, remove, replace_if, find_many };
+  enum class Move : uint8_t { clear, walk, grow, shrink, maintain };
+
+  void act(Choice choice, uint32_t key) {
+    HistoryOperation operation{.key = key};
+    operation.begin = clock_();
+    switch (choice) {
+      case Choice::find: find(operation); break;
+      case Choice::put: put(operation, false); break;
+      case Choice::put_if_newer: put(operation, true); break;
+      case Choice::remove: remove(operation); break;
+      case Choice::replace_if: replace_if(operation); break;
+      case Choice::find_many: find_many(operation); break;
+    }
+    operation.end = clock_();
+    log_.push_back(operation);
+  }
+
+  // Each worker has a taste of its own, so that some only read and others only insert and remove.
+  void draw_tastes() {
+    constexpr uint64_t kTypical[] = {8, 5, 1, 3, 2, 1};
+    for (size_t i = 0; i < tastes_.size(); ++i)
+      if (!random_.one_in(2)) tastes_[i] = random_.one_in(2) ? kTypical[i] : 4;
+    if (std::ranges::count(tastes_, 0U) == static_cast<ptrdiff_t>(tastes_.size()))
+      std::ranges::copy(kTypical, tastes_.begin());
+  }
+
+  Choice draw_choice() {
+    uint64_t draw = random_.below(std::accumulate(tastes_.begin(), tastes_.end(), uint64_t{0}));
+    size_t kind = 0;
+    while (draw >= tastes_[kind])
+      draw -= tastes_[kind++];
+    return static_cast<Choice>(kind);
   }
 
   uint32_t draw_key() {
@@ -187,25 +226,29 @@ class Worker {
     });
   }
 
-  void move() {
+  Move draw_move() {
+    constexpr Move kMoves[] = {Move::clear,  Move::walk,     Move::walk, Move::shrink,
+                               Move::shrink, Move::maintain, Move::grow, Move::grow};
+    return kMoves[random_.below(std::size(kMoves))];
+  }
+
+  void move(Move what) {
     HistoryOperation operation;
     LocationStatus status = LocationStatus::done;
     operation.begin = clock_();
-    switch (random_.below(8)) {
-      case 0:
+    switch (what) {
+      case Move::clear:
         operation.kind = Kind::clear;
         status = index_.clear(session_);
         break;
-      case 1:
-      case 2: walk(operation); break;
-      case 3:
-      case 4: status = index_.shrink(session_); break;
-      case 5: status = index_.maintain(session_); break;
-      default: status = index_.reserve(session_, random_.below(64)); break;
+      case Move::walk: walk(operation); break;
+      case Move::grow: status = index_.reserve(session_, 8 << random_.below(4)); break;
+      case Move::shrink: status = index_.shrink(session_); break;
+      case Move::maintain: status = index_.maintain(session_); break;
     }
     CHECK(status == LocationStatus::done, "moving with memory left is done");
     operation.end = clock_();
-    if (operation.kind == Kind::clear || operation.kind == Kind::walk) log_.push_back(operation);
+    if (what == Move::clear || what == Move::walk) log_.push_back(operation);
   }
 
   Index& index_;
@@ -216,6 +259,7 @@ class Worker {
   const size_t thread_;
   const Clock clock_;
   Random random_;
+  std::array<uint64_t, 6> tastes_{};  // how often each Choice is drawn
   uint64_t puts_ = 0;
   uint64_t seen_ = 0;
 };

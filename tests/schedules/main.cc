@@ -58,20 +58,101 @@ struct SimulatedPolicy : LocationPolicy {
 using Index = BasicLocationIndex<SimulatedPolicy>;
 using Worker = histories::Worker<SimulatedPolicy>;
 
+// What the fibers do, one string each, after `before`; see Worker::step.
+struct Script {
+  const char* before;
+  std::array<const char*, 3> fibers;
+};
+
+constexpr const char* kFullBucket = "p1 p2 p3 p4 p5 p6 p7";
+constexpr const char* kFullChain = "p1 p2 p3 p4 p5 p6 p7 p8 p9 p10 p11 p12 p13 p14 p15";
+// The scenarios of firn/index/model, and the same beside full buckets and full chains.
+constexpr Script kScripts[] = {
+    {"", {"p0 f1", "p1 f0", ""}},
+    {"", {"p0", "p0", "f0 f0"}},
+    {"p0", {"p0", "r0", "f0 f0"}},
+    {"p0", {"p1 f1", "r0", "f0 f1"}},
+    {"p0", {"r1", "p0 f0", ""}},
+    {"p0", {"x0", "p0", "f0 f0"}},
+    {"p0", {"r0 p1 r1 p0", "f0 f0", ""}},
+    {"p0", {"r0 p1 r1 p0", "p0 f0", "f0 f0"}},
+    {"p0", {"p0 f0", "G", "f0 f0"}},
+    {"", {"p0 r0", "G", "f0 f0"}},
+    {"p0", {"r0 p0", "G", "f0 f0"}},
+    {"", {"p0", "p0", "G"}},
+    {"p0 p1", {"p1", "G", "r0 f1"}},
+    {"p0", {"x0", "G", "p0 f0"}},
+    {"p0", {"G p0", "G r0", "f0 f0"}},
+    {"p0", {"G S G", "f0 f0", "f0"}},
+    {"p0", {"G S G", "p0 f0", "f0"}},
+    {"", {"G S", "p0", "p0 f0"}},
+    {"p0", {"p0 f0", "C", "f0"}},
+    {"p0", {"C f0", "G", "f0"}},
+    {"p0", {"C f0", "G p0", "f0"}},
+    {"p0", {"C f0", "C p0 f0", ""}},
+    {"p0 p1", {"C f0", "p1 f1", "x0"}},
+    {"p0 p1 p2", {"W", "G S", "p0 r1"}},
+    {"p0 p1 p2", {"W W", "r0 p3 p0", "G"}},
+    {kFullBucket, {"p0", "p0", "f0 f0"}},
+    {kFullBucket, {"r1 p0", "p1 f1", "f0 f0"}},
+    {kFullBucket, {"p0 f8", "p8 f0", ""}},
+    {kFullBucket, {"p0 f0", "G", "r1"}},
+    {kFullBucket, {"p0 p8", "p9 f0", "G f8"}},
+    {kFullBucket, {"r0 r1 p0", "G f1", "p1 f0"}},
+    {kFullChain, {"p0", "p0", "f0 f0"}},
+    {kFullChain, {"p0 f16", "p16 f0", "G"}},
+    {kFullChain, {"r1 p0 r0", "p0 f0", "S f1"}},
+    {kFullChain, {"p16 f16", "C p0", "f0 p1"}},
+    {kFullChain, {"W", "G", "r1 p1 f1"}},
+};
+
 struct Totals {
   uint64_t runs = 0;
   uint64_t steps = 0;
 };
 
-std::optional<std::string> run(uint64_t seed, Totals& totals) {
-  constexpr uint32_t kKeys[] = {1, 2, 3, 9, 20};
-  Random random(seed);
+void follow(Worker& worker, std::string_view script) {
+  while (!script.empty()) {
+    const size_t end = std::min(script.find(' '), script.size());
+    worker.step(script.substr(0, end));
+    script.remove_prefix(std::min(end + 1, script.size()));
+  }
+}
+
+histories::Config draw_config(Random& random, uint64_t seed, const Script* script) {
+  constexpr uint32_t kKeys[] = {1, 2, 2, 3, 9, 20};
   histories::Config config{.threads = 2 + random.below(2), .seed = seed};
   config.keys = kKeys[random.below(std::size(kKeys))];
   config.layout = histories::kLayouts[random.below(std::size(histories::kLayouts))];
   config.moves = !random.one_in(3);
   config.skewed = random.one_in(2);
+  if (script == nullptr) return config;
+  constexpr uint32_t kKeysOfScripts = 17;
+  config.keys = kKeysOfScripts;
+  config.threads = script->fibers.size();
+  return config;
+}
 
+std::optional<std::string> check(Index& index, Worker& alone, uint32_t keys,
+                                 const History& history) {
+  std::vector<uint64_t> final;
+  uint64_t present = 0;
+  for (uint32_t key = 0; key < keys; ++key) {
+    final.push_back(alone.find_now(key).value);
+    if (final.back() != 0) ++present;
+  }
+  if (const uint64_t listed = alone.count_now(); listed != present || index.size() != present)
+    return std::to_string(present) + " keys are present, " + std::to_string(listed) +
+           " entries are listed, the size is " + std::to_string(index.size());
+  return history.violation(final);
+}
+
+// Random operations, or one of the scripts.
+std::optional<std::string> run(uint64_t seed, Totals& totals) {
+  Random random(seed);
+  const Script* const script =
+      random.one_in(3) ? nullptr : &kScripts[random.below(std::size(kScripts))];
+  const histories::Config config = draw_config(random, seed, script);
   BasicEpochDomain<SimulatedPolicy> domain;
   auto index = Index::open(domain, {.shard_bits = 0});
   CHECK(index.has_value(), "an empty index opens");
@@ -81,12 +162,17 @@ std::optional<std::string> run(uint64_t seed, Totals& totals) {
   for (size_t thread = 0; thread <= config.threads; ++thread)
     workers.push_back(std::make_unique<Worker>(**index, domain, history, thread, config, clock));
   Worker& alone = *workers.back();
-  for (uint64_t i = random.below(2 * config.keys + 2); i > 0; --i)
-    alone.step();
+  if (script != nullptr) {
+    follow(alone, script->before);
+  } else {
+    for (uint64_t i = random.below(2 * config.keys + 2); i > 0; --i)
+      alone.step();
+  }
 
   Scheduler scheduler(random.next());
   for (size_t thread = 0; thread < config.threads; ++thread)
-    scheduler.add([&, thread, count = 1 + random.below(5)] {
+    scheduler.add([&, thread, count = 1 + random.below(7)] {
+      if (script != nullptr) return follow(*workers[thread], script->fibers[thread]);
       for (uint64_t i = 0; i < count; ++i)
         workers[thread]->step();
     });
@@ -98,16 +184,7 @@ std::optional<std::string> run(uint64_t seed, Totals& totals) {
                  static_cast<unsigned long long>(seed));
     std::exit(1);
   }
-  std::vector<uint64_t> final;
-  uint64_t present = 0;
-  for (uint32_t key = 0; key < config.keys; ++key) {
-    final.push_back(alone.find_now(key).value);
-    if (final.back() != 0) ++present;
-  }
-  if (const uint64_t listed = alone.count_now(); listed != present || (*index)->size() != present)
-    return std::to_string(present) + " keys are present, " + std::to_string(listed) +
-           " entries are listed, the size is " + std::to_string((*index)->size());
-  return history.violation(final);
+  return check(**index, alone, config.keys, history);
 }
 
 int run_all(uint64_t runs, uint64_t duration, uint64_t first) {
