@@ -45,25 +45,31 @@ class LocationHomeEntries {
   std::vector<Entry> entries_;
 };
 
-// What predicates have said during one operation. Verdicts are about locations, not about slots, so
-// they outlive every change of the table.
+// The locations that predicates have called different during one operation. Verdicts are about
+// locations, not about slots, so they outlive every change of the table, and a scan that is
+// repeated asks only about what it has not met before.
 class LocationVerdicts {
  public:
+  // A scan meets each location once, so it looks only for those of the scans before it.
+  void begin_scan() {
+    known_ = count_;
+    next_ = 0;
+  }
   void add_different(Location location) {
-    (count_ < kInline ? inline_[count_] : grow()) = location;
+    (count_ < kInline ? inline_[count_] : more_.emplace_back()) = location;
     ++count_;
   }
-  [[nodiscard]] bool different(Location location) const {
-    for (size_t i = 0; i < count_; ++i) {
-      if (++next_ >= count_) next_ = 0;
-      if (at(next_) == location) return true;
+  [[nodiscard]] bool different(Location location) {
+    for (size_t i = 0; i < known_; ++i) {
+      const size_t candidate = next_;  // scans meet locations in the same order, mostly
+      if (++next_ == known_) next_ = 0;
+      if (at(candidate) == location) return true;
     }
     return false;
   }
 
  private:
   static constexpr size_t kInline = 4;
-  Location& grow() { return more_.emplace_back(); }
   [[nodiscard]] Location at(size_t i) const {
     return i < kInline ? inline_[i] : more_[i - kInline];
   }
@@ -71,7 +77,8 @@ class LocationVerdicts {
   Location inline_[kInline];
   std::vector<Location> more_;
   size_t count_ = 0;
-  mutable size_t next_ = 0;  // scans meet locations in the same order, mostly
+  size_t known_ = 0;
+  size_t next_ = 0;
 };
 
 // A function and what it works on, for bodies that are compiled elsewhere.
@@ -128,8 +135,7 @@ class LocationCore {
   enum class Inserted : uint8_t { done, again, no_memory };
   // Inserts under the lock of the home, unless an entry is there that is not known to be different
   // or the home has moved; then `again`: scan again.
-  Inserted insert(Shard& shard, const Home& home, Location location,
-                  const LocationVerdicts& verdicts);
+  Inserted insert(Shard& shard, const Home& home, Location location, LocationVerdicts& verdicts);
   void count_removed(Shard& shard) { Policy::fetch_add(shard.count, ~uint64_t{0}); }
 
   LocationStatus finish_growth(Shard& shard);
@@ -178,7 +184,7 @@ class LocationCore {
   bool add_stash(Word& link) const;
   void* allocate(size_t bytes) const;
 
-  static bool absent(const Locked& home, InShardHash hash, const LocationVerdicts& verdicts);
+  static bool absent(const Locked& home, InShardHash hash, LocationVerdicts& verdicts);
   bool make_room(Shard& shard, const Home& home, bool& may_stash);
   void after_insert(Shard& shard, Ref ref, bool displaced);
   void grow_if_crowded(Shard& shard, Ref ref, int64_t count);

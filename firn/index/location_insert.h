@@ -125,7 +125,8 @@ void* LocationCore<Policy>::allocate(size_t bytes) const {
 // inserts of a key cannot both miss. No predicate runs here; what has no verdict yet ends it.
 template <class Policy>
 bool LocationCore<Policy>::absent(const Locked& home, InShardHash hash,
-                                  const LocationVerdicts& verdicts) {
+                                  LocationVerdicts& verdicts) {
+  verdicts.begin_scan();
   const Home start{.ref = home.ref,
                    .number = home.number,
                    .hash = hash,
@@ -137,8 +138,9 @@ bool LocationCore<Policy>::absent(const Locked& home, InShardHash hash,
 }
 
 template <class Policy>
-typename LocationCore<Policy>::Inserted LocationCore<Policy>::insert(
-    Shard& shard, const Home& home, Location location, const LocationVerdicts& verdicts) {
+typename LocationCore<Policy>::Inserted LocationCore<Policy>::insert(Shard& shard, const Home& home,
+                                                                     Location location,
+                                                                     LocationVerdicts& verdicts) {
   Locked locked{.ref = home.ref, .number = home.number, .bucket = home.bucket, .header = 0};
   bool may_stash = false;
   for (unsigned turn = 0;;) {

@@ -47,6 +47,7 @@ template <class Policy>
 template <class SameKey>
 inline typename BasicLocationIndex<Policy>::Hit BasicLocationIndex<Policy>::find_hit(
     Session& session, const Home& home, SameKey& same_key, index::LocationVerdicts& verdicts) {
+  verdicts.begin_scan();
   Hit hit;
   index::scan(home, [&](Word& slot, uint64_t word) {
     const Location location(word & index::kLocationMask);

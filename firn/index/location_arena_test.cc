@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/index/location_arena.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "firn/base/random.h"
+#include "firn/base/units.h"
+
+namespace firn::index {
+namespace {
+
+constexpr uint64_t kPlenty = kGiB;
+
+struct Piece {
+  std::byte* memory;
+  size_t bytes;
+};
+
+Piece allocate(LocationArena& arena, size_t bytes) {
+  auto* const memory = static_cast<std::byte*>(arena.allocate(bytes));
+  return {.memory = memory, .bytes = bytes};
+}
+
+void expect_zeroed_then_fill(const Piece& piece) {
+  ASSERT_NE(piece.memory, nullptr);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(piece.memory) % LocationArena::kAlignment, 0u);
+  const bool zeroed = std::all_of(piece.memory, piece.memory + piece.bytes,
+                                  [](std::byte byte) { return byte == std::byte{0}; });
+  EXPECT_TRUE(zeroed);
+  std::memset(piece.memory, 0xA5, piece.bytes);
+}
+
+TEST(LocationArena, GivenRandomSizes_WhenAllocatedAndReleased_ThenZeroedApartAndMerged) {
+  LocationArena arena(kPlenty);
+  Random random(7);
+  std::vector<Piece> pieces;
+  for (int step = 0; step < 3000; ++step) {
+    if (pieces.size() < 40 || random.one_in(2)) {
+      const size_t bytes = (1 + random.below(random.one_in(20) ? 12'000 : 500)) * 256;
+      pieces.push_back(allocate(arena, bytes));
+      expect_zeroed_then_fill(pieces.back());
+    } else {
+      std::swap(pieces[random.below(pieces.size())], pieces.back());
+      const Piece piece = pieces.back();
+      EXPECT_TRUE(std::all_of(piece.memory, piece.memory + piece.bytes,
+                              [](std::byte byte) { return byte == std::byte{0xA5}; }));
+      arena.release(piece.memory, piece.bytes);
+      pieces.pop_back();
+    }
+    if (HasFatalFailure()) return;
+  }
+  uint64_t used = 0;
+  for (const Piece& piece : pieces)
+    used += piece.bytes;
+  EXPECT_EQ(arena.used(), used);
+  EXPECT_EQ(arena.usage().used, used);
+  EXPECT_LE(arena.usage().used + arena.usage().free_touched, arena.usage().resident);
+  for (const Piece& piece : pieces)
+    arena.release(piece.memory, piece.bytes);
+  arena.trim();
+  EXPECT_EQ(arena.usage().resident, 0u);
+  EXPECT_EQ(arena.usage().free_touched, 0u);
+}
+
+TEST(LocationArena, GivenNeighboursThatAreReleased_WhenALargerPieceIsNeeded_ThenTheirPlaceIsUsed) {
+  LocationArena arena(kPlenty);
+  const Piece first = allocate(arena, 64 * kKiB);
+  const Piece second = allocate(arena, 64 * kKiB);
+  const Piece third = allocate(arena, 64 * kKiB);
+  arena.release(first.memory, first.bytes);
+  arena.release(third.memory, third.bytes);
+  arena.release(second.memory, second.bytes);
+  EXPECT_EQ(allocate(arena, 192 * kKiB).memory, first.memory);
+}
+
+TEST(LocationArena, GivenALimit_WhenItIsReached_ThenNull) {
+  LocationArena arena(4 * kMiB);
+  EXPECT_EQ(arena.allocate(5 * kMiB), nullptr);
+  EXPECT_NE(arena.allocate(2 * kMiB), nullptr);
+  EXPECT_EQ(arena.allocate(3 * kMiB), nullptr);
+  EXPECT_NE(arena.allocate(2 * kMiB), nullptr);
+  EXPECT_EQ(arena.allocate(256), nullptr);
+}
+
+TEST(LocationArena, GivenMuchFreeMemory_WhenReleased_ThenItGoesBackToTheSystem) {
+  LocationArena arena(kPlenty);
+  std::vector<Piece> pieces;
+  for (int i = 0; i < 32; ++i)
+    pieces.push_back(allocate(arena, 2 * kMiB));
+  for (const Piece& piece : pieces)
+    std::memset(piece.memory, 1, piece.bytes);
+  EXPECT_GE(arena.usage().resident, 64 * kMiB);
+  for (const Piece& piece : pieces)
+    arena.release(piece.memory, piece.bytes);
+  EXPECT_LE(arena.usage().resident, 8 * kMiB);
+}
+
+}  // namespace
+}  // namespace firn::index
