@@ -44,6 +44,16 @@ class ArchiveSubject final : public Subject {
     if (random.one_in(3)) geometry_.insert(geometry_.end(), {"--compression", "1"});
   }
 
+  [[nodiscard]] std::unique_ptr<Subject> clone() const override {
+    return std::make_unique<ArchiveSubject>(*this);
+  }
+
+  [[nodiscard]] Call recovering_call() const override {
+    Call call{.arguments = {"archive", "import", store_, "-", "--lines"}, .input = {}};
+    call.arguments.insert(call.arguments.end(), geometry_.begin(), geometry_.end());
+    return call;
+  }
+
   Call next_call(Random& random) override {
     ++generation_;
     prune_to_.reset();
@@ -53,7 +63,7 @@ class ArchiveSubject final : public Subject {
 
   void observe(const Outcome& outcome) override {
     if (prune_to_) {
-      if (outcome.exit_code == 0) first_acknowledged_ = std::max(first_acknowledged_, *prune_to_);
+      if (outcome.exit_code == 0) first_durable_ = std::max(first_durable_, *prune_to_);
       return;
     }
     if (outcome.exit_code == 0) end_acknowledged_ = end();
@@ -79,18 +89,17 @@ class ArchiveSubject final : public Subject {
     is_made_ = end_acknowledged_ > 0;
     if (settled == Settled::yes) {
       is_made_ = is_made_ || end() > 0;
-      first_acknowledged_ = first_;
+      first_durable_ = first_;
       end_acknowledged_ = end();
     }
     return {};
   }
 
  private:
-  // Generations of the items from first_ on, each as it was given to the command last.
-  [[nodiscard]] uint64_t end() const { return first_ + generations_.size(); }
+  [[nodiscard]] uint64_t end() const { return base_ + generations_.size(); }
 
   [[nodiscard]] std::string content(uint64_t index) const {
-    const uint64_t generation = generations_[index - first_];
+    const uint64_t generation = generations_[index - base_];
     return concat(index, " ", generation, " ",
                   drawn_text(seed_ ^ (index * 0x9e3779b97f4a7c15) ^ (generation << 40)));
   }
@@ -131,12 +140,12 @@ class ArchiveSubject final : public Subject {
     // Nothing is left only after a prune of everything, or while nothing is acknowledged.
     uint64_t first = prune_to_ == end() ? end() : first_;
     if (!listed.empty()) first = leading_number(listed.front()).value_or(UINT64_MAX);
-    if (first != first_ && first != prune_to_) {
-      return violation("the first index is ", first, ", expected ", first_,
+    if (first != first_ && first != first_durable_ && first != prune_to_) {
+      return violation("the first index is ", first, ", expected ", first_, " or ", first_durable_,
                        prune_to_ ? concat(" or ", *prune_to_) : std::string());
     }
-    if (first < first_acknowledged_) {
-      return violation("index ", first, " is back, although items below ", first_acknowledged_,
+    if (first < first_durable_) {
+      return violation("index ", first, " is back, although items below ", first_durable_,
                        " were pruned");
     }
     for (size_t i = 0; i < listed.size(); ++i) {
@@ -155,17 +164,18 @@ class ArchiveSubject final : public Subject {
       return violation("there are items up to ", end_found - 1, ", but only those up to ",
                        end() - 1, " were ever given to the command");
     }
-    generations_.erase(generations_.begin(),
-                       generations_.begin() + static_cast<ptrdiff_t>(first - first_));
     first_ = first;
-    generations_.resize(end_found - first_);
+    generations_.resize(end_found - base_);
+    // What nothing can bring back any more.
+    generations_.erase(generations_.begin(),
+                       generations_.begin() + static_cast<ptrdiff_t>(first_durable_ - base_));
+    base_ = first_durable_;
     return {};
   }
 
   Status check_contents(const std::vector<std::string_view>& exported) const {
-    if (exported.size() != generations_.size()) {
-      return violation(exported.size(), " items are exported, but ", generations_.size(),
-                       " are listed");
+    if (exported.size() != end() - first_) {
+      return violation(exported.size(), " items are exported, but ", end() - first_, " are listed");
     }
     for (size_t i = 0; i < exported.size(); ++i) {
       const std::string expected = content(first_ + i);
@@ -209,10 +219,12 @@ class ArchiveSubject final : public Subject {
   std::vector<std::string> geometry_;
   bool is_made_ = false;
   uint64_t generation_ = 0;  // of the current call
-  uint64_t first_ = 0;
+  // Generations of the items from base_ on, each as it was given to the command last.
+  uint64_t base_ = 0;
   std::vector<uint64_t> generations_;
+  uint64_t first_ = 0;                // as seen last
+  uint64_t first_durable_ = 0;        // no crash brings back what is below
   std::optional<uint64_t> prune_to_;  // the current call is a prune
-  uint64_t first_acknowledged_ = 0;
   uint64_t end_acknowledged_ = 0;
 };
 

@@ -26,6 +26,7 @@ std::string described(const Interruption& interruption) {
     case When::after_time: return concat("until ", interruption.moment, " us");
     case When::before_call: return concat("until before call ", interruption.moment);
     case When::after_call: return concat("until after call ", interruption.moment);
+    case When::before_sync: return concat("until before sync ", interruption.moment);
   }
   return {};
 }

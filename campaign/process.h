@@ -26,11 +26,14 @@ struct Interruption {
     after_time,   // `moment` microseconds after the start
     before_call,  // when the `moment`-th call that changes something is about to be made
     after_call,   // when it has been made
+    before_sync,  // when the `moment`-th fsync or fdatasync is about to be made
   };
   When when = When::never;
   uint64_t moment = 0;
-  // At `before_call` and `after_call` the program is stopped meanwhile.
+  // At calls the program is stopped meanwhile.
   std::function<void(pid_t)> act;
+  // Told the descriptor of the file that gets the output, before the program starts.
+  std::function<void(int)> watch;
 };
 
 struct Outcome {

@@ -2,6 +2,7 @@
 #include "campaign/stage.h"
 
 #include <charconv>
+#include <csignal>
 #include <cstdio>
 
 #include "firn/base/text.h"
@@ -34,6 +35,9 @@ uint64_t* number_flag(StageArguments& arguments, std::string_view flag) {
   return nullptr;
 }
 
+// Whoever ends the program gets what it has found so far, and nothing stays mounted.
+volatile std::sig_atomic_t is_stopped = 0;
+
 unsigned long long as_printable(uint64_t number) {
   return number;
 }
@@ -62,7 +66,14 @@ Result<StageArguments> parse_stage_arguments(int argc, char** argv) {
   return arguments;
 }
 
+Stage::Stage(std::string name, const StageArguments& arguments)
+    : name_(std::move(name)), arguments_(arguments) {
+  for (const int signal : {SIGINT, SIGTERM})
+    std::signal(signal, [](int) { is_stopped = 1; });
+}
+
 bool Stage::wants_more(const std::string& row) const {
+  if (is_stopped != 0) return false;
   if (!arguments_.only.empty() && arguments_.only != row) return false;
   if (arguments_.duration_seconds > 0)
     return seconds() < static_cast<double>(arguments_.duration_seconds);

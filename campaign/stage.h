@@ -28,8 +28,8 @@ struct StageArguments {
 
 class Stage {
  public:
-  Stage(std::string name, const StageArguments& arguments)
-      : name_(std::move(name)), arguments_(arguments) {}
+  // SIGINT and SIGTERM end it after the run at hand.
+  Stage(std::string name, const StageArguments& arguments);
 
   [[nodiscard]] const StageArguments& arguments() const { return arguments_; }
   // True while row `row` has less than its share of cases, or of the time if that is limited.

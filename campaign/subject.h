@@ -45,12 +45,16 @@ enum class Settled : uint8_t {
 class Subject {
  public:
   Subject() = default;
-  Subject(const Subject&) = delete;
   Subject& operator=(const Subject&) = delete;
   virtual ~Subject() = default;
 
+  // The same knowledge again: several states that one crash may leave are looked at.
+  [[nodiscard]] virtual std::unique_ptr<Subject> clone() const = 0;
+
   // Draws the next call. Requires: the state is known, that is, new or checked since the last call.
   [[nodiscard]] virtual Call next_call(Random& random) = 0;
+  // A call that opens the store for writing, so that it recovers, and adds nothing.
+  [[nodiscard]] virtual Call recovering_call() const = 0;
   // Notes how that call went.
   virtual void observe(const Outcome& outcome) = 0;
   // Reads the store through the command: everything acknowledged is there, byte for byte, nothing
@@ -58,6 +62,9 @@ class Subject {
   // is a violation. `thorough` reads it in more than one way.
   [[nodiscard]] virtual Status check(const Firn& firn, Random& random, bool thorough,
                                      Settled settled) = 0;
+
+ protected:
+  Subject(const Subject&) = default;
 };
 
 struct SubjectKind {

@@ -29,12 +29,14 @@ packages_of() {
     bench)
       echo libbenchmark-dev librocksdb-dev liblmdb-dev libsqlite3-dev \
         libtbb-dev libcuckoo-dev libabsl-dev gnuplot-nox ;;
+    # Real file systems, and a disk of our own below them (make campaign STAGE=powercut).
+    campaign) echo libfuse3-dev e2fsprogs xfsprogs btrfs-progs ;;
     # dpkg-shlibdeps, for the .deb files.
     package) echo dpkg-dev file ;;
     *) return 1 ;;
   esac
 }
-all_groups=(build library tools tests lint fuzz bench package)
+all_groups=(build library tools tests lint fuzz bench campaign package)
 
 die() {
   printf 'setup: %s\n' "$@" >&2

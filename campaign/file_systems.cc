@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "campaign/file_systems.h"
+
+#include <filesystem>
+
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+
+#include "campaign/process.h"
+#include "firn/base/units.h"
+
+namespace firn::campaign {
+namespace {
+
+// XFS_IOC_GOINGDOWN and EXT4_IOC_SHUTDOWN are the same, with the same flag for "lose the log, too".
+constexpr unsigned long kShutDown = _IOR('X', 125, uint32_t);
+constexpr uint32_t kWithoutLogFlush = 2;
+
+// A program that must end with a code up to `worst`.
+Status run_tool(std::vector<std::string> command, int worst = 0) {
+  TRY_INTO(const Outcome outcome, run_program(command, {}));
+  if (outcome.exit_code && *outcome.exit_code <= worst) return {};
+  return fail(Errc::io, concat(command.front(), " failed: ", outcome.output, outcome.errors));
+}
+
+}  // namespace
+
+std::span<const FileSystemKind> file_system_kinds() {
+  static const std::vector<FileSystemKind> kKinds = {
+      {"ext4",
+       "ext4",
+       64 * kMiB,
+       {"/sbin/mkfs.ext4", "-q", "-F", "-b", "4096", "-E", "nodiscard"},
+       {},
+       ""},
+      {"ext4-nojournal",
+       "ext4",
+       64 * kMiB,
+       {"/sbin/mkfs.ext4", "-q", "-F", "-b", "4096", "-E", "nodiscard", "-O", "^has_journal"},
+       {"/sbin/e2fsck", "-f", "-y"},
+       ""},
+      {"xfs", "xfs", 320 * kMiB, {"/sbin/mkfs.xfs", "-q", "-f", "-K", "-s", "size=4096"}, {}, ""},
+      {"btrfs", "btrfs", 160 * kMiB, {"/sbin/mkfs.btrfs", "-q", "-f", "-K"}, {}, "max_inline=0"},
+  };
+  return kKinds;
+}
+
+LoopDevice::~LoopDevice() {
+  if (path_.empty()) return;
+  const Descriptor device(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
+  ::ioctl(device.get(), LOOP_CLR_FD, 0);
+}
+
+Result<LoopDevice> LoopDevice::attach(int file) {
+  const Descriptor control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+  if (!control.is_open()) return system_failure("no loop devices: /dev/loop-control");
+  // Another process may take the free one first.
+  constexpr int kTries = 20;
+  for (int i = 0; i < kTries; ++i) {
+    const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
+    if (number < 0) return system_failure("no free loop device");
+    const std::string path = concat("/dev/loop", number);
+    const Descriptor device(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (!device.is_open()) return system_failure(path);
+    loop_config config{};
+    config.fd = static_cast<uint32_t>(file);
+    config.block_size = 4096;
+    if (::ioctl(device.get(), LOOP_CONFIGURE, &config) == 0) return LoopDevice(path);
+    if (errno != EBUSY) return system_failure(concat("LOOP_CONFIGURE of ", path));
+  }
+  return fail(Errc::io, "every free loop device was taken by somebody else");
+}
+
+MountedFileSystem::~MountedFileSystem() {
+  if (is_mounted_) ::umount2(folder_.c_str(), MNT_DETACH);
+  std::error_code none;
+  std::filesystem::remove(folder_, none);
+}
+
+Status MountedFileSystem::mount() {
+  std::filesystem::create_directories(folder_);
+  if (::mount(device_.c_str(), folder_.c_str(), kind_.type, 0, kind_.options) != 0) {
+    return system_failure(concat("mounting ", kind_.name,
+                                 errno == ENODEV ? ", which this kernel does not have" : ""));
+  }
+  is_mounted_ = true;
+  return {};
+}
+
+Status MountedFileSystem::unmount() {
+  if (::umount2(folder_.c_str(), 0) != 0) return system_failure(concat("unmounting ", folder_));
+  is_mounted_ = false;
+  return {};
+}
+
+Status MountedFileSystem::shut_down() const {
+  const Descriptor folder(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.is_open()) return system_failure(folder_);
+  uint32_t flags = kWithoutLogFlush;
+  if (::ioctl(folder.get(), kShutDown, &flags) != 0)
+    return system_failure(concat("the shutdown ioctl of ", kind_.name));
+  return {};
+}
+
+Status MountedFileSystem::repair() const {
+  if (kind_.check.empty()) return {};
+  std::vector<std::string> command = kind_.check;
+  command.push_back(device_);
+  return run_tool(std::move(command), 1);  // 1: errors were corrected
+}
+
+Result<Descriptor> make_image(const FileSystemKind& kind) {
+  Descriptor image(::memfd_create("image", MFD_CLOEXEC));
+  if (!image.is_open() || ::ftruncate(image.get(), static_cast<off_t>(kind.size_bytes)) != 0)
+    return system_failure("memory for an image");
+  std::vector<std::string> command = kind.make;
+  command.push_back(concat("/proc/", ::getpid(), "/fd/", image.get()));
+  TRY(run_tool(std::move(command)));
+  return image;
+}
+
+Status keep_mounts_private() {
+  if (::unshare(CLONE_NEWNS) != 0 ||
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return system_failure("mounts of our own: unshare(CLONE_NEWNS)");
+  return {};
+}
+
+Status why_unavailable(const FileSystemKind& kind) {
+  if (::geteuid() != 0) return fail(Errc::io, "mounting file systems needs root: run it with sudo");
+  for (const std::string& program :
+       {kind.make.front(), kind.check.empty() ? kind.make.front() : kind.check.front()}) {
+    if (::access(program.c_str(), X_OK) != 0)
+      return fail(Errc::io, concat("there is no ", program, ": run 'scripts/setup.sh campaign'"));
+  }
+  return {};
+}
+
+}  // namespace firn::campaign

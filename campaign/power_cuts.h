@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lives of a store on a real file system whose device fails. Each life is one run of a seed.
+#pragma once
+
+#include <span>
+
+#include "campaign/file_systems.h"
+#include "campaign/stage.h"
+#include "campaign/subject.h"
+
+namespace firn::campaign {
+
+struct DeviceRow {
+  std::string name;  // of the table
+  const FileSystemKind& file_system;
+  // A failure is a violation, or, before anything was done, what is missing here.
+  Status (*live)(const DeviceRow& row, Stage& stage, const SubjectKind& kind, uint64_t seed);
+};
+
+// The file system is shut down under the command: what it had not written to the device is gone.
+[[nodiscard]] Status live_with_shutdowns(const DeviceRow& row, Stage& stage,
+                                         const SubjectKind& kind, uint64_t seed);
+
+// The device records what the file system sends; after each call it is put into several states that
+// a power cut may leave: any part of what was written after the last flush.
+[[nodiscard]] Status live_with_lost_writes(const DeviceRow& row, Stage& stage,
+                                           const SubjectKind& kind, uint64_t seed);
+
+// The device fails the writes that a sync is about to cause, then works again.
+[[nodiscard]] Status live_with_failed_writes(const DeviceRow& row, Stage& stage,
+                                             const SubjectKind& kind, uint64_t seed);
+
+}  // namespace firn::campaign
