@@ -35,14 +35,14 @@ size_t choose_shard_count(size_t capacity_bytes, size_t wanted) {
 
 }  // namespace
 
-// One cached page; its payload follows in the same allocation. All nodes of a shard form a ring.
+// One cached page; its payload follows in the same allocation. All nodes of a shard form a ring. A
+// hit reads nothing but the payload: it would wait for memory once more.
 struct PageCache::Node {
   Node* next = this;
   Node* previous = this;
   uint64_t blob_id = 0;
   uint64_t page = 0;
   uint32_t size_bytes = 0;
-  bool is_referenced = true;
 
   [[nodiscard]] std::byte* payload() { return reinterpret_cast<std::byte*>(this + 1); }
 };
@@ -52,6 +52,8 @@ struct alignas(64) PageCache::Shard {
     uint64_t blob_id = 0;
     uint64_t page = 0;
     Node* node = nullptr;  // null: free
+    uint32_t size_bytes = 0;
+    bool is_referenced = true;
   };
 
   ~Shard() {
@@ -65,6 +67,10 @@ struct alignas(64) PageCache::Shard {
     while (table[at].node != nullptr && (table[at].page != page || table[at].blob_id != blob_id))
       at = (at + 1) & (table.size() - 1);
     return table[at];
+  }
+
+  [[nodiscard]] Entry& entry_of(const Node& node) REQUIRES(mutex) {
+    return find(node.blob_id, node.page, hash_key(node.blob_id, node.page));
   }
 
   // Closes the gap that linear probing would stumble over.
@@ -82,8 +88,7 @@ struct alignas(64) PageCache::Shard {
 
   // Takes a node out of table and ring; the caller frees or reuses it.
   void detach(Node* node) REQUIRES(mutex) {
-    Entry& entry = find(node->blob_id, node->page, hash_key(node->blob_id, node->page));
-    erase_entry(static_cast<size_t>(&entry - table.data()));
+    erase_entry(static_cast<size_t>(&entry_of(*node) - table.data()));
     if (hand == node) hand = node->next == node ? nullptr : node->next;
     node->previous->next = node->next;
     node->next->previous = node->previous;
@@ -92,10 +97,8 @@ struct alignas(64) PageCache::Shard {
 
   // Requires: a page is cached.
   [[nodiscard]] Node* detach_victim() REQUIRES(mutex) {
-    while (hand->is_referenced) {
-      hand->is_referenced = false;
+    while (std::exchange(entry_of(*hand).is_referenced, false))
       hand = hand->next;
-    }
     Node* victim = hand;
     detach(victim);
     return victim;
@@ -110,8 +113,7 @@ struct alignas(64) PageCache::Shard {
     std::vector<Entry> old(new_size);
     std::swap(old, table);
     for (const Entry& entry : old)
-      if (entry.node != nullptr)
-        find(entry.blob_id, entry.page, hash_key(entry.blob_id, entry.page)) = entry;
+      if (entry.node != nullptr) entry_of(*entry.node) = entry;
     used += new_cost - old.size() * sizeof(Entry);
   }
 
@@ -131,7 +133,7 @@ struct alignas(64) PageCache::Shard {
   }
 
   void attach(Node* node, uint64_t hash) REQUIRES(mutex) {
-    find(node->blob_id, node->page, hash) = {node->blob_id, node->page, node};
+    find(node->blob_id, node->page, hash) = {node->blob_id, node->page, node, node->size_bytes};
     ++count;
     used += cost_bytes(node->size_bytes);
     if (hand == nullptr) {
@@ -181,12 +183,12 @@ bool PageCache::read(uint64_t blob_id, uint64_t page, size_t offset_in_page, Mut
   Shard& shard = shard_of(hash);
   MutexLock lock(shard.mutex);
   if (shard.count == 0) return false;
-  Node* node = shard.find(blob_id, page, hash).node;
-  if (node == nullptr) return false;
-  CHECK(offset_in_page <= node->size_bytes && out.size() <= node->size_bytes - offset_in_page,
+  Shard::Entry& entry = shard.find(blob_id, page, hash);
+  if (entry.node == nullptr) return false;
+  CHECK(offset_in_page <= entry.size_bytes && out.size() <= entry.size_bytes - offset_in_page,
         "a read stays within its page");
-  node->is_referenced = true;
-  if (!out.empty()) std::memcpy(out.data(), node->payload() + offset_in_page, out.size());
+  entry.is_referenced = true;
+  if (!out.empty()) std::memcpy(out.data(), entry.node->payload() + offset_in_page, out.size());
   return true;
 }
 
@@ -196,10 +198,11 @@ void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {
   MutexLock lock(shard.mutex);
   if (payload.empty() || payload.size() > UINT32_MAX) return;
   if (shard.count > 0) {
-    if (Node* node = shard.find(blob_id, page, hash).node; node != nullptr) {
+    Shard::Entry& entry = shard.find(blob_id, page, hash);
+    if (Node* node = entry.node; node != nullptr) {
       if (node->size_bytes == payload.size()) {
         std::memcpy(node->payload(), payload.data(), payload.size());
-        node->is_referenced = true;
+        entry.is_referenced = true;
         return;
       }
       shard.detach(node);
@@ -216,10 +219,8 @@ void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {
     if (memory == nullptr) return;
     node = static_cast<Node*>(memory);
   }
-  new (node) Node{.blob_id = blob_id,
-                  .page = page,
-                  .size_bytes = static_cast<uint32_t>(payload.size()),
-                  .is_referenced = true};
+  new (node)
+      Node{.blob_id = blob_id, .page = page, .size_bytes = static_cast<uint32_t>(payload.size())};
   std::memcpy(node->payload(), payload.data(), payload.size());
   shard.attach(node, hash);
 }

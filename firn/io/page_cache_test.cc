@@ -25,7 +25,7 @@ Bytes page_of(uint64_t blob_id, uint64_t page, size_t size = kPageSize) {
 
 // Room for exactly `pages` pages in one shard with a table for up to 12 pages.
 size_t capacity_for(size_t pages) {
-  return pages * PageCache::cost_bytes(kPageSize) + size_t{16} * 24;
+  return pages * PageCache::cost_bytes(kPageSize) + size_t{16} * 32;
 }
 
 bool is_cached(PageCache& cache, uint64_t blob_id, uint64_t page, size_t size = kPageSize) {
@@ -141,7 +141,7 @@ TEST(PageCache, GivenManyBlobs_WhenOneIsEvictedFromAPage_ThenOnlyThosePagesGo) {
 }
 
 TEST(PageCache, GivenOddPageSizesAndRandomUse_WhenFull_ThenTheBoundIsKeptAndContentIsRight) {
-  for (const size_t capacity : {500u, 5'000u, 77'777u, 300'000u}) {
+  for (const size_t capacity : {700u, 5'000u, 77'777u, 300'000u}) {
     PageCache cache(capacity, capacity > 100'000 ? 4 : 1);
     std::mt19937_64 random(capacity);
     for (int i = 0; i < 20'000; ++i) {
