@@ -33,7 +33,7 @@ struct PrunableArchiveOptions {
   std::optional<std::string> values_partition = std::nullopt;  // default "values"
   // In memory. Tokens of 8 hashed bytes with a random seed unless told.
   std::optional<KeyTranslator> translator = std::nullopt;
-  size_t page_cache_bytes = 64 << 20;   // for index pages
+  size_t page_cache_bytes = 64 << 20;   // for index pages and small values
   size_t write_buffer_bytes = 1 << 20;  // a touched section's index; as much for its values
   size_t open_sections_max = 128;       // bound on open index blobs; as many value blobs
   ArchiveAccess access = ArchiveAccess::create;

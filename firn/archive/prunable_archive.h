@@ -22,9 +22,10 @@
 // never wait for a flush. Concurrent sync() calls share flushes.
 //
 // Cost. put: two copies, a checksum, two hash insertions. sync: 2 flushes a touched section.
-// get: a search in memory, one cache probe, one read of the value. contains: no value is read.
-// open: replays the index sections (one sequential read), never the values.
-// Memory: about 20 bytes an item with distinct tokens and indices in order.
+// get: a search in memory, a cache probe for the record, one for a small value that was read
+// before, else one read of the value. contains: no value is read. open: replays the index sections
+// (one sequential read), never the values. Memory: about 20 bytes an item with distinct tokens and
+// indices in order.
 #pragma once
 
 #include <array>

@@ -150,6 +150,7 @@ Status PrunableArchive::open_log(Storage& storage, const PrunableArchiveOptions&
   log.values.partition =
       partition(StoreRole::values, options.values_partition, kDefaultValuesPartition);
   log.values.compression_level = options.compression_level;
+  log.values.cache = cache_.get();
   if (manifest != nullptr && !options.compression_level &&
       manifest->text("compression") == kCompressed)
     log.values.compression_level = 0;

@@ -18,6 +18,7 @@ namespace {
 constexpr size_t kShardCountMax = 16;
 constexpr size_t kShardSizeMinBytes = kMiB;
 constexpr size_t kFirstTableSize = 16;
+constexpr size_t kBytesPerMiss = 4096;  // one remembered miss for so much capacity
 // What the allocator adds to a block, so that the bound is about memory really taken.
 constexpr size_t kAllocationOverhead = 16;
 
@@ -157,11 +158,13 @@ struct alignas(64) PageCache::Shard {
 
 PageCache::PageCache(size_t capacity_bytes, size_t shard_count)
     : capacity_bytes_(capacity_bytes),
+      missed_count_(std::bit_floor(capacity_bytes / kBytesPerMiss)),
+      missed_(std::make_unique<std::atomic<uint32_t>[]>(missed_count_)),
       shard_count_(choose_shard_count(capacity_bytes, shard_count)),
       shards_(std::make_unique<Shard[]>(shard_count_)) {
   CHECK(std::has_single_bit(shard_count_), "the number of shards is a power of two");
   for (size_t i = 0; i < shard_count_; ++i)
-    shards_[i].capacity = capacity_bytes / shard_count_;
+    shards_[i].capacity = (capacity_bytes - missed_bytes()) / shard_count_;
 }
 
 PageCache::~PageCache() = default;
@@ -225,6 +228,14 @@ void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {
   shard.attach(node, hash);
 }
 
+bool PageCache::is_wanted(uint64_t blob_id, uint64_t page) {
+  if (missed_count_ == 0) return false;
+  const uint64_t hash = hash_key(blob_id, page);
+  const auto print = static_cast<uint32_t>(hash >> 32) | 1;  // 0: nobody
+  std::atomic<uint32_t>& last = missed_[hash & (missed_count_ - 1)];
+  return last.exchange(print, std::memory_order_relaxed) == print;
+}
+
 void PageCache::evict_from(uint64_t blob_id, uint64_t first_page) {
   for (size_t i = 0; i < shard_count_; ++i) {
     Shard& shard = shards_[i];
@@ -242,7 +253,7 @@ void PageCache::evict_from(uint64_t blob_id, uint64_t first_page) {
 }
 
 size_t PageCache::used_bytes() const {
-  size_t used = 0;
+  size_t used = missed_bytes();
   for (size_t i = 0; i < shard_count_; ++i) {
     MutexLock lock(shards_[i].mutex);
     used += shards_[i].used;

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// PageCache: verified full pages of any number of paged blobs, in memory, within a bound.
+// PageCache: pages of any number of blobs, in memory, within a bound.
 //
-// Shards, each a hash table with a Clock hand, keep readers of different pages apart. Only full
-// pages that passed their checksum are stored; a partial last page never is. A hit copies out the
-// wanted bytes under the shard's lock. The bound counts page bytes and bookkeeping, is fixed at
-// construction, and is never exceeded; memory is taken as pages arrive.
+// Shards, each a hash table with a Clock hand, keep readers of different pages apart. Its
+// owners store what will not change on disk, or evict it first: full pages of paged blobs, which
+// passed their checksum, and blocks of value blobs, whose values have checksums of their own. A hit
+// copies out the wanted bytes under the shard's lock. The bound counts page bytes and bookkeeping,
+// is fixed at construction, and is never exceeded; memory is taken as pages arrive.
+//
+// A page that is missed while thousands of others are used once is not worth its place: is_wanted
+// tells the second miss from the first.
 //
 // Threads. All calls, concurrently. Cost of a hit: one hash probe and one copy, no allocation.
 // evict_from looks at every cached page. Replacement: Clock, as in the original; sharding and the
@@ -39,6 +43,9 @@ class PageCache {
                           MutableByteSpan out);
   // Stores a full page, replacing what is cached under the same key.
   void insert(uint64_t blob_id, uint64_t page, ByteSpan payload);
+  // Asked after a miss by readers that can do without the whole page: true if the same page was
+  // missed before, and not so many others since that it would have been evicted again.
+  [[nodiscard]] bool is_wanted(uint64_t blob_id, uint64_t page);
   // Forgets all pages of a blob from `first_page` on (after a truncation, or a removal with 0).
   void evict_from(uint64_t blob_id, uint64_t first_page);
 
@@ -52,9 +59,12 @@ class PageCache {
   struct Node;
   struct Shard;
 
+  [[nodiscard]] size_t missed_bytes() const { return missed_count_ * sizeof(uint32_t); }
   [[nodiscard]] Shard& shard_of(uint64_t hash) const;
 
   const size_t capacity_bytes_;
+  const size_t missed_count_;
+  const std::unique_ptr<std::atomic<uint32_t>[]> missed_;  // by hash: who was missed last
   const size_t shard_count_;
   std::unique_ptr<Shard[]> shards_;
   std::atomic<uint64_t> next_blob_id_ = 0;

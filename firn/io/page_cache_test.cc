@@ -23,9 +23,9 @@ Bytes page_of(uint64_t blob_id, uint64_t page, size_t size = kPageSize) {
   return bytes;
 }
 
-// Room for exactly `pages` pages in one shard with a table for up to 12 pages.
+// Room for exactly `pages` pages in one shard with a table for up to 12 pages, and for two misses.
 size_t capacity_for(size_t pages) {
-  return pages * PageCache::cost_bytes(kPageSize) + size_t{16} * 32;
+  return pages * PageCache::cost_bytes(kPageSize) + size_t{16} * 32 + size_t{2} * 4;
 }
 
 bool is_cached(PageCache& cache, uint64_t blob_id, uint64_t page, size_t size = kPageSize) {
@@ -121,6 +121,24 @@ TEST(PageCache, GivenBlobIds_WhenTaken_ThenEachIsNew) {
   cache.insert(0, 0, page_of(0, 0));
   EXPECT_FALSE(is_cached(cache, 0, 0));
   EXPECT_EQ(cache.used_bytes(), 0u);
+}
+
+TEST(PageCache, WhenAPageIsMissedAgain_ThenItIsWantedUnlessManyOthersWereMissedMeanwhile) {
+  PageCache cache(kPageSize * 64, 1);
+
+  EXPECT_FALSE(cache.is_wanted(1, 5));
+  EXPECT_FALSE(cache.is_wanted(2, 5));
+  EXPECT_TRUE(cache.is_wanted(1, 5));
+  for (uint64_t page = 0; page < 1000; ++page)
+    EXPECT_FALSE(cache.is_wanted(3, page));
+  EXPECT_FALSE(cache.is_wanted(1, 5));
+}
+
+TEST(PageCache, GivenNoCapacity_WhenAPageIsMissedOften_ThenItIsNeverWanted) {
+  PageCache cache(0);
+
+  EXPECT_FALSE(cache.is_wanted(1, 5));
+  EXPECT_FALSE(cache.is_wanted(1, 5));
 }
 
 TEST(PageCache, GivenManyBlobs_WhenOneIsEvictedFromAPage_ThenOnlyThosePagesGo) {

@@ -47,9 +47,9 @@ ValueLog::ValueLog(Storage& storage, const ValueLogOptions& options, bool read_o
       options_(options),
       read_only_(read_only),
       table_(std::max<size_t>(options.open_sections_max, 1),
-             [this](Section section, std::optional<uint64_t> known_size, uint64_t) {
+             [this](Section section, std::optional<uint64_t> known_size, uint64_t cache_id) {
                return open_section(section, read_only_ ? OpenMode::read_only : OpenMode::read_write,
-                                   known_size);
+                                   known_size, cache_id);
              }) {}
 
 ValueLog::~ValueLog() = default;
@@ -66,18 +66,23 @@ Result<std::unique_ptr<ValueLog>> ValueLog::open(Storage& storage, const ValueLo
   TRY_INTO(const std::vector<Section> found, journal::scan_sections(storage, options.partition));
   std::unique_ptr<ValueLog> log(new ValueLog(storage, options, recovery.read_only()));
   for (const Section section : found)
-    log->table_.add_closed(section, 0);
+    log->table_.add_closed(section, log->new_cache_id());
   return log;
 }
 
+uint64_t ValueLog::new_cache_id() const {
+  return options_.cache == nullptr ? 0 : options_.cache->new_blob_id();
+}
+
 Result<ValueLog::Handle> ValueLog::open_section(Section section, OpenMode mode,
-                                                std::optional<uint64_t> durable_size) const {
+                                                std::optional<uint64_t> durable_size,
+                                                uint64_t cache_id) const {
   TRY_INTO(auto blob, storage_.open(options_.partition, journal::section_name(section), mode));
   // What was found on disk counts as written by somebody else: adopt() makes it durable.
   const uint64_t found = blob->size();
-  return std::make_shared<journal::ValueSegment>(std::move(blob),
-                                                 std::min(durable_size.value_or(found), found),
-                                                 options_.write_buffer_bytes, map_reads_);
+  return std::make_shared<journal::ValueSegment>(
+      std::move(blob), std::min(durable_size.value_or(found), found), options_.write_buffer_bytes,
+      only_grows_, options_.cache, cache_id);
 }
 
 Status ValueLog::check_retained(Section section) const {
@@ -109,8 +114,9 @@ Result<ValueLog::Handle> ValueLog::find_or_create(Section section) {
   TRY(check_retained(section));
   TRY_INTO(auto existing, table_.find(section));
   if (existing != nullptr) return existing;
-  TRY_INTO(auto handle, open_section(section, OpenMode::create_new, 0));
-  table_.add_open(section, 0, handle);
+  const uint64_t cache_id = new_cache_id();
+  TRY_INTO(auto handle, open_section(section, OpenMode::create_new, 0, cache_id));
+  table_.add_open(section, cache_id, handle);
   return handle;
 }
 
@@ -165,7 +171,8 @@ Result<ValueLocation> ValueLog::append(Section section, std::span<const ByteSpan
 }
 
 // The payload, as it is stored.
-Result<Value> ValueLog::read_checked(Section section, ValueLocation location) const {
+Result<Value> ValueLog::read_checked(Section section, ValueLocation location,
+                                     bool use_cache) const {
   TRY_INTO(const auto handle, find_existing(section));
   const uint64_t end = handle->size();
   if (location.size_bytes < kChecksumSizeBytes || location.offset > end ||
@@ -181,7 +188,9 @@ Result<Value> ValueLog::read_checked(Section section, ValueLocation location) co
     entry = Value(std::move(mapped->pin), mapped->bytes);
   } else {
     Buffer buffer(location.size_bytes);
-    TRY(handle->read(location.offset, buffer.mutable_bytes()));
+    const MutableByteSpan bytes = buffer.mutable_bytes();
+    TRY(use_cache ? handle->read_cached(location.offset, bytes)
+                  : handle->read(location.offset, bytes));
     entry = Value(std::move(buffer), 0, location.size_bytes);
   }
   const uint32_t stored = load_big_endian<uint32_t>(entry.bytes().data() + payload_bytes);
@@ -197,7 +206,11 @@ Result<Value> ValueLog::read_checked(Section section, ValueLocation location) co
 }
 
 Result<Value> ValueLog::read(Section section, ValueLocation location) const {
-  TRY_INTO(Value payload, read_checked(section, location));
+  return read(section, location, true);
+}
+
+Result<Value> ValueLog::read(Section section, ValueLocation location, bool use_cache) const {
+  TRY_INTO(Value payload, read_checked(section, location, use_cache));
   if (!options_.compression_level) return payload;
   return decompress(section, location, payload.bytes());
 }
@@ -223,7 +236,7 @@ Result<Value> ValueLog::decompress(Section section, ValueLocation location, Byte
 }
 
 Status ValueLog::check(Section section, ValueLocation location) const {
-  TRY(read(section, location));
+  TRY(read(section, location, false));
   return {};
 }
 
@@ -261,8 +274,10 @@ Status ValueLog::adopt(Section section) {
 }
 
 Status ValueLog::remove(const std::vector<Section>& sections) {
-  for (const Section section : sections)
-    table_.erase(section);
+  for (const Section section : sections) {
+    const uint64_t cache_id = table_.erase(section);
+    if (options_.cache != nullptr) options_.cache->evict_from(cache_id, 0);
+  }
   return journal::remove_sections(storage_, options_.partition, sections);
 }
 

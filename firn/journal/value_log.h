@@ -30,6 +30,7 @@
 #include "firn/base/result.h"
 #include "firn/base/strong_id.h"
 #include "firn/base/value.h"
+#include "firn/io/page_cache.h"
 #include "firn/io/recovery_report.h"
 #include "firn/io/storage.h"
 #include "firn/journal/section_table.h"
@@ -51,6 +52,7 @@ struct ValueLogOptions {
   size_t write_buffer_bytes = 1 << 20;   // a dirty section's buffer
   size_t open_sections_max = 128;        // bound on open blobs
   uint32_t value_size_max_bytes = UINT32_MAX - 4;  // of a payload; larger ones are refused
+  PageCache* cache = nullptr;  // for small values, once map_reads() was called; outlives the log
 };
 
 class ValueLog {
@@ -72,12 +74,12 @@ class ValueLog {
   // Reads, checks and decompresses. Errors: pruned, out_of_range (no such section, beyond its end,
   // size below 4), corrupt (checksum, compression), io.
   [[nodiscard]] Result<Value> read(Section section, ValueLocation location) const;
-  // The same without returning the value.
+  // The same without returning the value, and never from the cache.
   [[nodiscard]] Status check(Section section, ValueLocation location) const;
 
-  // From now on durable values are read in place where the storage can map them. Requires: no
-  // section is truncated any more.
-  void map_reads() { map_reads_ = true; }
+  // From now on durable values are read in place where the storage can map them, and small ones
+  // from the cache. Requires: no section is truncated any more.
+  void map_reads() { only_grows_ = true; }
 
   // Bytes of a section, 0 if it does not exist.
   [[nodiscard]] Result<uint64_t> size(Section section) const;
@@ -113,12 +115,16 @@ class ValueLog {
 
   ValueLog(Storage& storage, const ValueLogOptions& options, bool read_only);
   [[nodiscard]] Result<Handle> open_section(Section section, OpenMode mode,
-                                            std::optional<uint64_t> durable_size) const;
+                                            std::optional<uint64_t> durable_size,
+                                            uint64_t cache_id) const;
+  [[nodiscard]] uint64_t new_cache_id() const;
   [[nodiscard]] Result<Handle> find_or_create(Section section);
   [[nodiscard]] Result<Handle> find_existing(Section section) const;
   [[nodiscard]] Status check_retained(Section section) const;
   [[nodiscard]] Status remove(const std::vector<Section>& sections);
-  [[nodiscard]] Result<Value> read_checked(Section section, ValueLocation location) const;
+  [[nodiscard]] Result<Value> read(Section section, ValueLocation location, bool use_cache) const;
+  [[nodiscard]] Result<Value> read_checked(Section section, ValueLocation location,
+                                           bool use_cache) const;
   [[nodiscard]] Result<Value> decompress(Section section, ValueLocation location,
                                          ByteSpan frame) const;
 
@@ -127,7 +133,7 @@ class ValueLog {
   const bool read_only_;
   journal::SectionTable<journal::ValueSegment> table_;
   std::atomic<uint64_t> boundary_ = 0;
-  std::atomic<bool> map_reads_ = false;
+  std::atomic<bool> only_grows_ = false;
   Bytes compressed_;  // the writer's scratch
   Bytes joined_;      // the writer's scratch
   Poison poison_;

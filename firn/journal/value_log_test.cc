@@ -6,6 +6,7 @@
 #include <zstd.h>
 
 #include "firn/base/crc32c.h"
+#include "firn/base/units.h"
 #include "firn/journal/journal_test_support.h"
 #include "testkit/logged_storage.h"
 
@@ -21,6 +22,7 @@ class ValueLogTest : public JournalTest {
     options.write_buffer_bytes = write_buffer_bytes_;
     options.open_sections_max = open_sections_max_;
     options.value_size_max_bytes = value_size_max_bytes_;
+    options.cache = &value_cache_;
     return options;
   }
 
@@ -53,6 +55,7 @@ class ValueLogTest : public JournalTest {
   size_t write_buffer_bytes_ = 1024;
   size_t open_sections_max_ = 128;
   uint32_t value_size_max_bytes_ = UINT32_MAX - 4;
+  mutable PageCache value_cache_{kMiB};
   Opened<ValueLog> log_;
 };
 
@@ -322,6 +325,70 @@ TEST_F(ValueLogTest, GivenAFailedSync_WhenMutatedAgain_ThenTheLogIsPoisonedAndSt
   EXPECT_THAT(log_->clear(), FailsWith(Errc::poisoned));
   EXPECT_EQ(get(1, locations[0]), pattern(0, 16));
   log_.reset();
+}
+
+TEST_F(ValueLogTest, GivenASmallValue_WhenReadAgain_ThenItComesFromTheCacheButChecksDoNot) {
+  reopen();
+  const auto locations = append_values(1, 1000);
+  ASSERT_OK(log_->sync(Section(1)));
+  log_->map_reads();
+  for (int i = 0; i < 2; ++i)
+    EXPECT_EQ(get(1, locations[7]), pattern(7, 16));
+
+  patch_blob(kValues, 1, locations[7].offset, Bytes(100));
+
+  EXPECT_EQ(get(1, locations[7]), pattern(7, 16));
+  EXPECT_EQ(get(1, locations[9]), pattern(9, 16));  // of the same block
+  EXPECT_THAT(log_->check(Section(1), locations[7]), FailsWith(Errc::corrupt));
+}
+
+TEST_F(ValueLogTest, GivenValuesAcrossBlocks_WhenReadAgain_ThenEachIsWhole) {
+  reopen();
+  const auto locations = append_values(1, 1000);
+  ASSERT_OK(log_->sync(Section(1)));
+  log_->map_reads();
+
+  for (int i = 0; i < 3; ++i)
+    for (uint64_t k = 0; k < locations.size(); ++k)
+      ASSERT_EQ(get(1, locations[k]), pattern(k, 16)) << k;
+}
+
+TEST_F(ValueLogTest, GivenValuesThatMayChange_WhenReadOften_ThenNoneIsCached) {
+  reopen();
+  const size_t unused = value_cache_.used_bytes();
+  const auto locations = append_values(1, 1000);
+  ASSERT_OK(log_->sync(Section(1)));
+  const auto read_often = [&] {
+    for (int i = 0; i < 3; ++i)
+      EXPECT_EQ(get(1, locations[7]), pattern(7, 16));
+  };
+
+  read_often();  // a rewind may follow
+  EXPECT_EQ(value_cache_.used_bytes(), unused);
+  reopen();
+  log_->map_reads();
+  const auto unsynced = append_values(2, 1000);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(get(2, unsynced[7]), pattern(7, 16));
+  EXPECT_EQ(value_cache_.used_bytes(), unused);
+
+  read_often();
+  EXPECT_GT(value_cache_.used_bytes(), unused);
+}
+
+TEST_F(ValueLogTest, GivenCachedValues_WhenTheirSectionIsPruned_ThenTheyLeaveTheCache) {
+  reopen();
+  log_->map_reads();
+  const auto locations = append_values(1, 1000);
+  ASSERT_OK(log_->sync(Section(1)));
+  const auto page = PageCache::cost_bytes(4084);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(get(1, locations[7]), pattern(7, 16));
+  const size_t used = value_cache_.used_bytes();
+
+  EXPECT_EQ(log_->prune(Section(2)), 1u);
+
+  EXPECT_EQ(value_cache_.used_bytes(), used - page);
 }
 
 TEST_F(ValueLogTest, GivenReadOnly_WhenMutated_ThenItRefusesAndChangesNothing) {

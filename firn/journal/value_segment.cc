@@ -14,14 +14,19 @@ namespace {
 // bytes behind the present one.
 constexpr uint64_t kMapStepBytes = 256 << 10;
 constexpr uint64_t kUnmappedMax = 256;
+// What is cached of a blob; as large as the usual page of an index. Larger entries are read as they
+// are: the system call that the cache saves is a small part of their cost.
+constexpr size_t kBlockBytes = 4084;
 
 }  // namespace
 
 ValueSegment::ValueSegment(std::unique_ptr<Blob> blob, uint64_t durable_size, size_t buffer_bytes,
-                           const std::atomic<bool>& may_map)
+                           const std::atomic<bool>& only_grows, PageCache* cache, uint64_t cache_id)
     : blob_(std::move(blob)),
       buffer_bytes_(buffer_bytes),
-      may_map_(may_map),
+      only_grows_(only_grows),
+      cache_(cache),
+      cache_id_(cache_id),
       size_(blob_->size()),
       written_size_(blob_->size()),
       durable_size_(durable_size) {
@@ -79,9 +84,31 @@ Status ValueSegment::read(uint64_t offset, MutableByteSpan out) const {
   return {};
 }
 
+Status ValueSegment::read_cached(uint64_t offset, MutableByteSpan out) const {
+  const uint64_t cacheable = durable_size() / kBlockBytes * kBlockBytes;
+  if (cache_ == nullptr || !only_grows_.load(std::memory_order_relaxed) ||
+      out.size() > kBlockBytes || offset > cacheable || out.size() > cacheable - offset)
+    return read(offset, out);
+  while (!out.empty()) {
+    const uint64_t block = offset / kBlockBytes;
+    const uint64_t in_block = offset % kBlockBytes;
+    const size_t count = std::min<size_t>(kBlockBytes - in_block, out.size());
+    if (!cache_->read(cache_id_, block, in_block, out.first(count))) {
+      if (!cache_->is_wanted(cache_id_, block)) return blob_->read_at(offset, out);
+      std::byte whole[kBlockBytes];
+      TRY(blob_->read_at(block * kBlockBytes, whole));
+      cache_->insert(cache_id_, block, whole);
+      copy_bytes(out, ByteSpan(whole).subspan(in_block, count));
+    }
+    offset += count;
+    out = out.subspan(count);
+  }
+  return {};
+}
+
 std::optional<ValueSegment::Mapped> ValueSegment::read_mapped(uint64_t offset,
                                                               uint64_t size_bytes) const {
-  if (!may_map_.load(std::memory_order_relaxed)) return std::nullopt;
+  if (!only_grows_.load(std::memory_order_relaxed)) return std::nullopt;
   const uint64_t durable = durable_size();
   if (offset > durable || size_bytes > durable - offset) return std::nullopt;
   MutexLock lock(map_mutex_);

@@ -10,7 +10,8 @@
 // in the blob takes no lock; a read of buffered bytes takes the buffer's mutex, which is held
 // during a copy or a write to the blob, never during a device flush.
 //
-// Cost. append: a copy, or one write without a copy for entries larger than the buffer.
+// Cost. append: a copy, or one write without a copy for entries larger than the buffer. Small
+// entries that are read again come from the page cache, which holds blocks of the blob.
 #pragma once
 
 #include <atomic>
@@ -22,6 +23,7 @@
 #include "firn/base/bytes.h"
 #include "firn/base/mutex.h"
 #include "firn/base/result.h"
+#include "firn/io/page_cache.h"
 #include "firn/io/storage.h"
 
 namespace firn::journal {
@@ -29,10 +31,11 @@ namespace firn::journal {
 class ValueSegment {
  public:
   // `durable_size`: what is known to be flushed; the rest of the blob is treated as unsynced.
-  // `may_map`: while true, durable bytes may be read through a mapping. truncate() is then not
-  // allowed: it would take the pages away from under readers. Outlives the segment.
+  // `only_grows`: while true, durable bytes may be read through a mapping or the cache. truncate()
+  // is then not allowed: it would take them away from under readers. Outlives the segment.
+  // `cache` may be null; `cache_id` is from PageCache::new_blob_id.
   ValueSegment(std::unique_ptr<Blob> blob, uint64_t durable_size, size_t buffer_bytes,
-               const std::atomic<bool>& may_map);
+               const std::atomic<bool>& only_grows, PageCache* cache, uint64_t cache_id);
 
   [[nodiscard]] uint64_t size() const { return size_.load(std::memory_order_acquire); }
   [[nodiscard]] uint64_t durable_size() const { return durable_size_.load(); }
@@ -41,6 +44,8 @@ class ValueSegment {
   // Appends the buffers back to back and returns the offset of the first byte.
   [[nodiscard]] Result<uint64_t> append(std::span<const ByteSpan> buffers);
   [[nodiscard]] Status read(uint64_t offset, MutableByteSpan out) const;
+  // The same, through the cache where that is allowed and pays.
+  [[nodiscard]] Status read_cached(uint64_t offset, MutableByteSpan out) const;
   // The same bytes in place, where they are durable and the blob can be mapped; else nothing.
   struct Mapped {
     std::shared_ptr<const Mapping> pin;
@@ -57,7 +62,9 @@ class ValueSegment {
 
   const std::unique_ptr<Blob> blob_;
   const size_t buffer_bytes_;
-  const std::atomic<bool>& may_map_;
+  const std::atomic<bool>& only_grows_;
+  PageCache* const cache_;
+  const uint64_t cache_id_;
   std::atomic<uint64_t> size_;          // buffered bytes included
   std::atomic<uint64_t> written_size_;  // in the blob
   std::atomic<uint64_t> durable_size_;
