@@ -24,9 +24,9 @@ LAYERS = {
     "firn/index": {"firn/base"},
     "testkit": {"firn/base", "firn/codec", "firn/io", "firn/journal/floors.h"},
 }
-LAYERS["firn/freezer"] = LAYERS["firn/store"] | {"firn/store", "firn/journal"}
-LAYERS["firn/database"] = LAYERS["firn/freezer"] | {"firn/index"}
-LAYERS["firn/archive"] = LAYERS["firn/freezer"] | {"firn/index", "firn/freezer"}
+LAYERS["firn/freezer"] = LAYERS["firn/store"] | {"firn/store", "firn/journal", "firn/index"}
+LAYERS["firn/database"] = LAYERS["firn/freezer"]
+LAYERS["firn/archive"] = LAYERS["firn/freezer"] | {"firn/freezer"}
 # These may include everything.
 UNLAYERED = {"tools", "tests", "sim", "campaign", "bench", "fuzz", "examples"}
 

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// DiskTable: the table blob of a freezer, and the original's way of growing it.
+//
+//   position p of 58 bytes at 58 p: two slots, written in turn; the newer one is the head
+//   length: 58 * size, twice that while the table doubles
+//
+// A slot is replaced only by one of a later sync, or of the same one, so that what the last sync
+// committed is still there after a crash in the next one: discard() goes back to it. Whatever else
+// is wrong with the table, it is written anew from the key journal.
+//
+// Doubling. It begins when half of the positions got `frequency` records, and goes on by `chunk`
+// positions a step: both slots of a position go to both halves, the head marked as split. Until
+// it ends the table keeps its size; puts into a part that was copied go to both halves.
+//
+// Threads. One writer. Reads run beside it: one that met a write half-way repeats it after the
+// write, and waits for nothing else.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "firn/base/bytes.h"
+#include "firn/base/mutex.h"
+#include "firn/base/result.h"
+#include "firn/freezer/format.h"
+#include "firn/io/storage.h"
+
+namespace firn::freezer {
+
+struct DiskTableOptions {
+  std::string partition;
+  uint32_t frequency = 1;             // records that make a position due
+  uint32_t chunk = 1;                 // positions a step
+  uint32_t size_max = kTableSizeMax;  // smaller ones are for tests
+};
+
+class DiskTable {
+ public:
+  // Errc::not_found in the modes that need the blob to exist.
+  [[nodiscard]] static Result<std::unique_ptr<DiskTable>> open(Storage& storage,
+                                                               const DiskTableOptions& options,
+                                                               OpenMode mode);
+
+  // Positions that the blob has room for.
+  [[nodiscard]] uint64_t length_positions() const { return blob_->size() / kPairSizeBytes; }
+  // Cuts or extends the blob to exactly so many positions, and uses it from now on.
+  [[nodiscard]] Status start(uint32_t size, uint64_t resizable);
+  // The same without touching the blob.
+  [[nodiscard]] Status start_reading(uint32_t size);
+
+  [[nodiscard]] uint32_t size() const { return size_.load(std::memory_order_acquire); }
+  [[nodiscard]] uint32_t position_of(uint32_t hash) const { return hash & (size() - 1); }
+  // Errc::corrupt for a damaged pair.
+  [[nodiscard]] Result<Pair> read(uint64_t position) const;
+
+  // Makes `head` the head of a position whose slots are `pair`.
+  [[nodiscard]] Status put(uint32_t position, const Pair& pair, uint64_t epoch, RecordPlace head);
+  // no_space if the table must double but is as large as it may be.
+  [[nodiscard]] Status check_room() const;
+
+  // What a sync does besides the flush: begins to double if it is time, and goes on by a step.
+  [[nodiscard]] Status step(uint64_t epoch);
+  [[nodiscard]] Status finish_doubling(uint64_t epoch);
+  [[nodiscard]] Status flush() { return blob_->sync(); }
+
+  // What is in the slots of the first `size` positions.
+  struct Survey {
+    std::string damage;  // the first damaged pair or impossible head; empty: none
+    uint64_t newest_epoch = 0;
+    uint64_t newer_slots = 0;    // with an epoch above `epoch`
+    uint64_t foreign_slots = 0;  // not newer, but naming a record at or behind `end`
+    uint64_t resizable = 0;      // without the newer slots
+  };
+  [[nodiscard]] Result<Survey> survey(uint64_t size, uint64_t epoch, RecordPlace end) const;
+  // Empties every slot with an epoch above `epoch`. Not flushed.
+  [[nodiscard]] Status discard(uint32_t size, uint64_t epoch);
+
+  // Writes [begin, end): one slot with the head that the callback gives, and an empty one.
+  using HeadOf = std::function<std::optional<RecordPlace>(uint32_t position)>;
+  [[nodiscard]] Status write_anew(uint64_t begin, uint64_t end, uint64_t epoch,
+                                  const HeadOf& head_of);
+
+  [[nodiscard]] bool is_doubling() const { return is_doubling_; }
+  [[nodiscard]] uint64_t resizable() const { return resizable_; }
+  [[nodiscard]] uint64_t doublings() const { return doublings_; }
+  [[nodiscard]] uint64_t unnecessary_writes() const { return unnecessary_writes_; }
+
+ private:
+  DiskTable(std::unique_ptr<Blob> blob, const DiskTableOptions& options)
+      : options_(options), blob_(std::move(blob)) {}
+
+  [[nodiscard]] bool is_due() const { return resizable_ >= size() / 2; }
+  [[nodiscard]] Status begin_doubling();
+  [[nodiscard]] Status advance(uint64_t epoch);
+  [[nodiscard]] Result<Pair> read_once(uint64_t position) const;
+  [[nodiscard]] Status write(uint64_t offset, ByteSpan bytes) EXCLUDES(changing_);
+  [[nodiscard]] std::unexpected<Error> damaged(uint64_t position) const;
+  // Calls back for [0, size) in large reads.
+  using PairVisitor = std::function<Status(uint64_t position, ByteSpan pair)>;
+  [[nodiscard]] Status for_each_pair(uint64_t size, const PairVisitor& visit) const;
+
+  const DiskTableOptions options_;
+  const std::unique_ptr<Blob> blob_;
+  mutable Mutex changing_;  // held while slots are being written
+  std::atomic<uint32_t> size_ = 1;
+
+  // The writer's; others read them for statistics.
+  std::atomic<uint64_t> resizable_ = 0;
+  std::atomic<uint64_t> doublings_ = 0;
+  std::atomic<uint64_t> unnecessary_writes_ = 0;
+  std::atomic<bool> is_doubling_ = false;
+  std::optional<uint64_t> progress_;  // positions below it were copied
+};
+
+}  // namespace firn::freezer

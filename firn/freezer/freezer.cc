@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/freezer/freezer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "firn/base/check.h"
+#include "firn/base/text.h"
+#include "firn/freezer/disk_table.h"
+#include "firn/freezer/resident_table.h"
+
+namespace firn {
+
+using freezer::DiskTable;
+using freezer::ResidentTable;
+using freezer::TableState;
+
+namespace {
+
+// How often a growing freezer looks at its memory.
+constexpr uint64_t kPutsPerBudgetCheck = 1024;
+// Keys of a batch whose memory is fetched together.
+constexpr size_t kGroupKeys = 16;
+
+}  // namespace
+
+Freezer::~Freezer() = default;
+
+bool Freezer::is_resident() const {
+  ReaderLock lock(state_);
+  return resident_ != nullptr;
+}
+
+Status Freezer::check_key(ByteSpan key) const {
+  if (key.size() == key_size_bytes_) return {};
+  return fail(Errc::invalid_argument,
+              concat("a key of ", key.size(), " bytes, but the keys of ",
+                     store_->storage().description(), " have ", key_size_bytes_, " bytes"));
+}
+
+uint32_t Freezer::record_bytes() const {
+  return freezer::record_size_bytes(key_size_bytes_);
+}
+
+MutableByteSpan Freezer::record_in(RecordBuffer& buffer) const {
+  return MutableByteSpan(buffer).first(record_bytes());
+}
+
+// ---- lookups
+
+Status Freezer::read_record(Place place, MutableByteSpan record) const {
+  const Status read = log_->read_entry(place.section, place.position, record);
+  if (read || read.error().code != Errc::out_of_range) return read;
+  return fail(Errc::corrupt,
+              concat("a chain of the freezer leads past the end of its key journal: ",
+                     read.error().message, "; run `firn verify`, then `firn freezer rebuild`"));
+}
+
+Result<std::optional<Freezer::Place>> Freezer::locate(ByteSpan key, MutableByteSpan record) const {
+  TRY(check_key(key));
+  thread_local std::vector<Place> candidates;
+  candidates.clear();
+  const DiskTable* on_disk = nullptr;
+  {
+    ReaderLock lock(state_);
+    if (resident_) {
+      resident_->for_each_candidate(resident_->hash(key).fingerprint,
+                                    [](Place place) { candidates.push_back(place); });
+    } else {
+      on_disk = table_.get();
+    }
+  }
+  if (on_disk != nullptr) return walk(*on_disk, key, record);
+  return locate_among(candidates, key, record);
+}
+
+// The newest first: it is what the key has now.
+Result<std::optional<Freezer::Place>> Freezer::locate_among(std::span<Place> candidates,
+                                                            ByteSpan key,
+                                                            MutableByteSpan record) const {
+  if (candidates.size() > 1) std::ranges::sort(candidates, std::greater<>());
+  for (const Place& place : candidates) {
+    TRY(read_record(place, record));
+    if (equal_bytes(freezer::key_of(record), key)) return std::optional(place);
+    unnecessary_reads_.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (damaged_.empty()) return std::optional<Place>();
+  return fail(Errc::corrupt, concat("the key was not found, but section ", damaged_.front(),
+                                    " is damaged: run verify, then salvage the store"));
+}
+
+Result<std::optional<Freezer::Place>> Freezer::walk(const DiskTable& table, ByteSpan key,
+                                                    MutableByteSpan record) const {
+  TRY_INTO(const freezer::Pair pair, table.read(table.position_of(crc32c(key))));
+  const freezer::Slot* const head = pair.head();
+  if (head == nullptr) return std::optional<Place>();
+  Place place = head->head;
+  while (true) {
+    TRY(read_record(place, record));
+    if (equal_bytes(freezer::key_of(record), key)) return std::optional(place);
+    unnecessary_reads_.fetch_add(1, std::memory_order_relaxed);
+    const auto next = freezer::next_of(record);
+    if (!next) return std::optional<Place>();
+    if (*next >= place) {
+      return fail(Errc::corrupt, concat("record ", place.position, " of key section ",
+                                        place.section, " leads forward, to record ", next->position,
+                                        " of section ", next->section));
+    }
+    place = *next;
+  }
+}
+
+Result<Value> Freezer::value_of(Place place, ByteSpan record) const {
+  auto value = log_->read_value(place.section, IndexedValueLog::location_of(record));
+  if (value || value.error().code != Errc::out_of_range) return value;
+  return fail(Errc::corrupt, concat("record ", place.position, " of key section ", place.section,
+                                    ": ", value.error().message));
+}
+
+Result<std::optional<Value>> Freezer::get(ByteSpan key) const {
+  gets_.fetch_add(1, std::memory_order_relaxed);
+  RecordBuffer buffer;
+  const MutableByteSpan record = record_in(buffer);
+  TRY_INTO(const auto place, locate(key, record));
+  if (!place) return std::optional<Value>();
+  TRY_INTO(Value value, value_of(*place, record));
+  return std::optional(std::move(value));
+}
+
+Result<Value> Freezer::get(const FreezerCursor& cursor) const {
+  return log_->read_value(cursor.section, cursor.location);
+}
+
+Result<Freezer::Presence> Freezer::contains(ByteSpan key) const {
+  has_.fetch_add(1, std::memory_order_relaxed);
+  RecordBuffer buffer;
+  TRY_INTO(const auto place, locate(key, record_in(buffer)));
+  return place ? Presence::present : Presence::absent;
+}
+
+Result<std::optional<FreezerItem>> Freezer::find(ByteSpan key) const {
+  RecordBuffer buffer;
+  const MutableByteSpan record = record_in(buffer);
+  TRY_INTO(const auto place, locate(key, record));
+  if (!place) return std::optional<FreezerItem>();
+  return std::optional(FreezerItem{to_bytes(key), place->section, place->position,
+                                   IndexedValueLog::location_of(record)});
+}
+
+std::vector<Result<std::optional<Value>>> Freezer::get_many(std::span<const ByteSpan> keys) const {
+  std::vector<Result<std::optional<Value>>> answers;
+  answers.reserve(keys.size());
+  std::vector<uint64_t> fingerprints(keys.size());
+  std::vector<std::pair<size_t, Place>> located;  // ascending by key, then newest last or in chains
+  located.reserve(keys.size());
+  {
+    ReaderLock lock(state_);
+    if (resident_) {
+      for (size_t i = 0; i < keys.size(); ++i)
+        fingerprints[i] = resident_->hash(keys[i]).fingerprint;
+      resident_->find_many(fingerprints,
+                           [&](size_t i, Place place) { located.emplace_back(i, place); });
+    }
+  }
+  if (!is_resident()) {
+    for (const ByteSpan key : keys)
+      answers.push_back(get(key));
+    return answers;
+  }
+  gets_.fetch_add(keys.size(), std::memory_order_relaxed);
+  RecordBuffer buffer;
+  const MutableByteSpan record = record_in(buffer);
+  std::vector<Place> candidates;
+  const auto answer = [&](size_t i) -> Result<std::optional<Value>> {
+    TRY(check_key(keys[i]));
+    TRY_INTO(const auto place, locate_among(candidates, keys[i], record));
+    if (!place) return std::optional<Value>();
+    TRY_INTO(Value value, value_of(*place, record));
+    return std::optional(std::move(value));
+  };
+  size_t at = 0;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    candidates.clear();
+    for (; at < located.size() && located[at].first == i; ++at)
+      candidates.push_back(located[at].second);
+    answers.push_back(answer(i));
+  }
+  return answers;
+}
+
+// ---- mutations
+
+Status Freezer::check_writable() const {
+  if (closed_) return fail(Errc::invalid_argument, "the freezer is closed");
+  TRY(log_->check_writable());
+  return poison_.check();
+}
+
+Result<FreezerCursor> Freezer::put(ByteSpan key, std::span<const ByteSpan> value) {
+  MutexLock lock(writer_);
+  return put_locked(key, value);
+}
+
+Result<std::vector<FreezerCursor>> Freezer::put_many(std::span<const FreezerPut> puts) {
+  std::vector<FreezerCursor> cursors;
+  cursors.reserve(puts.size());
+  MutexLock lock(writer_);
+  for (size_t i = 0; i < puts.size(); ++i) {
+    if (i % kGroupKeys == 0) {
+      ReaderLock state(state_);
+      for (const FreezerPut& put : puts.subspan(i, std::min(kGroupKeys, puts.size() - i)))
+        if (resident_) resident_->prefetch(resident_->hash(put.key));
+    }
+    TRY_INTO(const FreezerCursor cursor,
+             put_locked(puts[i].key, std::span<const ByteSpan>(&puts[i].value, 1)));
+    cursors.push_back(cursor);
+  }
+  return cursors;
+}
+
+Result<FreezerCursor> Freezer::put_locked(ByteSpan key, std::span<const ByteSpan> value) {
+  TRY(check_writable());
+  TRY(check_key(key));
+  if (!damaged_.empty()) {
+    return fail(Errc::corrupt,
+                concat("key section ", damaged_.front(),
+                       " is damaged: the freezer is read-only until it is salvaged"));
+  }
+  Section section = section_;
+  if (section_value_bytes_ >= section_target_bytes_) {
+    if (section.value == UINT64_MAX)
+      return fail(Errc::no_space, "the freezer has no more sections");
+    section = Section(section.value + 1);
+  }
+  if (in_memory_ && put_count_.load(std::memory_order_relaxed) % kPutsPerBudgetCheck == 0) {
+    size_t needed = 0;
+    {
+      ReaderLock state(state_);
+      needed = resident_->memory_bytes_next();
+      if (resident_->count() >= ResidentTable::kRecordsMax - kPutsPerBudgetCheck) needed = SIZE_MAX;
+    }
+    if (needed > memory_budget_bytes_) TRY(leave_memory());
+  }
+  TRY_INTO(const FreezerCursor cursor,
+           in_memory_ ? put_resident(section, key, value) : put_on_disk(section, key, value));
+  items_.fetch_add(1, std::memory_order_relaxed);
+  put_count_.fetch_add(1, std::memory_order_release);
+  return cursor;
+}
+
+Result<FreezerCursor> Freezer::append(Section section, ByteSpan key, std::optional<Place> next,
+                                      std::span<const ByteSpan> value, Place& place) {
+  freezer::encode_prefix(prefix_, key, next);
+  TRY_INTO(const auto appended, log_->append(section, prefix_, value));
+  section_ = section;
+  section_value_bytes_ = appended.location.offset + appended.location.size_bytes;
+  place = {section, appended.position};
+  CHECK(!next || *next < place, "a chain leads back");
+  return FreezerCursor{section, appended.location};
+}
+
+Result<FreezerCursor> Freezer::put_resident(Section section, ByteSpan key,
+                                            std::span<const ByteSpan> value) {
+  ResidentTable::KeyHashes hashes{};
+  std::optional<Place> next;
+  {
+    ReaderLock state(state_);
+    hashes = resident_->hash(key);
+    resident_->prefetch(hashes);
+    next = resident_->head(hashes.position_hash);
+  }
+  Place place;
+  TRY_INTO(const FreezerCursor cursor, append(section, key, next, value, place));
+  bool is_shared = false;
+  {
+    WriterLock state(state_);
+    is_shared = resident_->add(place, hashes);
+  }
+  if (is_shared) forget_older(key, hashes.fingerprint, place);
+  return cursor;
+}
+
+// A key that is put again and again keeps one candidate. A record that cannot be read stays one:
+// the newest is looked at first.
+void Freezer::forget_older(ByteSpan key, uint64_t fingerprint, Place newest) {
+  std::vector<Place> older;
+  {
+    ReaderLock state(state_);
+    resident_->for_each_candidate(fingerprint, [&](Place place) {
+      if (place != newest) older.push_back(place);
+    });
+  }
+  RecordBuffer buffer;
+  const MutableByteSpan record = record_in(buffer);
+  for (const Place& place : older) {
+    if (!read_record(place, record) || !equal_bytes(freezer::key_of(record), key)) continue;
+    WriterLock state(state_);
+    resident_->forget(fingerprint, place);
+  }
+}
+
+Result<FreezerCursor> Freezer::put_on_disk(Section section, ByteSpan key,
+                                           std::span<const ByteSpan> value) {
+  DiskTable* const table = disk_table();
+  TRY(table->check_room());
+  const uint32_t position = table->position_of(crc32c(key));
+  TRY_INTO(const freezer::Pair pair, table->read(position));
+  const freezer::Slot* const head = pair.head();
+  std::optional<Place> next;
+  if (head != nullptr) next = head->head;
+  TRY(begin_writing_slots());
+  Place place;
+  TRY_INTO(const FreezerCursor cursor, append(section, key, next, value, place));
+  TRY(poison_.watch(table->put(position, pair, next_epoch_, place)));
+  return cursor;
+}
+
+Result<FreezerCheckpoint> Freezer::sync() {
+  const uint64_t wanted = put_count_.load(std::memory_order_acquire);
+  MutexLock lock(writer_);
+  TRY(check_writable());
+  // A sync that ran while this one waited has covered everything that it was asked for.
+  const bool is_covered = synced_count_ >= wanted && last_checkpoint_;
+  if (is_covered && writing_ == TableWriting::deferred) return *last_checkpoint_;
+  return sync_locked();
+}
+
+Result<FreezerCheckpoint> Freezer::sync_locked() {
+  if (next_epoch_ == UINT64_MAX)
+    return fail(Errc::no_space, "the freezer was synced as often as epochs can tell apart");
+  const uint64_t covered = put_count_.load(std::memory_order_acquire);
+  TRY(log_->sync_all());
+  if (!in_memory_) {
+    DiskTable* const table = disk_table();
+    TRY(poison_.watch(table->step(next_epoch_)));
+    TRY(poison_.watch(table->flush()));
+  }
+  TRY_INTO(const FreezerCheckpoint checkpoint, checkpoint_now());
+  if (!in_memory_) TRY(commit_synced(TableState::written, checkpoint));
+  ++next_epoch_;
+  synced_count_ = covered;
+  last_checkpoint_ = checkpoint;
+  syncs_.fetch_add(1, std::memory_order_relaxed);
+  return checkpoint;
+}
+
+Result<FreezerCheckpoint> Freezer::close() {
+  MutexLock lock(writer_);
+  if (closed_) return fail(Errc::invalid_argument, "the freezer is closed");
+  if (store_->read_only()) {
+    TRY(store_->close());
+    closed_ = true;
+    return last_checkpoint_.value_or(FreezerCheckpoint());
+  }
+  TRY(check_writable());
+  if (in_memory_) {
+    if (!last_checkpoint_ || synced_count_ < put_count_.load()) TRY(sync_locked());
+    if (damaged_.empty()) TRY(write_resident_table(*last_checkpoint_));
+  } else {
+    DiskTable* const table = disk_table();
+    TRY(poison_.watch(table->finish_doubling(next_epoch_)));
+    TRY(sync_locked());
+    TRY(commit_synced(TableState::whole, *last_checkpoint_));
+  }
+  TRY(log_->close());
+  TRY(store_->close());
+  closed_ = true;
+  return *last_checkpoint_;
+}
+
+Status Freezer::destroy() {
+  MutexLock lock(writer_);
+  closed_ = true;
+  TRY(log_->destroy());
+  TRY(store_->storage().remove_partition(table_partition_));
+  TRY(store_->storage().remove_partition(kLostFoundPartition));
+  return store_->storage().remove_partition(kManifestPartition);
+}
+
+uint64_t Freezer::item_count() const {
+  return items_.load(std::memory_order_relaxed);
+}
+
+FreezerStatistics Freezer::statistics() const {
+  FreezerStatistics result;
+  result.items = items_.load();
+  result.puts = put_count_.load();
+  result.gets = gets_.load();
+  result.has = has_.load();
+  result.unnecessary_reads = unnecessary_reads_.load();
+  result.syncs = syncs_.load();
+  ReaderLock state(state_);
+  result.resident = resident_ != nullptr;
+  if (resident_) {
+    result.table_size = resident_->size();
+    result.resizes = resident_->doublings();
+    result.resizing = resident_->is_doubling();
+    result.memory_bytes = resident_->memory_bytes();
+  } else if (table_) {
+    result.table_size = table_->size();
+    result.resizes = table_->doublings();
+    result.unnecessary_writes = table_->unnecessary_writes();
+    result.resizing = table_->is_doubling();
+    result.resizable = table_->resizable();
+  }
+  if (result.table_size > 0) result.load = static_cast<double>(result.items) / result.table_size;
+  return result;
+}
+
+}  // namespace firn

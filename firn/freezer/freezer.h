@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Freezer: a permanent store of values by key. Nothing is ever removed or changed: a put of a key
+// that exists shadows the older value. Use it for blocks, receipts, documents: data that is written
+// once and kept. Where old data is dropped, or items have numbers, use PrunableArchive.
+//
+//   table partition    position: 2 slots x | epoch u64 | section u64 | position u64 | added u8 |
+//   crc | index partition    section s: records | key | next section u64 | next position u64 |
+//                      offset u64 | size u32 |, in put order: the key journal
+//   values partition   section s: values, in put order
+//   manifest           geometry, floors, the checkpoint of the table, clean mark
+//
+//   position of a key = crc32c(key) modulo the table's size, a power of two; the newer slot of a
+//   position names the newest record there, and each record the one before it. FORMAT.md, 8.
+//
+// Two ways to work, one format. By default the table lives in memory: a keyed fingerprint of each
+// record answers lookups, and the table on disk is written at close. With immediate writing, and
+// beyond the memory budget, lookups read the table on disk and walk chains.
+//
+// Crash argument. What was put before a sync() that succeeded survives; later puts survive as a
+// prefix per section. The table is derived: whatever a crash or damage leaves of it, it is made
+// anew from the key journal. The manifest says which state of the key journal the table on disk
+// has. See IndexedValueLog for the journals, docs/freezer.md for the table.
+//
+// Damage. A lookup that cannot rule out that the key was on a damaged page or in a damaged slot
+// fails with Errc::corrupt; it never reports "not found".
+//
+// Threads. All calls, concurrently. Mutations are serialised inside; reads run beside them and
+// never wait for a flush or for the table to double. Concurrent sync() calls share flushes.
+// Cost, in memory. put: two copies, a checksum, two hash insertions. sync: 2 flushes. get: one
+// cache probe, one read of the value. A miss: no I/O. open: reads the key journal once. close:
+// writes what changed of the table. Memory: about 30 bytes a record. Cost, on disk. put: reads and
+// writes a slot. sync: 3 flushes and a manifest commit. get: a slot, the chain, the value.
+//
+// The structure is the original's; the resident table, the committed checkpoint, rebuilding and
+// chains that split exactly are ours.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "firn/base/bytes.h"
+#include "firn/base/mutex.h"
+#include "firn/base/poison.h"
+#include "firn/base/result.h"
+#include "firn/base/value.h"
+#include "firn/freezer/format.h"
+#include "firn/freezer/freezer_types.h"
+#include "firn/io/page_cache.h"
+#include "firn/io/storage.h"
+#include "firn/journal/indexed_value_log.h"
+#include "firn/store/store.h"
+
+namespace firn {
+
+namespace freezer {
+class DiskTable;
+class ResidentTable;
+}  // namespace freezer
+
+class Freezer {
+ public:
+  // Errors: not_found (create is off), locked, invalid_argument (geometry, a checkpoint of another
+  // store), corrupt, io, no_space.
+  [[nodiscard]] static Result<std::unique_ptr<Freezer>> open(Storage& storage,
+                                                             const FreezerOptions& options);
+  ~Freezer();  // does not sync
+
+  // Adds a value; it is what the key has from now on. Durable after sync(). The cursor stays valid.
+  // Errors: invalid_argument (key size, value size), no_space, io, poisoned.
+  [[nodiscard]] Result<FreezerCursor> put(ByteSpan key, std::span<const ByteSpan> value);
+  [[nodiscard]] Result<FreezerCursor> put(ByteSpan key, ByteSpan value) {
+    return put(key, std::span<const ByteSpan>(&value, 1));
+  }
+  // Puts in order, faster than one by one. If one fails, those before it are put.
+  [[nodiscard]] Result<std::vector<FreezerCursor>> put_many(std::span<const FreezerPut> puts);
+
+  // The newest value of a key, as it was put.
+  [[nodiscard]] Result<std::optional<Value>> get(ByteSpan key) const;
+  // Errors: out_of_range (no such value), corrupt. After the store went back to a checkpoint, old
+  // cursors may name other values.
+  [[nodiscard]] Result<Value> get(const FreezerCursor& cursor) const;
+  // Answers in the order of the questions; one that fails does not affect the others.
+  [[nodiscard]] std::vector<Result<std::optional<Value>>> get_many(
+      std::span<const ByteSpan> keys) const;
+
+  enum class Presence : uint8_t { absent, present };
+  // No value is read.
+  [[nodiscard]] Result<Presence> contains(ByteSpan key) const;
+  // The newest put of a key, without its value.
+  [[nodiscard]] Result<std::optional<FreezerItem>> find(ByteSpan key) const;
+
+  // Visits every put in order, shadowed ones too, until the visitor returns false. Puts during the
+  // visit are not seen.
+  using Visitor = std::function<bool(const FreezerItem&)>;
+  [[nodiscard]] Status visit(const Visitor& visitor) const;
+  // Stored puts, shadowed ones too.
+  [[nodiscard]] uint64_t item_count() const;
+
+  // Everything put before the call is durable on return. The checkpoint is committed by the store;
+  // keep it only to bring several stores to one state.
+  [[nodiscard]] Result<FreezerCheckpoint> sync();
+  // sync, the table on disk, then the clean mark: the original can open the store now, with the
+  // checkpoint or without. The freezer is then unusable.
+  [[nodiscard]] Result<FreezerCheckpoint> close();
+  // Removes the freezer's partitions. The freezer is then unusable.
+  [[nodiscard]] Status destroy();
+
+  // Writes the whole table on disk anew from the key journal.
+  [[nodiscard]] Status rebuild_table();
+  // Checks the files as they are, and notes every damaged range; changes nothing. `progress` gets
+  // the bytes checked since its last call. Puts wait until it returns.
+  [[nodiscard]] Status verify(FreezerDepth depth, RecoveryLog& findings,
+                              const std::function<void(uint64_t)>& progress) const;
+
+  [[nodiscard]] FreezerStatistics statistics() const;
+  [[nodiscard]] Result<FreezerChains> chains() const;
+  [[nodiscard]] const RecoveryReport& recovery() const { return store_->recovery().report(); }
+  [[nodiscard]] const IndexedValueLog& log() const { return *log_; }
+  [[nodiscard]] Manifest* manifest() const { return store_->manifest(); }  // null: none
+  [[nodiscard]] uint32_t key_size_bytes() const { return key_size_bytes_; }
+  // Sections with damaged key pages, ascending. The freezer then refuses puts.
+  [[nodiscard]] const std::vector<Section>& damaged_sections() const { return damaged_; }
+
+ private:
+  using Place = freezer::RecordPlace;
+  using Located = Result<std::optional<Place>>;
+  using Checkpoint = FreezerCheckpoint;
+  using Parts = std::span<const ByteSpan>;
+  using RecordBuffer = std::array<std::byte, freezer::record_size_bytes(freezer::kKeySizeMaxBytes)>;
+
+  Freezer() = default;
+
+  // Opening: freezer_open.cc.
+  [[nodiscard]] Status open_log(Storage& storage, const FreezerOptions& options) REQUIRES(writer_);
+  [[nodiscard]] Status check_unrecorded_geometry(Storage& storage,
+                                                 const IndexedValueLogOptions& options) const;
+  [[nodiscard]] Status load_record(FreezerAccess access) REQUIRES(writer_);
+  [[nodiscard]] Status check_checkpoint(const Checkpoint& checkpoint) const REQUIRES(writer_);
+  [[nodiscard]] Status go_back(const Checkpoint& checkpoint) REQUIRES(writer_);
+  [[nodiscard]] Result<freezer::TableSource> find_source(const FreezerOptions& options)
+      REQUIRES(writer_);
+  [[nodiscard]] Status open_table(const FreezerOptions& options) REQUIRES(writer_);
+  [[nodiscard]] Status open_resident(uint32_t size, const freezer::TableSource& source)
+      REQUIRES(writer_);
+  [[nodiscard]] Status open_on_disk(const freezer::TableSource& source) REQUIRES(writer_);
+  [[nodiscard]] Status open_on_disk_read_only(const freezer::TableSource& source) REQUIRES(writer_);
+
+  // The table: freezer_table.cc.
+  [[nodiscard]] Status open_table_blob(bool create) REQUIRES(writer_);
+  [[nodiscard]] freezer::DiskTable* disk_table() const EXCLUDES(state_);
+  using Resident = std::unique_ptr<freezer::ResidentTable>;
+  [[nodiscard]] Result<Resident> replay(uint32_t size);
+  [[nodiscard]] Result<Resident> replay_once(uint32_t size);
+  [[nodiscard]] Status forget_shadowed(freezer::ResidentTable& table) const;
+  void note_damage(Section section, const Error& error);
+  [[nodiscard]] Status rebuild_table_locked() REQUIRES(writer_);
+  [[nodiscard]] Status rebuild_from_journal(uint32_t size, uint64_t epoch) REQUIRES(writer_);
+  // The size that the records of these positions need.
+  [[nodiscard]] Result<uint64_t> rebuild_window(freezer::DiskTable& table, uint64_t begin,
+                                                uint64_t end, uint64_t epoch) const;
+  [[nodiscard]] Result<freezer::Applied> apply_tail(const Checkpoint& checkpoint) REQUIRES(writer_);
+  [[nodiscard]] Status write_resident_table(const Checkpoint& checkpoint) REQUIRES(writer_);
+  [[nodiscard]] Status leave_memory() REQUIRES(writer_);
+  [[nodiscard]] Status commit(const freezer::TableRecord& record) REQUIRES(writer_);
+  // Requires: everything that was put is synced, and the checkpoint says so.
+  [[nodiscard]] Status commit_synced(freezer::TableState state, const Checkpoint& checkpoint)
+      REQUIRES(writer_);
+  [[nodiscard]] Status begin_writing_slots() REQUIRES(writer_);
+  [[nodiscard]] Result<Checkpoint> checkpoint_now() const REQUIRES(writer_);
+  [[nodiscard]] Place end_of(const Checkpoint& checkpoint) const;
+
+  // Lookups.
+  [[nodiscard]] bool is_resident() const EXCLUDES(state_);
+  [[nodiscard]] uint32_t record_bytes() const;
+  [[nodiscard]] MutableByteSpan record_in(RecordBuffer& buffer) const;
+  [[nodiscard]] Status check_key(ByteSpan key) const;
+  [[nodiscard]] Status read_record(Place place, MutableByteSpan record) const;
+  // The newest record of the key, in `record`.
+  [[nodiscard]] Located locate(ByteSpan key, MutableByteSpan record) const;
+  [[nodiscard]] Located locate_among(std::span<Place> candidates, ByteSpan key,
+                                     MutableByteSpan record) const;
+  [[nodiscard]] Located walk(const freezer::DiskTable& table, ByteSpan key,
+                             MutableByteSpan record) const;
+  [[nodiscard]] Result<Value> value_of(Place place, ByteSpan record) const;
+
+  // Mutations.
+  [[nodiscard]] Status check_writable() const REQUIRES(writer_);
+  [[nodiscard]] Result<FreezerCursor> put_locked(ByteSpan key, Parts value) REQUIRES(writer_);
+  [[nodiscard]] Result<FreezerCursor> append(Section section, ByteSpan key,
+                                             std::optional<Place> next, Parts value, Place& place)
+      REQUIRES(writer_);
+  [[nodiscard]] Result<FreezerCursor> put_resident(Section section, ByteSpan key, Parts value)
+      REQUIRES(writer_);
+  [[nodiscard]] Result<FreezerCursor> put_on_disk(Section section, ByteSpan key, Parts value)
+      REQUIRES(writer_);
+  void forget_older(ByteSpan key, uint64_t fingerprint, Place newest) REQUIRES(writer_);
+  [[nodiscard]] Result<Checkpoint> sync_locked() REQUIRES(writer_);
+
+  // Looking at the files: freezer_verify.cc.
+  [[nodiscard]] Located head_of_position(uint32_t position) const;
+  [[nodiscard]] Status walk_chain(std::optional<Place> head,
+                                  const std::function<void(ByteSpan record)>& visit) const;
+  [[nodiscard]] Status verify_slots(RecoveryLog& findings) const REQUIRES(writer_);
+  [[nodiscard]] Status verify_chains(uint64_t begin, uint64_t end, RecoveryLog& findings) const
+      REQUIRES(writer_);
+  void note_damaged_position(uint64_t position, std::string reason, RecoveryLog& findings) const;
+  [[nodiscard]] uint32_t table_size() const EXCLUDES(state_);
+
+  // Constant after open.
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<PageCache> cache_;
+  std::unique_ptr<IndexedValueLog> log_;
+  uint32_t key_size_bytes_ = 0, table_size_min_ = 1;
+  uint64_t section_target_bytes_ = 0;
+  size_t memory_budget_bytes_ = 0;
+  TableWriting writing_ = TableWriting::deferred;
+  std::string table_partition_;
+  uint32_t resize_frequency_ = 1, resize_chunk_ = 1;
+  std::vector<Section> damaged_;  // ascending
+
+  // Lock order: writer_, then state_.
+  mutable Mutex writer_;  // held through a whole mutation, flushes included
+  Bytes prefix_ GUARDED_BY(writer_);
+  Section section_ GUARDED_BY(writer_);
+  uint64_t section_value_bytes_ GUARDED_BY(writer_) = 0;
+  uint64_t next_epoch_ GUARDED_BY(writer_) = 1;
+  uint64_t synced_count_ GUARDED_BY(writer_) = 0;  // puts that a sync covered
+  std::optional<FreezerCheckpoint> last_checkpoint_ GUARDED_BY(writer_);
+  std::optional<freezer::TableRecord> recorded_ GUARDED_BY(writer_);  // as the manifest has it
+  bool in_memory_ GUARDED_BY(writer_) = false;  // resident_ is there: only the writer removes it
+  bool closed_ GUARDED_BY(writer_) = false;
+  Poison poison_;  // of the table and the manifest; the journals have their own
+
+  mutable SharedMutex state_;  // held for memory only, never during I/O
+  std::unique_ptr<freezer::DiskTable> table_ GUARDED_BY(state_);  // null until it is needed
+  Resident resident_ GUARDED_BY(state_);                          // null: work from disk
+
+  std::atomic<uint64_t> items_ = 0, put_count_ = 0, syncs_ = 0;
+  mutable std::atomic<uint64_t> gets_ = 0, has_ = 0, unnecessary_reads_ = 0;
+};
+
+}  // namespace firn

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Freezer: opening. The journals recover first; then the table is taken over, repaired or made
+// anew.
+#include <algorithm>
+#include <bit>
+#include <string_view>
+#include <utility>
+
+#include "firn/base/text.h"
+#include "firn/freezer/disk_table.h"
+#include "firn/freezer/freezer.h"
+#include "firn/freezer/resident_table.h"
+#include "firn/io/blob_header.h"
+
+namespace firn {
+
+using freezer::Applied;
+using freezer::DiskTable;
+using freezer::is_table_size;
+using freezer::ResidentTable;
+using freezer::TableSource;
+using freezer::TableState;
+
+namespace {
+
+constexpr uint32_t kDefaultKeySizeBytes = 32;
+constexpr uint32_t kDefaultPageSizeBytes = 4084;
+constexpr uint32_t kDefaultTableSize = 4096;
+constexpr uint32_t kDefaultFrequency = 1;
+constexpr uint32_t kDefaultChunk = 16384;
+constexpr uint32_t kFrequencyMax = 254;
+constexpr std::string_view kDefaultTablePartition = "table";
+constexpr std::string_view kDefaultIndexPartition = "index";
+constexpr std::string_view kDefaultValuesPartition = "values";
+constexpr std::string_view kKind = "freezer";
+constexpr std::string_view kUncompressed = "none";
+constexpr std::string_view kCompressed = "zstd";
+
+// How many values are read to find an intact one.
+constexpr uint32_t kConfirmationsMax = 64;
+
+Status check_numbers(const FreezerOptions& options) {
+  const auto check = [](std::string_view what, std::optional<uint64_t> value, uint64_t min,
+                        uint64_t max) -> Status {
+    if (!value || (*value >= min && *value <= max)) return {};
+    return fail(Errc::invalid_argument,
+                concat(what, " ", *value, " is not between ", min, " and ", max));
+  };
+  TRY(check("key size", options.key_size_bytes, 1, freezer::kKeySizeMaxBytes));
+  TRY(check("page size", options.page_size_bytes, 1, UINT16_MAX));
+  TRY(check("table size", options.table.initial_size, 1, freezer::kTableSizeMax));
+  TRY(check("resize frequency", options.table.resize_frequency, 1, kFrequencyMax));
+  TRY(check("resize chunk", options.table.resize_chunk, 1, UINT32_MAX));
+  if (options.table.initial_size && !is_table_size(*options.table.initial_size))
+    return fail(Errc::invalid_argument,
+                concat("table size ", *options.table.initial_size, " is not a power of two"));
+  if (options.compression_level) TRY(ValueLog::check_compression_level(*options.compression_level));
+  return {};
+}
+
+Status check_options(const FreezerOptions& options) {
+  TRY(check_numbers(options));
+  const auto& [table, index, values] = options.partitions;
+  const std::string names[] = {table.value_or(std::string(kDefaultTablePartition)),
+                               index.value_or(std::string(kDefaultIndexPartition)),
+                               values.value_or(std::string(kDefaultValuesPartition))};
+  for (const std::string& name : names) {
+    TRY(check_partition_name(name));
+    if (name == kManifestPartition || name == kLostFoundPartition) {
+      return fail(Errc::invalid_argument,
+                  concat("partition ", name, " is firn's own: choose another name"));
+    }
+    if (std::ranges::count(names, name) > 1)
+      return fail(Errc::invalid_argument,
+                  concat("table, index and values cannot share partition ", name));
+  }
+  return {};
+}
+
+// What a new freezer records about itself, and what is required of an existing one.
+StoreOptions store_options(const FreezerOptions& options) {
+  StoreOptions store;
+  store.read_only = options.access == FreezerAccess::read_only;
+  store.create = options.access == FreezerAccess::create;
+  store.identity.kind = kKind;
+  const auto add = [&](std::string name, auto given, auto fallback) {
+    store.identity.geometry.push_back({name, given ? *given : fallback});
+    if (given) store.required_geometry.push_back({std::move(name), *given});
+  };
+  using Number = std::optional<uint64_t>;
+  add("key_size", Number(options.key_size_bytes), uint64_t{kDefaultKeySizeBytes});
+  add("page_size", Number(options.page_size_bytes), uint64_t{kDefaultPageSizeBytes});
+  add("table_initial_size", Number(options.table.initial_size), uint64_t{kDefaultTableSize});
+  add("resize_frequency", Number(options.table.resize_frequency), uint64_t{kDefaultFrequency});
+  add("resize_chunk", Number(options.table.resize_chunk), uint64_t{kDefaultChunk});
+  std::optional<std::string> compression;
+  if (options.compression_level) compression = kCompressed;
+  add("compression", compression, std::string(kUncompressed));
+  const auto add_partition = [&](StoreRole role, const std::optional<std::string>& given,
+                                 std::string_view fallback) {
+    store.identity.partitions.emplace_back(role, given.value_or(std::string(fallback)));
+    if (given) store.required_partitions.emplace_back(role, *given);
+  };
+  add_partition(StoreRole::table, options.partitions.table, kDefaultTablePartition);
+  add_partition(StoreRole::index, options.partitions.index, kDefaultIndexPartition);
+  add_partition(StoreRole::values, options.partitions.values, kDefaultValuesPartition);
+  return store;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Freezer>> Freezer::open(Storage& storage, const FreezerOptions& options) {
+  TRY(check_options(options));
+  std::unique_ptr<Freezer> freezer(new Freezer());
+  MutexLock lock(freezer->writer_);
+  TRY_INTO(freezer->store_, Store::open(storage, store_options(options)));
+  TRY(freezer->open_log(storage, options));
+  TRY(freezer->load_record(options.access));
+  TRY(freezer->open_table(options));
+  if (options.access == FreezerAccess::rebuild) TRY(freezer->rebuild_table_locked());
+  freezer->log_->map_reads();  // nothing is truncated after this
+  return freezer;
+}
+
+Status Freezer::open_log(Storage& storage, const FreezerOptions& options) {
+  const Manifest* manifest = store_->manifest();
+  const auto number = [&](std::string_view name, std::optional<uint32_t> given, uint32_t fallback,
+                          uint64_t max) -> Result<uint32_t> {
+    uint64_t value = given.value_or(fallback);
+    if (manifest != nullptr) value = manifest->number(name).value_or(value);
+    if (value > 0 && value <= max) return static_cast<uint32_t>(value);
+    return fail(Errc::corrupt, concat("the manifest records an impossible ", name, ": ", value));
+  };
+  const auto partition = [&](StoreRole role, const std::optional<std::string>& given,
+                             std::string_view fallback) {
+    const auto from_manifest = manifest == nullptr ? std::nullopt : manifest->partition(role);
+    return given.value_or(from_manifest.value_or(std::string(fallback)));
+  };
+  TRY_INTO(key_size_bytes_, number("key_size", options.key_size_bytes, kDefaultKeySizeBytes,
+                                   freezer::kKeySizeMaxBytes));
+  TRY_INTO(table_size_min_, number("table_initial_size", options.table.initial_size,
+                                   kDefaultTableSize, freezer::kTableSizeMax));
+  TRY_INTO(resize_frequency_, number("resize_frequency", options.table.resize_frequency,
+                                     kDefaultFrequency, kFrequencyMax));
+  TRY_INTO(resize_chunk_,
+           number("resize_chunk", options.table.resize_chunk, kDefaultChunk, UINT32_MAX));
+  if (!is_table_size(table_size_min_))
+    return fail(Errc::corrupt,
+                concat("the manifest records an impossible table_initial_size: ", table_size_min_));
+  table_partition_ = partition(StoreRole::table, options.partitions.table, kDefaultTablePartition);
+  section_target_bytes_ = options.section_target_bytes;
+  memory_budget_bytes_ = options.memory_budget_bytes;
+  writing_ = options.table.writing;
+
+  cache_ = std::make_unique<PageCache>(options.page_cache_bytes);
+  IndexedValueLogOptions log;
+  log.index.partition =
+      partition(StoreRole::index, options.partitions.index, kDefaultIndexPartition);
+  log.index.record_size_bytes = record_bytes();
+  TRY_INTO(log.index.page_size_bytes,
+           number("page_size", options.page_size_bytes, kDefaultPageSizeBytes, UINT16_MAX));
+  log.index.write_buffer_bytes = options.write_buffer_bytes;
+  log.index.open_sections_max = options.open_sections_max;
+  log.index.cache = cache_.get();
+  log.index.floors = store_->floors(StoreRole::index);
+  log.values.partition =
+      partition(StoreRole::values, options.partitions.values, kDefaultValuesPartition);
+  log.values.compression_level = options.compression_level;
+  if (manifest != nullptr && !options.compression_level &&
+      manifest->text("compression") == kCompressed)
+    log.values.compression_level = 0;
+  log.values.write_buffer_bytes = options.write_buffer_bytes;
+  log.values.open_sections_max = options.open_sections_max;
+  if (manifest == nullptr) {
+    TRY(check_unrecorded_geometry(storage, log));
+  } else if (!manifest->was_clean() && !store_->read_only()) {
+    // Recovery goes section by section. Damage in a later one must be found before an earlier one
+    // is changed.
+    RecoveryLog look_only(storage, true);
+    TRY(IndexedValueLog::open(storage, log, look_only));
+  }
+  TRY_INTO(log_, IndexedValueLog::open(storage, log, store_->recovery()));
+  return {};
+}
+
+// A store without a manifest is first read without changing it: recovery with a wrong geometry
+// would cut good data. Every record must lead back, and one value at least must be intact where its
+// record says that it is: a record that was cut out of the wrong bytes cannot name one.
+Status Freezer::check_unrecorded_geometry(Storage& storage,
+                                          const IndexedValueLogOptions& options) const {
+  RecoveryLog look_only(storage, true);
+  TRY_INTO(const auto log, IndexedValueLog::open(storage, options, look_only));
+  const auto misfit = [&](const auto&... what) {
+    return fail(Errc::invalid_argument,
+                concat(what..., " in partition ", options.index.partition, " does not fit keys of ",
+                       key_size_bytes_, " bytes and pages of ", options.index.page_size_bytes,
+                       " bytes: give the values that the store was made with. Nothing was "
+                       "changed"));
+  };
+  bool is_confirmed = false;
+  uint32_t attempts = 0;
+  TRY_INTO(FixedReplay replay, log->replay());
+  while (attempts < kConfirmationsMax && !is_confirmed) {
+    auto item = replay.next();
+    if (!item) {
+      if (item.error().code != Errc::corrupt) return pass_on(item);
+      replay.skip_damaged_page();
+      continue;
+    }
+    if (!item->has_value()) break;
+    const auto& [section, position, record] = **item;
+    const auto next = freezer::next_of(record);
+    if (next && *next >= Place{section, position})
+      return misfit("record ", position, " of section ", section);
+    ++attempts;
+    is_confirmed = log->values().check(section, IndexedValueLog::location_of(record)).has_value();
+  }
+  TRY_INTO(const auto names, storage.scan(options.index.partition));
+  for (const Bytes& name : names) {
+    TRY_INTO(const auto blob, storage.open(options.index.partition, name, OpenMode::read_only));
+    if (blob->size() > 0 && !is_confirmed) return misfit("blob ", to_hex(name));
+  }
+  return {};
+}
+
+// What the manifest says about the table must be possible with the key journal that there is.
+Status Freezer::load_record(FreezerAccess access) {
+  const Manifest* manifest = store_->manifest();
+  if (manifest == nullptr) return {};
+  const auto bytes = manifest->record(freezer::kTableRecord);
+  if (!bytes) return {};
+  const std::string advice = "; nothing is lost, run `firn freezer rebuild`";
+  auto record = freezer::decode_table_record(*bytes);
+  const bool is_rebuilding = access == FreezerAccess::rebuild;
+  if (!record) {
+    if (is_rebuilding) return {};
+    return fail(Errc::corrupt, concat(record.error().message, advice));
+  }
+  const FreezerCheckpoint& checkpoint = record->checkpoint;
+  TRY_INTO(const uint64_t size, log_->size(checkpoint.section));
+  const bool is_newest = log_->newest_section().value_or(Section(0)) == checkpoint.section;
+  const bool is_exact = is_newest && checkpoint.index_size_bytes == size;
+  const bool must_be_exact = manifest->was_clean() && record->state == TableState::whole;
+  if (checkpoint.index_size_bytes % record_bytes() == 0 && checkpoint.index_size_bytes <= size &&
+      (is_exact || !must_be_exact)) {
+    recorded_ = *record;
+    return {};
+  }
+  if (is_rebuilding) return {};
+  return fail(Errc::corrupt,
+              concat("the manifest's checkpoint says that section ", checkpoint.section,
+                     " is the newest and has ", checkpoint.index_size_bytes, " bytes of keys in ",
+                     record_bytes(), " bytes each, but section ",
+                     log_->newest_section().value_or(Section(0)), " is and section ",
+                     checkpoint.section, " has ", size, advice));
+}
+
+Freezer::Place Freezer::end_of(const FreezerCheckpoint& checkpoint) const {
+  return {checkpoint.section, Position(checkpoint.index_size_bytes / record_bytes())};
+}
+
+Result<FreezerCheckpoint> Freezer::checkpoint_now() const {
+  FreezerCheckpoint checkpoint{.epoch = next_epoch_, .section = section_};
+  TRY_INTO(checkpoint.index_size_bytes, log_->size(section_));
+  ReaderLock state(state_);
+  checkpoint.table_size = resident_ ? resident_->size() : table_->size();
+  return checkpoint;
+}
+
+// Before anything is changed: can this be a state of this store?
+Status Freezer::check_checkpoint(const FreezerCheckpoint& checkpoint) const {
+  const auto refuse = [&](const auto&... why) {
+    return fail(Errc::invalid_argument,
+                concat("cannot go back to the checkpoint with epoch ", checkpoint.epoch,
+                       ", section ", checkpoint.section, ", ", checkpoint.index_size_bytes,
+                       " bytes and table size ", checkpoint.table_size, " in ",
+                       store_->storage().description(), ": ", why..., ". Nothing was changed"));
+  };
+  const bool has_data = log_->newest_section().has_value();
+  if (checkpoint == FreezerCheckpoint()) {
+    if (!has_data) return {};
+    return refuse("it is that of an empty store, and this one has data: destroy it to begin anew");
+  }
+  if (!is_table_size(checkpoint.table_size)) return refuse("the table size is no power of two");
+  if (checkpoint.epoch == UINT64_MAX) return refuse("there is no later epoch");
+  if (checkpoint.index_size_bytes % record_bytes() != 0)
+    return refuse("records have ", record_bytes(), " bytes");
+  TRY_INTO(const uint64_t size, log_->size(checkpoint.section));
+  if (checkpoint.index_size_bytes > size)
+    return refuse("that section has only ", size, " bytes: the checkpoint is of another store");
+  const DiskTable* const table = disk_table();
+  if (table == nullptr) return {};
+  // What the table names up to that epoch was put before it.
+  const uint64_t positions = std::min<uint64_t>(table->length_positions(), freezer::kTableSizeMax);
+  TRY_INTO(const auto survey, table->survey(positions, checkpoint.epoch, end_of(checkpoint)));
+  if (survey.foreign_slots > 0 && recorded_ && recorded_->state != TableState::stale)
+    return refuse("its epoch had more records: the checkpoint is of another store");
+  return {};
+}
+
+// Drops what came after the checkpoint. The manifest says first that the table is not to be
+// trusted: whatever is left of this by a crash, the store opens without a checkpoint, or goes back
+// with it.
+Status Freezer::go_back(const FreezerCheckpoint& checkpoint) {
+  TRY_INTO(const uint64_t size, log_->size(checkpoint.section));
+  const bool is_newest = log_->newest_section().value_or(Section(0)) == checkpoint.section;
+  if (is_newest && size == checkpoint.index_size_bytes) return {};
+  if (store_->read_only()) {
+    return fail(Errc::invalid_argument, concat(store_->storage().description(),
+                                               " has newer records than the checkpoint, "
+                                               "and is open for reading only"));
+  }
+  FreezerCheckpoint stale = checkpoint;
+  if (recorded_) stale.table_size = std::max(stale.table_size, recorded_->checkpoint.table_size);
+  TRY(commit({.state = TableState::stale, .checkpoint = stale}));
+  return log_->rewind(checkpoint.section, checkpoint.index_size_bytes);
+}
+
+// The state of the key journal that the table on disk has, and how far that can be trusted.
+Result<TableSource> Freezer::find_source(const FreezerOptions& options) {
+  TableSource source{.checkpoint = {.table_size = table_size_min_}};
+  if (options.checkpoint || store_->manifest() == nullptr) TRY(open_table_blob(false));
+  if (options.checkpoint) {
+    TRY(check_checkpoint(*options.checkpoint));
+    const auto before = recorded_;
+    TRY(go_back(*options.checkpoint));
+    if (*options.checkpoint == FreezerCheckpoint()) return source;
+    source.checkpoint = *options.checkpoint;
+    source.must_survey = true;
+    if (store_->manifest() == nullptr) {
+      source.state = TableState::written;
+    } else if (before && before->state != TableState::stale) {
+      const bool is_same =
+          recorded_->state == TableState::whole && recorded_->checkpoint == *options.checkpoint;
+      source.state = is_same ? TableState::whole : TableState::written;
+    }
+    return source;
+  }
+  if (recorded_) {
+    source.checkpoint = recorded_->checkpoint;
+    source.state = options.access == FreezerAccess::rebuild ? TableState::stale : recorded_->state;
+    return source;
+  }
+  // Nothing is known: the table is no smaller than it ever was, and later syncs have later epochs.
+  TRY(open_table_blob(false));
+  const DiskTable* const table = disk_table();
+  if (table == nullptr || table->length_positions() == 0) return source;
+  const uint64_t positions = std::min<uint64_t>(table->length_positions(), freezer::kTableSizeMax);
+  source.checkpoint.table_size = static_cast<uint32_t>(std::bit_floor(positions));
+  TRY_INTO(const auto survey, table->survey(positions, UINT64_MAX, {}));
+  source.checkpoint.epoch = std::min(survey.newest_epoch, UINT64_MAX / 2);
+  return source;
+}
+
+Status Freezer::open_table(const FreezerOptions& options) {
+  TRY_INTO(TableSource source, find_source(options));
+  const bool is_counted = recorded_ && source.state == TableState::whole && !options.checkpoint &&
+                          store_->manifest()->was_clean();
+  uint64_t items = is_counted ? recorded_->items : 0;
+  if (!is_counted) {
+    for (const Section section : log_->sections()) {
+      TRY_INTO(const uint64_t count, log_->entry_count(section));
+      items += count;
+    }
+  }
+  items_ = items;
+  section_ = log_->newest_section().value_or(Section(0));
+  if (options.checkpoint) section_ = options.checkpoint->section;
+  TRY_INTO(section_value_bytes_, log_->value_size(section_));
+  // A crash forgets no more syncs than it left records behind the checkpoint.
+  uint64_t epoch = source.checkpoint.epoch;
+  if (recorded_ && !options.checkpoint) epoch += items - std::min(items, recorded_->items);
+  if (epoch >= UINT64_MAX - 1)
+    return fail(Errc::corrupt, "the epoch of the freezer's table is the highest there is");
+  next_epoch_ = epoch + 1;
+
+  const uint32_t size = source.checkpoint.table_size;
+  const uint32_t resident_size = ResidentTable::size_for(items, size);
+  const bool fits = items < ResidentTable::kRecordsMax &&
+                    ResidentTable::memory_bytes_for(items, resident_size) <= memory_budget_bytes_;
+  const bool is_written_at_once = writing_ == TableWriting::immediate && !store_->read_only();
+  if (fits && memory_budget_bytes_ > 0 && !is_written_at_once)
+    return open_resident(resident_size, source);
+  return open_on_disk(source);
+}
+
+Status Freezer::open_resident(uint32_t size, const TableSource& source) {
+  TRY_INTO(auto table, replay(size));
+  const bool is_exact = source.state == TableState::whole && recorded_ &&
+                        recorded_->checkpoint.table_size == table->size();
+  if (is_exact && damaged_.empty()) {
+    TRY(open_table_blob(false));
+    const DiskTable* const blob = disk_table();
+    if (blob != nullptr && blob->length_positions() == table->size()) {
+      table->mark_clean();
+      table->mark_dirty_from(std::min(recorded_->items, table->count()));
+    } else {
+      store_->recovery().note("the table on disk is missing or cut: it is made anew at close");
+    }
+  }
+  WriterLock lock(state_);
+  resident_ = std::move(table);
+  in_memory_ = true;
+  items_ = resident_->count();
+  return {};
+}
+
+// The table as it is found is used as far as it can be trusted; otherwise it is made anew.
+Status Freezer::open_on_disk(const TableSource& source) {
+  const FreezerCheckpoint& base = source.checkpoint;
+  if (store_->read_only()) return open_on_disk_read_only(source);
+  TRY(open_table_blob(true));
+  DiskTable& table = *disk_table();
+  std::string problem = "the table on disk has no state that can be repaired";
+  if (source.state == TableState::whole && !source.must_survey) {
+    if (table.length_positions() >= base.table_size) {
+      TRY(table.start(base.table_size, recorded_->resizable));
+      TRY_INTO(const Applied applied, apply_tail(base));
+      if (applied == Applied::all) return {};
+    }
+    problem = "the table on disk is cut, or does not fit the key journal";
+  } else if (source.state != TableState::stale) {
+    TRY_INTO(const auto survey, table.survey(base.table_size, base.epoch, end_of(base)));
+    const bool is_usable =
+        survey.damage.empty() && survey.foreign_slots == 0 && survey.newest_epoch <= base.epoch + 1;
+    if (is_usable) {
+      TRY(table.discard(base.table_size, base.epoch));
+      TRY(table.start(base.table_size, survey.resizable));
+      TRY(table.flush());
+      TRY_INTO(const Applied applied, apply_tail(base));
+      if (applied == Applied::all) return {};
+    }
+    problem = survey.damage.empty() ? "the table on disk does not fit the key journal"
+                                    : concat("the table on disk is damaged: ", survey.damage);
+  }
+  if (items_ > 0) store_->recovery().note(concat(problem, "; it was made anew"));
+  return rebuild_from_journal(base.table_size, next_epoch_ - 1);
+}
+
+Status Freezer::open_on_disk_read_only(const TableSource& source) {
+  TRY(open_table_blob(false));
+  DiskTable* const table = disk_table();
+  const bool is_current = source.state == TableState::whole && table != nullptr &&
+                          table->length_positions() >= source.checkpoint.table_size &&
+                          recorded_->items == items_;
+  if (is_current) return table->start_reading(source.checkpoint.table_size);
+  return fail(Errc::invalid_argument,
+              concat("the table of ", store_->storage().description(),
+                     " must be brought up to date: open the store for writing once, or give more "
+                     "memory than ",
+                     memory_budget_bytes_, " bytes"));
+}
+
+}  // namespace firn

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Freezer: readers beside a writer that puts, syncs, doubles the table and leaves memory.
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "firn/base/random.h"
+#include "firn/freezer/freezer_test_support.h"
+
+namespace firn {
+namespace {
+
+using freezer::Engine;
+using freezer::get;
+using freezer::put;
+using freezer::Store;
+
+class FreezerStress : public freezer::EveryEngine {};
+INSTANTIATE_TEST_SUITE_P(Engines, FreezerStress,
+                         testing::Values(Engine::immediate, Engine::on_disk, Engine::resident),
+                         freezer::engine_of);
+
+TEST_P(FreezerStress, WhenMovedBetweenThreads_ThenItWorksOn) {
+  ASSERT_OK_INTO(Store freezer, Freezer::open(storage_, options()));
+
+  std::thread([&] { EXPECT_OK(put(freezer, "key", "1")); }).join();
+  std::string found;
+  std::thread([&, moved = std::move(freezer)] {
+    found = get(moved, "key");
+    EXPECT_OK(moved->destroy());
+  }).join();
+
+  EXPECT_EQ(found, "1");
+}
+
+// Every key that was put is found from then on, and no other.
+void run_readers_beside_a_writer(Storage& storage, const FreezerOptions& options) {
+  constexpr uint64_t kPuts = 6000;
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+  std::atomic<uint64_t> visible = 0;
+  std::vector<std::thread> readers;
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    readers.emplace_back([&, seed] {
+      Random random(seed);
+      while (visible < kPuts) {
+        const uint64_t known = visible;
+        if (known == 0) continue;
+        const uint64_t i = random.below(known);
+        ASSERT_EQ(get(freezer, concat("key", i)), concat(i));
+        ASSERT_EQ(freezer::contains(freezer, concat("none", i)), "absent");
+        if (!random.one_in(64)) continue;
+        const Bytes first = freezer::test_key(concat("key", i));
+        const Bytes second = freezer::test_key("none");
+        const std::vector<ByteSpan> keys = {first, second};
+        const auto answers = freezer->get_many(keys);
+        ASSERT_EQ(freezer::answer(answers[0]), concat(i));
+        ASSERT_EQ(freezer::answer(answers[1]), "absent");
+        ASSERT_GE(freezer->statistics().items, known);
+      }
+    });
+  }
+  std::thread syncer([&] {
+    while (visible < kPuts)
+      ASSERT_OK(freezer->sync());
+  });
+  for (uint64_t i = 0; i < kPuts; ++i) {
+    freezer::put_range(freezer, i, i + 1);
+    visible = i + 1;
+  }
+  for (std::thread& reader : readers)
+    reader.join();
+  syncer.join();
+  freezer::expect_range(freezer, 0, kPuts);
+  EXPECT_OK(freezer->close());
+}
+
+TEST_P(FreezerStress, GivenReadersBesideAWriter_WhenTheTableDoubles_ThenEveryKeyIsFound) {
+  FreezerOptions options = this->options();
+  options.table.initial_size = 4;
+  options.table.resize_frequency = 1;
+  options.table.resize_chunk = 16;
+  options.section_target_bytes = 4096;
+  run_readers_beside_a_writer(storage_, options);
+}
+
+TEST(FreezerMemoryStress, GivenReadersBesideAWriter_WhenTheStoreLeavesMemory_ThenEveryKeyIsFound) {
+  MemoryStorage storage;
+  FreezerOptions options = freezer::shared_options(Engine::resident);
+  options.memory_budget_bytes = 330'000;  // of about 3,000 records
+  run_readers_beside_a_writer(storage, options);
+}
+
+}  // namespace
+}  // namespace firn

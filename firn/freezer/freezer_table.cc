@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Freezer: how the table is made from the key journal, in memory and on disk.
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "firn/base/check.h"
+#include "firn/base/random.h"
+#include "firn/base/text.h"
+#include "firn/freezer/disk_table.h"
+#include "firn/freezer/freezer.h"
+#include "firn/freezer/resident_table.h"
+
+namespace firn {
+
+using freezer::Applied;
+using freezer::DiskTable;
+using freezer::ResidentTable;
+using freezer::TableState;
+
+namespace {
+
+// Records whose fingerprints are inserted together.
+constexpr size_t kReplayGroup = 64 << 10;
+// Positions of a table that is rebuilt in one pass over the key journal: 32 MiB of memory.
+constexpr uint64_t kWindowPositions = 1 << 20;
+// A table that would have to be so many times larger than expected is not what the records tell of:
+// some of them are missing in their chains.
+constexpr uint64_t kPlausibleGrowth = 64;
+
+}  // namespace
+
+DiskTable* Freezer::disk_table() const {
+  ReaderLock lock(state_);
+  return table_.get();
+}
+
+Status Freezer::open_table_blob(bool create) {
+  if (disk_table() != nullptr) return {};
+  OpenMode mode = OpenMode::create;
+  if (!create) mode = store_->read_only() ? OpenMode::read_only : OpenMode::read_write;
+  auto opened = DiskTable::open(
+      store_->storage(),
+      {.partition = table_partition_, .frequency = resize_frequency_, .chunk = resize_chunk_},
+      mode);
+  if (!create && !opened && opened.error().code == Errc::not_found) return {};
+  TRY_INTO(auto table, std::move(opened));
+  WriterLock lock(state_);
+  table_ = std::move(table);
+  return {};
+}
+
+Status Freezer::commit(const freezer::TableRecord& record) {
+  if (Manifest* const manifest = store_->manifest(); manifest != nullptr)
+    TRY(poison_.watch(
+        manifest->set_record(freezer::kTableRecord, freezer::encode_table_record(record))));
+  recorded_ = record;
+  return {};
+}
+
+Status Freezer::commit_synced(TableState state, const FreezerCheckpoint& checkpoint) {
+  const DiskTable* const table = in_memory_ ? nullptr : disk_table();
+  return commit({.state = state,
+                 .checkpoint = checkpoint,
+                 .items = items_,
+                 .resizable = table == nullptr ? 0 : table->resizable()});
+}
+
+// From here on the table has slots that the checkpoint does not know.
+Status Freezer::begin_writing_slots() {
+  if (!recorded_ || recorded_->state != TableState::whole) return {};
+  freezer::TableRecord record = *recorded_;
+  record.state = TableState::written;
+  return commit(record);
+}
+
+// ---- in memory
+
+void Freezer::note_damage(Section section, const Error& error) {
+  if (damaged_.empty() || damaged_.back() != section) damaged_.push_back(section);
+  store_->recovery().note(concat("key section ", section, " has damaged pages: ", error.message));
+}
+
+Result<Freezer::Resident> Freezer::replay(uint32_t size) {
+  const uint64_t plausible =
+      std::min<uint64_t>(uint64_t{size} * kPlausibleGrowth, freezer::kTableSizeMax);
+  while (true) {
+    damaged_.clear();
+    TRY_INTO(auto table, replay_once(size));
+    const uint64_t needed = table->size_needed();
+    if (needed > 0 && needed <= size) return table;
+    if (needed == 0 || needed > plausible) {
+      store_->recovery().note(
+          "some records of the key journal do not lead to the ones before them: every key is "
+          "found while the table fits in memory; run verify");
+      return table;
+    }
+    size = static_cast<uint32_t>(needed);
+  }
+}
+
+Result<Freezer::Resident> Freezer::replay_once(uint32_t size) {
+  auto table = std::make_unique<ResidentTable>(size, random_seed_from_os());
+  TRY_INTO(FixedReplay replay, log_->replay());
+  table->reserve(replay.record_count());
+  std::vector<ResidentTable::Replayed> group;
+  group.reserve(kReplayGroup);
+  Place first;
+  uint64_t values_end = 0;
+  const auto finish_group = [&] {
+    table->add_replayed(first, group);
+    group.clear();
+  };
+  while (true) {
+    auto item = replay.next();
+    if (!item) {
+      if (item.error().code != Errc::corrupt) return pass_on(item);
+      note_damage(replay.failed_section(), item.error());
+      replay.skip_damaged_page();
+      continue;
+    }
+    if (!item->has_value()) break;
+    const auto& [section, position, record] = **item;
+    const bool follows = !group.empty() && section == first.section &&
+                         position.value == first.position.value + group.size();
+    if (!follows || group.size() == kReplayGroup) {
+      finish_group();
+      if (section != first.section || position.value == 0) values_end = 0;
+      first = {section, position};
+      table->skip_to(first);
+    }
+    const ValueLocation location = IndexedValueLog::location_of(record);
+    if (location.offset < values_end) {
+      // A page in the wrong place has a valid checksum; its locations give it away.
+      note_damage(section, Error{Errc::corrupt, concat("record ", position,
+                                                       " refers to an earlier record's value")});
+    }
+    values_end = std::max(values_end, location.offset + location.size_bytes);
+    group.push_back({table->hash(freezer::key_of(record)), freezer::next_of(record)});
+  }
+  finish_group();
+  table->end_replay();
+  TRY(forget_shadowed(*table));
+  return table;
+}
+
+// Keys that were put several times keep their newest record. What cannot be read stays.
+Status Freezer::forget_shadowed(ResidentTable& table) const {
+  RecordBuffer buffer;
+  const MutableByteSpan record = record_in(buffer);
+  for (const auto& [fingerprint, candidates] : table.shared_fingerprints()) {
+    std::vector<Bytes> keys;
+    for (const Place& place : candidates) {
+      const Status read = read_record(place, record);
+      if (!read && read.error().code == Errc::corrupt) continue;
+      TRY(read);
+      const ByteSpan key = freezer::key_of(record);
+      const bool is_shadowed =
+          std::ranges::any_of(keys, [&](const Bytes& newer) { return equal_bytes(newer, key); });
+      if (is_shadowed)
+        table.forget(fingerprint, place);
+      else
+        keys.push_back(to_bytes(key));
+    }
+  }
+  return {};
+}
+
+// The manifest says that the table is stale before the first slot is replaced, and what it is when
+// all of them are durable.
+Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
+  const ResidentTable* resident = nullptr;
+  {
+    WriterLock lock(state_);
+    resident_->finish_doubling();
+    resident = resident_.get();  // only mutations change it, and this is one
+  }
+  if (!resident->is_any_dirty()) return {};
+  FreezerCheckpoint written = checkpoint;
+  written.table_size = resident->size();
+  TRY(open_table_blob(true));
+  DiskTable& table = *disk_table();
+  TRY(commit({.state = TableState::stale, .checkpoint = written}));
+  TRY(poison_.watch(table.start(written.table_size, 0)));
+  const auto head_of = [resident](uint32_t position) {
+    return resident->head_of_position(position);
+  };
+  const uint32_t groups = resident->group_count();
+  for (uint32_t group = 0; group < groups; ++group) {
+    if (!resident->is_dirty(group)) continue;
+    const uint32_t first = group;
+    while (group + 1 < groups && resident->is_dirty(group + 1))
+      ++group;
+    const uint64_t begin = uint64_t{first} * ResidentTable::kGroupPositions;
+    const uint64_t end = (uint64_t{group} + 1) * ResidentTable::kGroupPositions;
+    TRY(poison_.watch(table.write_anew(begin, std::min<uint64_t>(end, written.table_size),
+                                       checkpoint.epoch, head_of)));
+  }
+  TRY(poison_.watch(table.flush()));
+  last_checkpoint_ = written;
+  TRY(commit_synced(TableState::whole, written));
+  WriterLock lock(state_);
+  resident_->mark_clean();
+  return {};
+}
+
+// The store has outgrown its memory: from now on it works from disk.
+Status Freezer::leave_memory() {
+  TRY(sync_locked());
+  TRY(write_resident_table(*last_checkpoint_));
+  WriterLock lock(state_);
+  resident_.reset();
+  in_memory_ = false;
+  return {};
+}
+
+// ---- on disk
+
+Status Freezer::rebuild_table() {
+  MutexLock lock(writer_);
+  TRY(check_writable());
+  return rebuild_table_locked();
+}
+
+Status Freezer::rebuild_table_locked() {
+  if (store_->read_only())
+    return fail(Errc::invalid_argument, "the freezer is open for reading only");
+  if (!damaged_.empty()) {
+    return fail(Errc::corrupt, concat("key section ", damaged_.front(),
+                                      " is damaged: the table cannot be made from it"));
+  }
+  TRY(sync_locked());
+  if (!in_memory_) {
+    TRY(poison_.watch(disk_table()->finish_doubling(next_epoch_)));
+    return rebuild_from_journal(disk_table()->size(), last_checkpoint_->epoch);
+  }
+  {
+    WriterLock lock(state_);
+    resident_->finish_doubling();
+    resident_->mark_all_dirty();
+  }
+  return write_resident_table(*last_checkpoint_);
+}
+
+// Needs memory for a window of the table only: one pass over the key journal for each.
+Status Freezer::rebuild_from_journal(uint32_t size, uint64_t epoch) {
+  TRY(open_table_blob(true));
+  DiskTable& table = *disk_table();
+  FreezerCheckpoint checkpoint{.epoch = epoch, .section = section_};
+  TRY_INTO(checkpoint.index_size_bytes, log_->size(section_));
+  const uint64_t size_max =
+      std::min<uint64_t>(uint64_t{size} * kPlausibleGrowth, freezer::kTableSizeMax);
+  for (uint64_t begin = 0; begin < size;) {
+    if (begin == 0) {
+      checkpoint.table_size = size;
+      TRY(commit({.state = TableState::stale, .checkpoint = checkpoint}));
+      TRY(poison_.watch(table.start(size, 0)));
+    }
+    const uint64_t end = std::min<uint64_t>(size, begin + kWindowPositions);
+    TRY_INTO(const uint64_t needed, poison_.watch(rebuild_window(table, begin, end, epoch)));
+    if (needed == 0 || needed > size_max) {
+      return fail(Errc::corrupt, concat("some records of the key journal do not lead to the ones "
+                                        "before them: lookups from disk would not find "
+                                        "those. Give more memory than ",
+                                        memory_budget_bytes_, " bytes, then every key is found"));
+    }
+    begin = needed > size ? 0 : end;
+    size = static_cast<uint32_t>(std::max<uint64_t>(size, needed));
+  }
+  TRY(poison_.watch(table.flush()));
+  last_checkpoint_ = checkpoint;
+  synced_count_ = put_count_.load();
+  return commit_synced(TableState::whole, checkpoint);
+}
+
+Result<uint64_t> Freezer::rebuild_window(DiskTable& table, uint64_t begin, uint64_t end,
+                                         uint64_t epoch) const {
+  struct Head {
+    Place place;
+    uint32_t hash = 0;
+    bool exists = false;
+  };
+  std::vector<Head> heads(end - begin);
+  uint64_t needed = 1;
+  TRY_INTO(FixedReplay replay, log_->replay());
+  while (true) {
+    TRY_INTO(const auto item, replay.next());
+    if (!item) break;
+    const uint32_t hash = crc32c(freezer::key_of(item->record));
+    const uint64_t position = table.position_of(hash);
+    if (position < begin || position >= end) continue;
+    const Place place{item->section, item->position};
+    const auto next = freezer::next_of(item->record);
+    if (next && *next >= place) return 0;
+    Head& head = heads[position - begin];
+    // See ResidentTable: a record that leaves out the one before it was put with a larger table.
+    if (head.exists && (!next || *next < head.place)) {
+      if (head.hash == hash) return 0;
+      needed = std::max(needed, uint64_t{2} << std::countr_zero(head.hash ^ hash));
+    }
+    head = {place, hash, true};
+  }
+  TRY(table.write_anew(begin, end, epoch, [&](uint32_t position) -> std::optional<Place> {
+    const Head& head = heads[position - begin];
+    if (!head.exists) return std::nullopt;
+    return head.place;
+  }));
+  return needed;
+}
+
+// Puts the records behind the checkpoint into the table. Each must lead to the head that it finds:
+// otherwise the table is not that of the checkpoint, or the records were put with another one.
+Result<Applied> Freezer::apply_tail(const FreezerCheckpoint& checkpoint) {
+  DiskTable& table = *disk_table();
+  const Place from = end_of(checkpoint);
+  TRY_INTO(FixedReplay replay, log_->replay(from.section, from.position));
+  bool any = false;
+  while (true) {
+    TRY_INTO(const auto item, replay.next());
+    if (!item) break;
+    if (!any) TRY(begin_writing_slots());
+    any = true;
+    const uint32_t position = table.position_of(crc32c(freezer::key_of(item->record)));
+    const auto pair = table.read(position);
+    if (!pair && pair.error().code == Errc::corrupt) return Applied::mismatch;
+    TRY(pair);
+    const freezer::Slot* const head = pair->head();
+    std::optional<Place> before;
+    if (head != nullptr) before = head->head;
+    if (freezer::next_of(item->record) != before) return Applied::mismatch;
+    TRY(table.put(position, *pair, next_epoch_, {item->section, item->position}));
+  }
+  if (any) TRY(table.flush());
+  return Applied::all;
+}
+
+}  // namespace firn

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/freezer/resident_table.h"
+
+#include <algorithm>
+#include <bit>
+#include <functional>
+
+#include "firn/base/check.h"
+
+namespace firn::freezer {
+namespace {
+
+constexpr uint64_t kRecordsPerPosition = 2;
+constexpr size_t kFingerprintMaxBytes = 20;
+constexpr size_t kPrefetchDistance = 16;
+
+}  // namespace
+
+SparseNumbers::SparseNumbers(size_t count)
+    : numbers_(static_cast<uint32_t*>(std::calloc(count, sizeof(uint32_t)))) {
+  CHECK(numbers_ != nullptr, "memory for the heads of a table");
+}
+
+ResidentTable::ResidentTable(uint32_t size, uint64_t seed)
+    : seed_(seed),
+      size_(size),
+      heads_(size),
+      fingerprints_(seed ^ 0x5851F42D4C957F2D),
+      dirty_((group_count() + 63) / 64) {
+  CHECK(is_table_size(size), "a table's size is a power of two");
+}
+
+uint32_t ResidentTable::size_for(uint64_t count, uint32_t size_min) {
+  const uint64_t wanted = std::bit_ceil((count + kRecordsPerPosition - 1) / kRecordsPerPosition);
+  return static_cast<uint32_t>(std::clamp<uint64_t>(wanted, size_min, kTableSizeMax));
+}
+
+RecordPlace ResidentTable::place_of(uint64_t number) const {
+  const Run& last = runs_.back();
+  if (number >= last.first) return {last.section, Position(number - last.first)};
+  const auto after = std::ranges::upper_bound(runs_, number, std::less<>(), &Run::first);
+  const Run& run = *std::prev(after);
+  return {run.section, Position(number - run.first)};
+}
+
+std::optional<uint64_t> ResidentTable::number_of(RecordPlace place) const {
+  const auto run = std::ranges::lower_bound(runs_, place.section, std::less<>(), &Run::section);
+  if (run == runs_.end() || run->section != place.section) return std::nullopt;
+  const uint64_t end = std::next(run) == runs_.end() ? count_ : std::next(run)->first;
+  if (place.position.value >= end - run->first) return std::nullopt;
+  return run->first + place.position.value;
+}
+
+std::optional<RecordPlace> ResidentTable::head_of_position(uint32_t position) const {
+  const uint32_t head = heads_[position];
+  if (head == 0) return std::nullopt;
+  return place_of(head - 1);
+}
+
+std::optional<RecordPlace> ResidentTable::head(uint32_t position_hash) const {
+  return head_of_position(position_hash & (size_ - 1));
+}
+
+void ResidentTable::prefetch(const KeyHashes& hashes) const {
+  heads_.prefetch(hashes.position_hash & (size_ - 1));
+  fingerprints_.prefetch(hashes.fingerprint);
+}
+
+void ResidentTable::begin_run(RecordPlace place) {
+  if (!runs_.empty() && runs_.back().section == place.section) {
+    CHECK(place.position.value == count_ - runs_.back().first, "records come in order");
+    return;
+  }
+  CHECK(runs_.empty() || runs_.back().section < place.section, "sections come in order");
+  CHECK(place.position.value == 0, "a section begins with its first record");
+  runs_.push_back({place.section, count_});
+}
+
+void ResidentTable::append_hash(uint32_t position_hash) {
+  CHECK(count_ < kRecordsMax, "the number of a record fits in 32 bits");
+  if (count_ % kHashesPerChunk == 0)
+    hashes_.push_back(std::make_unique_for_overwrite<uint32_t[]>(kHashesPerChunk));
+  hashes_[count_ / kHashesPerChunk][count_ % kHashesPerChunk] = position_hash;
+  ++count_;
+}
+
+void ResidentTable::mark_dirty(uint32_t position) {
+  const uint32_t group = position / kGroupPositions;
+  dirty_[group / 64] |= uint64_t{1} << (group % 64);
+  any_dirty_ = true;
+}
+
+bool ResidentTable::add(RecordPlace place, const KeyHashes& hashes) {
+  begin_run(place);
+  const uint64_t number = count_;
+  append_hash(hashes.position_hash);
+  const uint32_t position = hashes.position_hash & (size_ - 1);
+  heads_[position] = static_cast<uint32_t>(number + 1);
+  mark_dirty(position);
+  if (!doubling_ && count_ > kRecordsPerPosition * size_ && size_ < kTableSizeMax) {
+    doubling_.emplace(SparseNumbers(size_t{size_} * 2));
+    ++doublings_;
+  }
+  if (doubling_) advance_doubling(kStepRecords);
+  auto older = fingerprints_.cursor_or_insert(hashes.fingerprint, number);
+  if (!older) return false;
+  CHECK(older->next().has_value(), "a fingerprint without records is none");
+  older->insert(number);
+  return true;
+}
+
+void ResidentTable::forget(uint64_t fingerprint, RecordPlace older) {
+  const auto number = number_of(older);
+  CHECK(number.has_value(), "a record of the table");
+  fingerprints_.prune(fingerprint, [&](uint64_t candidate) { return candidate == *number; });
+}
+
+// A larger table has fewer records a position, so every record leads to the one before it there, as
+// long as no record was put with a table that was larger still.
+void ResidentTable::check_chain(uint32_t position_hash, uint32_t head,
+                                const std::optional<RecordPlace>& next) {
+  uint64_t next_number = 0;
+  if (next) {
+    const auto known = number_of(*next);
+    if (!known) {
+      is_impossible_ = true;  // forward, or nowhere
+      return;
+    }
+    next_number = *known + 1;
+  }
+  if (next_number >= head) return;
+  const uint32_t difference = position_hash ^ hash_at(head - 1);
+  if (difference == 0)
+    is_impossible_ = true;
+  else
+    size_needed_ = std::max(size_needed_, uint64_t{2} << std::countr_zero(difference));
+}
+
+void ResidentTable::add_replayed(RecordPlace first, std::span<const Replayed> records) {
+  if (records.empty()) return;
+  begin_run(first);
+  entries_.clear();
+  entries_.reserve(records.size());
+  const uint32_t mask = size_ - 1;
+  for (size_t i = 0; i < records.size(); ++i) {
+    if (i + kPrefetchDistance < records.size())
+      heads_.prefetch(records[i + kPrefetchDistance].hashes.position_hash & mask);
+    const auto& [hashes, next] = records[i];
+    uint32_t& head = heads_[hashes.position_hash & mask];
+    check_chain(hashes.position_hash, head, next);
+    entries_.push_back({hashes.fingerprint, count_});
+    append_hash(hashes.position_hash);
+    head = static_cast<uint32_t>(count_);
+  }
+  fingerprints_.insert_many(entries_);
+  all_dirty_ = any_dirty_ = true;
+}
+
+void ResidentTable::skip_to(RecordPlace next) {
+  if (runs_.empty() || runs_.back().section != next.section) begin_run({next.section, Position(0)});
+  while (count_ - runs_.back().first < next.position.value)
+    append_hash(0);
+}
+
+std::vector<ResidentTable::Shared> ResidentTable::shared_fingerprints() const {
+  std::vector<Shared> shared;
+  if (fingerprints_.statistics().items == fingerprints_.statistics().keys) return shared;
+  uint64_t current = 0;
+  std::vector<uint64_t> numbers;
+  const auto finish = [&] {
+    if (numbers.size() > 1) {
+      std::ranges::sort(numbers, std::greater<>());
+      Shared& entry = shared.emplace_back(Shared{current, {}});
+      for (const uint64_t number : numbers)
+        entry.candidates.push_back(place_of(number));
+    }
+    numbers.clear();
+  };
+  fingerprints_.for_each_entry([&](uint64_t fingerprint, uint64_t number) {
+    if (fingerprint != current) finish();
+    current = fingerprint;
+    numbers.push_back(number);
+  });
+  finish();
+  return shared;
+}
+
+void ResidentTable::advance_doubling(uint64_t records) {
+  const uint64_t end = std::min(doubling_->next + records, count_);
+  const uint32_t mask = size_ * 2 - 1;
+  for (; doubling_->next < end; ++doubling_->next)
+    doubling_->heads[hash_at(doubling_->next) & mask] = static_cast<uint32_t>(doubling_->next + 1);
+  if (end < count_) return;
+  size_ *= 2;
+  heads_ = std::move(doubling_->heads);
+  doubling_.reset();
+  mark_all_dirty();
+}
+
+void ResidentTable::finish_doubling() {
+  if (doubling_) advance_doubling(count_);
+}
+
+void ResidentTable::mark_all_dirty() {
+  dirty_.assign((group_count() + 63) / 64, 0);
+  all_dirty_ = any_dirty_ = true;
+}
+
+void ResidentTable::mark_clean() {
+  dirty_.assign((group_count() + 63) / 64, 0);
+  all_dirty_ = any_dirty_ = false;
+}
+
+void ResidentTable::mark_dirty_from(uint64_t number) {
+  for (; number < count_; ++number)
+    mark_dirty(hash_at(number) & (size_ - 1));
+}
+
+size_t ResidentTable::memory_bytes() const {
+  return sizeof(*this) - sizeof(fingerprints_) + runs_.capacity() * sizeof(Run) +
+         hashes_.size() * kHashesPerChunk * sizeof(uint32_t) +
+         (size_t{size_} + (doubling_ ? size_t{size_} * 2 : 0)) * sizeof(uint32_t) +
+         dirty_.capacity() * sizeof(uint64_t) + entries_.capacity() * sizeof(TokenIndex::Entry) +
+         fingerprints_.memory_bytes();
+}
+
+size_t ResidentTable::memory_bytes_next() const {
+  const bool doubles = !doubling_ && count_ + 1 > kRecordsPerPosition * size_;
+  return memory_bytes() + (doubles ? size_t{size_} * 2 * sizeof(uint32_t) : 0) +
+         (count_ % kHashesPerChunk == 0 ? kHashesPerChunk * sizeof(uint32_t) : 0);
+}
+
+size_t ResidentTable::memory_bytes_for(uint64_t count, uint32_t size) {
+  return count * (sizeof(uint32_t) + kFingerprintMaxBytes) + size_t{size} * sizeof(uint32_t) +
+         kHashesPerChunk * sizeof(uint32_t);
+}
+
+}  // namespace firn::freezer
