@@ -210,6 +210,19 @@ class Damage(MetadataTest):
             self.assertEqual(self.expect(DONE, "metadata", "get", self.store, "c").stderr, b"")
             self.output("verify", self.store)
 
+    def test_one_bad_copy_of_a_store_that_was_not_closed_is_a_commit_cut_off(self):
+        # The manifest cannot say any more that the store was closed.
+        torn = [next((self.store / "manifest").glob(b"left".hex())), self.copy("left")]
+        for path in torn:
+            self.damage(path)
+        found, = self.json_lines("verify", self.store)
+        self.assertEqual(found["damage"], [])
+        for path in torn:
+            self.assertTrue(any(str(path) in note for note in found["notes"]), found["notes"])
+        self.put("c", "3")
+        found, = self.json_lines("verify", self.store)
+        self.assertEqual(found["notes"], [])
+
     def test_two_bad_copies_are_an_error(self):
         for side in ("left", "right"):
             self.damage(self.copy(side))

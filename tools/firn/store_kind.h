@@ -33,6 +33,8 @@ struct Verified {
   std::optional<Error> open_failure;
   uint64_t checked_bytes = 0;
   bool read_everything = false;  // --deep would not read more
+  // Of two copies there, one may be half written, because the last writer did not close the store.
+  std::string unfinished_partition;
 };
 
 struct StoreKind {

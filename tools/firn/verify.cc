@@ -42,12 +42,14 @@ std::string cut_text(const CutRange& cut, const std::string& store) {
                      cut.range.reason);
 }
 
-// A program killed inside a commit leaves one copy of the manifest half written, which cannot be
-// told from rot. The store opens with the other copy and the next writer replaces this one, so
-// there is nothing to restore: it is told, but no damage.
-void note_torn_commits(RecoveryReport& report, const std::string& store) {
-  const auto is_torn_commit = [](const BlobRange& range) {
-    return range.partition == kManifestPartition;
+// A program killed inside a commit leaves one of two copies half written, which cannot be told from
+// rot. The store opens with the other copy and the next writer replaces this one, so there is
+// nothing to restore: it is told, but no damage.
+void note_torn_commits(Verified& verified, const std::string& store) {
+  RecoveryReport& report = verified.report;
+  const auto is_torn_commit = [&](const BlobRange& range) {
+    return range.partition == kManifestPartition ||
+           range.partition == verified.unfinished_partition;
   };
   for (const BlobRange& range : report.damage) {
     if (!is_torn_commit(range)) continue;
@@ -80,7 +82,7 @@ Status run_verify(const VerifyRequest& request, Output& output) {
   Progress progress("verifying", 0);
   TRY_INTO(const StoreKind* const kind, kind_of(request.store));
   TRY(kind->verify(request, verified, progress));
-  if (!verified.open_failure) note_torn_commits(verified.report, store);
+  if (!verified.open_failure) note_torn_commits(verified, store);
   const double seconds = progress.seconds();
   progress.finish();
 
