@@ -14,16 +14,6 @@
 namespace firn::campaign {
 namespace {
 
-std::vector<std::string_view> lines_of(std::string_view text) {
-  std::vector<std::string_view> lines;
-  while (!text.empty()) {
-    const size_t end = text.find('\n');
-    lines.push_back(text.substr(0, end));
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  }
-  return lines;
-}
-
 // The number that `text` begins with, or nothing.
 std::optional<uint64_t> leading_number(std::string_view text) {
   uint64_t number = 0;
@@ -49,7 +39,8 @@ class ArchiveSubject final : public Subject {
   }
 
   [[nodiscard]] Call recovering_call() const override {
-    Call call{.arguments = {"archive", "import", store_, "-", "--lines"}, .input = {}};
+    Call call{
+        .arguments = {"archive", "import", store_, "-", "--lines"}, .input = {}, .exit_code = 0};
     call.arguments.insert(call.arguments.end(), geometry_.begin(), geometry_.end());
     return call;
   }
@@ -132,7 +123,9 @@ class ArchiveSubject final : public Subject {
   Call prune(Random& random) {
     const uint64_t before = random.between(first_, end());
     prune_to_ = std::max(first_, before - before % items_per_section_);
-    return {.arguments = {"archive", "prune", store_, "--before", concat(before)}, .input = {}};
+    return {.arguments = {"archive", "prune", store_, "--before", concat(before)},
+            .input = {},
+            .exit_code = 0};
   }
 
   // Consecutive, from an allowed first one to an allowed last one; what is there becomes known.

@@ -76,14 +76,14 @@ class FailedWriteLife {
     TRY_INTO(const Outcome outcome, firn_.run(call, failure));
     const uint64_t failed = device_.heal();
     subject_->observe(outcome);
-    TRY(expect_told(outcome, failed));
+    TRY(expect_told(outcome, call, failed));
 
     // The next one opens the store with the page cache as it is, or a new mount has no such cache.
     if (random_.one_in(2)) {
       what_ += ", recovered";
       const Call recovering = subject_->recovering_call();
       TRY_INTO(const Outcome recovered, firn_.run(recovering));
-      if (recovered.exit_code != 0)
+      if (recovered.exit_code != recovering.exit_code)
         return fail(Errc::io, concat("recovery failed: ", recovered.errors));
       TRY(subject_->check(firn_, random_, false, Settled::yes));
       stage_.add_note(row_.name, "recovered with the old page cache");
@@ -94,10 +94,10 @@ class FailedWriteLife {
     return subject_->check(firn_, random_, random_.one_in(4), Settled::yes);
   }
 
-  Status expect_told(const Outcome& outcome, uint64_t failed) {
+  Status expect_told(const Outcome& outcome, const Call& call, uint64_t failed) {
     constexpr int kInputOutput = 5;
     if (failed > 0) stage_.add_case(row_.name);
-    const int expected = failed > 0 ? kInputOutput : 0;
+    const int expected = failed > 0 ? kInputOutput : call.exit_code;
     if (outcome.exit_code == expected) return {};
     return fail(Errc::io, concat(failed, " writes failed, but the command ended with code ",
                                  outcome.exit_code.value_or(-1), ": ", outcome.errors));

@@ -58,7 +58,7 @@ class KilledLife {
       stage_.add_case(row_);
       stage_.add_note(
           row_, interruption.when == Interruption::When::after_time ? "at a moment" : "at a call");
-    } else if (*outcome.exit_code != 0) {
+    } else if (*outcome.exit_code != call.exit_code) {
       return fail(Errc::io, concat("ended with code ", *outcome.exit_code, ": ", outcome.errors));
     }
     return subject_->check(firn_, random_, last || thorough, Settled::yes);

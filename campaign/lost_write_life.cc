@@ -74,11 +74,11 @@ class LostWriteLife {
     interruption.act = kill_process;
     what_ += concat(", ", call.arguments[0], " ", call.arguments[1], " ", described(interruption));
     TRY_INTO(outcome_, firn_.run(call, interruption));
-    return expect_success(outcome_);
+    return expect_exit(outcome_, call);
   }
 
-  [[nodiscard]] static Status expect_success(const Outcome& outcome) {
-    if (outcome.exit_code.value_or(0) == 0) return {};
+  [[nodiscard]] static Status expect_exit(const Outcome& outcome, const Call& call) {
+    if (outcome.exit_code.value_or(call.exit_code) == call.exit_code) return {};
     return fail(Errc::io, concat("ended with code ", *outcome.exit_code, ": ", outcome.errors));
   }
 
@@ -102,7 +102,7 @@ class LostWriteLife {
       what_ += ", recovered";
       const Call call = subject_->recovering_call();
       TRY_INTO(const Outcome recovered, firn_.run(call));
-      TRY(expect_success(recovered));
+      TRY(expect_exit(recovered, call));
       stage_.add_note(row_.name, "recovered by a writer, too");
       TRY(subject_->check(firn_, random_, true, Settled::yes));
     }

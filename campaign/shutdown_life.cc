@@ -70,7 +70,7 @@ class ShutDownLife {
     subject_->observe(outcome);
     constexpr int kInputOutput = 5;
     const bool is_told = outcome.interrupted && outcome.exit_code == kInputOutput;
-    if (!outcome.exit_code || *outcome.exit_code == 0 || is_told) return {};
+    if (!outcome.exit_code || *outcome.exit_code == call.exit_code || is_told) return {};
     return fail(Errc::io, concat("ended with code ", *outcome.exit_code, ": ", outcome.errors));
   }
 

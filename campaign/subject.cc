@@ -14,7 +14,7 @@ Result<Outcome> Firn::run(const Call& call, const Interruption& interruption) co
 }
 
 Result<std::string> Firn::output(const std::vector<std::string>& arguments, int also_fine) const {
-  TRY_INTO(Outcome outcome, run({.arguments = arguments, .input = {}}));
+  TRY_INTO(Outcome outcome, run({.arguments = arguments, .input = {}, .exit_code = 0}));
   if (outcome.exit_code == 0 || outcome.exit_code == also_fine) return std::move(outcome.output);
   std::string line = "firn";
   for (const std::string& argument : arguments)
@@ -28,8 +28,19 @@ Result<std::string> Firn::output(const std::vector<std::string>& arguments, int 
 std::span<const SubjectKind> subject_kinds() {
   static constexpr std::array kKinds = {
       SubjectKind{.name = "archive", .make = make_archive_subject},
+      SubjectKind{.name = "metadata", .make = make_metadata_subject},
   };
   return kKinds;
+}
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    lines.push_back(text.substr(0, end));
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+  return lines;
 }
 
 std::string drawn_text(uint64_t seed) {

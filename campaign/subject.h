@@ -21,6 +21,7 @@ namespace firn::campaign {
 struct Call {
   std::vector<std::string> arguments;
   std::string input;
+  int exit_code = 0;  // unless it is interrupted
 };
 
 class Firn {
@@ -77,6 +78,12 @@ struct SubjectKind {
 
 [[nodiscard]] std::unique_ptr<Subject> make_archive_subject(const std::string& store, uint64_t seed,
                                                             Random& random);
+
+[[nodiscard]] std::unique_ptr<Subject> make_metadata_subject(const std::string& store,
+                                                             uint64_t seed, Random& random);
+
+// Lines, without what ends them.
+[[nodiscard]] std::vector<std::string_view> lines_of(std::string_view text);
 
 // Text without newlines, equal for equal seeds, of mostly small and sometimes large size.
 [[nodiscard]] std::string drawn_text(uint64_t seed);
