@@ -59,6 +59,24 @@ double raw_append_and_flush(const std::string& directory, size_t size_bytes, siz
   return median(std::move(samples));
 }
 
+RawFile::RawFile(const std::string& directory, size_t size_bytes)
+    : path_(directory + "/raw"), content_(size_bytes, 'x'), fd_(create_file(path_)) {
+  write_all(fd_, content_);
+  if (::fsync(fd_) != 0) give_up("raw fsync failed");
+}
+
+RawFile::~RawFile() {
+  ::close(fd_);
+  ::unlink(path_.c_str());
+}
+
+void RawFile::overwrite_and_flush(size_t size_bytes) {
+  const auto offset = static_cast<off_t>(random_.below(content_.size() - size_bytes + 1));
+  if (::pwrite(fd_, content_.data(), size_bytes, offset) != static_cast<ssize_t>(size_bytes) ||
+      ::fdatasync(fd_) != 0)
+    give_up("raw overwrite failed");
+}
+
 size_t resident_bytes() {
   std::ifstream statm("/proc/self/statm");
   size_t total = 0;

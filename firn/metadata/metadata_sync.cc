@@ -17,6 +17,9 @@ using metadata::kVersionSizeBytes;
 
 namespace {
 
+constexpr size_t kOverwritesMin = 128;     // changed values that are always written in place
+constexpr uint64_t kPageSizeBytes = 4096;  // of the operating system
+
 constexpr std::array<std::string_view, 2> kSideNames = {"left", "right"};
 
 Bytes name_of(size_t side) {
@@ -77,9 +80,12 @@ Status MetadataStore::write_newer(size_t side) {
   return {};
 }
 
+// Where more values have changed than the image has pages, one write of all of it is cheaper.
 bool MetadataStore::can_overwrite(const Copy& target) const {
   if (target.stale) return false;
   ReaderLock lock(state_);
+  if (target.outdated.size() > std::max<size_t>(kOverwritesMin, image_size_ / kPageSizeBytes))
+    return false;
   return std::ranges::all_of(target.outdated, [&](const auto& outdated) NO_THREAD_SAFETY_ANALYSIS {
     return map_.find(outdated.first)->second.encoded.size() == outdated.second.size();
   });
