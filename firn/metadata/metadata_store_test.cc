@@ -97,6 +97,28 @@ TEST_F(MetadataStoreTest, GivenHundredValues_WhenFewChange_ThenOnlyDeltasAreWrit
   sync_and_check(43'656, "4/2/99");
 }
 
+// Many small writes cost more than one large one.
+TEST_F(MetadataStoreTest, GivenMoreThan128Values_WhenAllChange_ThenTheImageIsWrittenAtOnce) {
+  reopen();
+  const auto put_all = [&](uint64_t count, std::string_view value) {
+    for (uint64_t key = 0; key < count; ++key)
+      put(key, value);
+  };
+  put_all(129, "old");
+  EXPECT_OK(store_->sync_both());
+
+  put_all(128, "new");
+  EXPECT_OK(store_->sync_both());
+  EXPECT_EQ(counts(), "2/2/129");
+  put_all(129, "NEW");
+  EXPECT_OK(store_->sync_both());
+
+  EXPECT_EQ(counts(), "4/2/129");
+  reopen();
+  EXPECT_EQ(get(0), "NEW");
+  EXPECT_EQ(get(128), "NEW");
+}
+
 TEST_F(MetadataStoreTest, GivenOneKey_WhenSyncedAgain_ThenOnlyMissingCopiesAreWritten) {
   reopen();
   put(1, "one");
