@@ -35,6 +35,22 @@ inline void BasicLocationIndex<Policy>::prefetch_home(KeyHash hash) const {
   __builtin_prefetch(home.bucket, 1);
 }
 
+// Requires: prefetch_home was called for the hash some time ago.
+template <class Policy>
+inline void BasicLocationIndex<Policy>::prefetch_chain(KeyHash hash) const {
+  Home home{.hash = index::in_shard(hash, shard_bits_)};
+  home.enter(index::current_table(core_.shard(hash)));
+  // Slots fill up from the first to the last, so the last one tells whether the bucket is full.
+  if ((home.bucket->load_header() & home.hash.class_bit()) == 0 &&
+      home.bucket->load_slot(index::kSlots - 1) == 0)
+    return;
+  index::LocationChain<Policy> chain(home.ref, home.number);
+  for (unsigned i = 0; i < index::kPrefetchedOfChain; ++i)
+    __builtin_prefetch(chain.next(), 1);
+}
+
+// Three stages, so that the memory accesses of a group overlap: where the homes are; what they
+// hold; and the few chains that go on.
 template <class Policy>
 template <class SameKey>
 LocationBatchOutcome BasicLocationIndex<Policy>::find_group(Session& session,
@@ -105,12 +121,15 @@ LocationBatchOutcome BasicLocationIndex<Policy>::put_many(Session& session,
                                                           SameKey&& same_key) {
   CHECK(previous.empty() || previous.size() == entries.size(), "a place for each answer, or none");
   constexpr size_t kAhead = 64;
+  constexpr size_t kChainAhead = 24;
   const Pin pin(session);
-  const size_t first = std::min(kAhead, entries.size());
-  for (const LocationEntry& entry : entries.first(first))
+  for (const LocationEntry& entry : entries.first(std::min(kAhead, entries.size())))
     prefetch_home(entry.hash);
+  for (const LocationEntry& entry : entries.first(std::min(kChainAhead, entries.size())))
+    prefetch_chain(entry.hash);
   for (size_t i = 0; i < entries.size(); ++i) {
     if (i + kAhead < entries.size()) prefetch_home(entries[i + kAhead].hash);
+    if (i + kChainAhead < entries.size()) prefetch_chain(entries[i + kChainAhead].hash);
     const LocationEntry& entry = entries[i];
     const LocationOutcome outcome = put(session, entry.hash, entry.location,
                                         [&](Location location) { return same_key(i, location); });

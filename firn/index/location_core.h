@@ -194,6 +194,7 @@ class LocationCore {
   LocationStatus finish(Shard& shard, Ref ref);
   LocationStatus rebuild(Shard& shard, unsigned size_class, bool drop);
   LocationStatus migrate_some(Shard& shard, Ref ref, uint32_t& migrated);
+  static void prefetch_range(Ref ref, uint32_t first, uint32_t end);
   Migrated migrate_home(Shard& shard, Ref ref, uint32_t number, LocationHomeEntries& entries);
   LocationStatus copy_entries(Ref target, const LocationHomeEntries& entries) const;
   static bool contains(const Locked& home, const LocationHomeEntries::Entry& entry);

@@ -96,6 +96,27 @@ LocationStatus LocationCore<Policy>::finish_home(Shard& shard, const Home& home)
   return LocationStatus::done;
 }
 
+// Where a range of homes and what they move to will be read: most of the time of a move is waiting
+// for these lines. Homes keep the order of hashes, so the range has one counterpart in the target.
+template <class Policy>
+void LocationCore<Policy>::prefetch_range(Ref ref, uint32_t first, uint32_t end) {
+  for (uint32_t number = first; number < end; ++number)
+    __builtin_prefetch(&ref.bucket(number), 1);
+  const Ref target = ref.successor();
+  const uint64_t buckets = ref.bucket_count();
+  const uint64_t target_end = end * uint64_t{target.bucket_count()} / buckets;
+  for (uint64_t number = first * uint64_t{target.bucket_count()} / buckets; number < target_end;
+       ++number)
+    __builtin_prefetch(&target.bucket(static_cast<uint32_t>(number)), 1);
+  for (uint32_t number = first; number < end; ++number) {
+    const uint64_t header = ref.bucket(number).load_header();
+    if ((header & kAllClasses) == 0 || (header & kMigratedBit) != 0) continue;
+    Chain chain(ref, number);
+    for (unsigned i = 0; i < kPrefetchedOfChain; ++i)
+      __builtin_prefetch(chain.next(), 1);
+  }
+}
+
 // Claims a range of homes and moves those that have not moved. After the last range claims begin
 // again with the first: whoever has stopped in the middle of one is overtaken.
 template <class Policy>
@@ -106,6 +127,7 @@ LocationStatus LocationCore<Policy>::migrate_some(Shard& shard, Ref ref, uint32_
   Policy::reach(LocationPoint::chunk_claimed);
   const auto first = static_cast<uint32_t>(claim % ranges) * kHomesPerStep;
   const uint32_t end = std::min(buckets, first + kHomesPerStep);
+  prefetch_range(ref, first, end);
   LocationStatus status = LocationStatus::done;
   LocationHomeEntries entries;
   migrated = 0;

@@ -210,6 +210,7 @@ class BasicLocationIndex {
   template <class Change>
   LocationStatus for_all_shards(Session& session, Change&& change);
   void prefetch_home(KeyHash hash) const;
+  void prefetch_chain(KeyHash hash) const;
 
   const KeyHasher hasher_;
   const unsigned shard_bits_;

@@ -41,8 +41,7 @@ inline LocationOutcome BasicLocationIndex<Policy>::find(Session& session, KeyHas
   return outcome;
 }
 
-// Three stages, so that the memory accesses of a group overlap: where the homes are; what they
-// hold; and the few chains that go on.
+// The slot of the key, if it is there. What the predicate said is kept.
 template <class Policy>
 template <class SameKey>
 inline typename BasicLocationIndex<Policy>::Hit BasicLocationIndex<Policy>::find_hit(

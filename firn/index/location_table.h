@@ -102,6 +102,9 @@ struct LocationShard {
   alignas(64) Word count;  // of entries; may be below zero for a moment
 };
 
+// So many buckets of a chain are worth a prefetch: few entries are farther from their homes.
+inline constexpr unsigned kPrefetchedOfChain = 2;
+
 // The buckets after the home: the rest of its chain, then the stash of the table.
 template <class Policy>
 class LocationChain {
