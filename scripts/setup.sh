@@ -19,8 +19,8 @@ packages_of() {
     library) echo libzstd-dev libisal-dev libxxhash-dev ;;
     # The firn command.
     tools) echo libcli11-dev libfmt-dev nlohmann-json3-dev libsodium-dev ;;
-    # Unit and property tests.
-    tests) echo libgtest-dev libgmock-dev librapidcheck-dev ;;
+    # Unit and property tests, and the simulation of the memory model of C++.
+    tests) echo libgtest-dev libgmock-dev librapidcheck-dev relacy-dev ;;
     # Formatting, clang-tidy, thread-safety analysis (about 500 MB installed).
     lint) echo clang-19 clang-tidy-19 clang-format-19 ;;
     # libFuzzer and the sanitizer runtimes of clang.

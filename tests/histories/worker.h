@@ -43,6 +43,7 @@ struct Config {
   Layout layout = Layout::equal;
   bool moves = false;   // thread 0 reserves, shrinks, clears and walks between its operations
   bool skewed = false;  // half of the operations on one key
+  bool shards = false;  // two shards: odd keys lie in the second
   uint64_t seed = 1;
 };
 
@@ -89,7 +90,7 @@ class Worker {
   }
 
   Location find_now(uint32_t key) {
-    return index_.find(session_, hash_of(config_.layout, key), same_key(key)).location;
+    return index_.find(session_, hash(key), same_key(key)).location;
   }
 
   uint64_t count_now() {
@@ -99,6 +100,10 @@ class Worker {
   }
 
  private:
+  [[nodiscard]] KeyHash hash(uint32_t key) const {
+    const KeyHash hash = hash_of(config_.layout, key);
+    return config_.shards ? KeyHash(hash.value >> 1 | uint64_t{key} << 63) : hash;
+  }
   static auto same_key(uint32_t key) {
     return [key](Location location) {
       return (location.value & ((1U << kKeyBits) - 1)) == key ? KeyMatch::same
@@ -159,11 +164,11 @@ class Worker {
 
   void put(HistoryOperation& operation, bool if_newer) {
     const Location location = new_location(operation.key);
-    const KeyHash hash = hash_of(config_.layout, operation.key);
+    const KeyHash target = hash(operation.key);
     const LocationOutcome outcome =
-        if_newer ? index_.put_if_newer(session_, hash, location, same_key(operation.key),
+        if_newer ? index_.put_if_newer(session_, target, location, same_key(operation.key),
                                        [&](Location old) { return old < location; })
-                 : index_.put(session_, hash, location, same_key(operation.key));
+                 : index_.put(session_, target, location, same_key(operation.key));
     CHECK(outcome.ok(), "a put with memory left is done");
     const bool kept = outcome.status == LocationStatus::kept;
     operation.kind = kept ? Kind::find : Kind::put;
@@ -174,7 +179,7 @@ class Worker {
 
   void remove(HistoryOperation& operation) {
     const LocationOutcome outcome =
-        index_.remove(session_, hash_of(config_.layout, operation.key), same_key(operation.key));
+        index_.remove(session_, hash(operation.key), same_key(operation.key));
     CHECK(outcome.ok(), "a remove with memory left is done");
     operation.kind = Kind::remove;
     operation.answer = outcome.location.value;
@@ -187,8 +192,8 @@ class Worker {
     operation.old = seen_ != 0 ? seen_ : new_location(operation.key).value;
     const Location location = new_location(operation.key);
     operation.location = location.value;
-    const LocationOutcome outcome = index_.compare_and_replace(
-        session_, hash_of(config_.layout, operation.key), Location(operation.old), location);
+    const LocationOutcome outcome = index_.compare_and_replace(session_, hash(operation.key),
+                                                               Location(operation.old), location);
     CHECK(outcome.ok(), "compare_and_replace with memory left is done");
     operation.answer = outcome.status == LocationStatus::done ? 1 : 0;
     if (operation.answer != 0) seen_ = location.value;
@@ -198,7 +203,7 @@ class Worker {
   void find_many(HistoryOperation& operation) {
     std::vector<KeyHash> hashes;
     for (uint32_t key = 0; key < config_.keys; ++key)
-      hashes.push_back(hash_of(config_.layout, key));
+      hashes.push_back(hash(key));
     std::vector<Location> found(config_.keys);
     const LocationBatchOutcome outcome =
         index_.find_many(session_, hashes, found, [](size_t key, Location location) {
@@ -216,11 +221,11 @@ class Worker {
     operation.kind = Kind::walk;
     operation.answer = walks_.size();
     auto& walk = walks_.emplace_back(config_.keys);
-    index_.for_each(session_, [&](KeyHash hash, Location location) {
+    index_.for_each(session_, [&](KeyHash found, Location location) {
       const auto key = static_cast<uint32_t>(location.value & ((1U << kKeyBits) - 1));
       CHECK(key < config_.keys, "a walk lists what was put");
-      constexpr uint64_t kStored = ~((uint64_t{1} << 35) - 1);
-      CHECK(hash.value == (hash_of(config_.layout, key).value & kStored), "with its own hash");
+      const uint64_t unused = (uint64_t{1} << (config_.shards ? 34 : 35)) - 1;
+      CHECK(found.value == (hash(key).value & ~unused), "with its own hash");
       CHECK(walk[key] != location.value, "and not twice");
       walk[key] = location.value;
     });
