@@ -230,6 +230,8 @@ Result<FreezerCursor> Freezer::put_locked(ByteSpan key, std::span<const ByteSpan
   if (section_value_bytes_ >= section_target_bytes_) {
     if (section.value == UINT64_MAX)
       return fail(Errc::no_space, "the freezer has no more sections");
+    // Records of a later section lead to earlier ones: those must not be lost before them.
+    TRY(log_->sync(section));
     section = Section(section.value + 1);
   }
   if (in_memory_ && put_count_.load(std::memory_order_relaxed) % kPutsPerBudgetCheck == 0) {
@@ -251,7 +253,10 @@ Result<FreezerCursor> Freezer::put_locked(ByteSpan key, std::span<const ByteSpan
 Result<FreezerCursor> Freezer::append(Section section, ByteSpan key, std::optional<Place> next,
                                       std::span<const ByteSpan> value, Place& place) {
   freezer::encode_prefix(prefix_, key, next);
-  TRY_INTO(const auto appended, log_->append(section, prefix_, value));
+  auto result = log_->append(section, prefix_, value);
+  if (!result && result.error().code != Errc::invalid_argument)
+    result = poison_.watch(std::move(result));
+  TRY_INTO(const auto appended, std::move(result));
   section_ = section;
   section_value_bytes_ = appended.location.offset + appended.location.size_bytes;
   place = {section, appended.position};
@@ -362,8 +367,8 @@ Result<FreezerCheckpoint> Freezer::close() {
     TRY(sync_locked());
     TRY(commit_synced(TableState::whole, *last_checkpoint_));
   }
-  TRY(log_->close());
-  TRY(store_->close());
+  TRY(poison_.watch(log_->close()));
+  TRY(poison_.watch(store_->close()));
   closed_ = true;
   return *last_checkpoint_;
 }

@@ -61,6 +61,12 @@ Status check_numbers(const FreezerOptions& options) {
 
 Status check_options(const FreezerOptions& options) {
   TRY(check_numbers(options));
+  if (options.checkpoint && *options.checkpoint != FreezerCheckpoint() &&
+      !is_table_size(options.checkpoint->table_size)) {
+    return fail(Errc::invalid_argument,
+                concat("the checkpoint's table size ", options.checkpoint->table_size,
+                       " is not a power of two. Nothing was changed"));
+  }
   const auto& [table, index, values] = options.partitions;
   const std::string names[] = {table.value_or(std::string(kDefaultTablePartition)),
                                index.value_or(std::string(kDefaultIndexPartition)),
@@ -82,7 +88,8 @@ Status check_options(const FreezerOptions& options) {
 StoreOptions store_options(const FreezerOptions& options) {
   StoreOptions store;
   store.read_only = options.access == FreezerAccess::read_only;
-  store.create = options.access == FreezerAccess::create;
+  const bool is_of_a_store = options.checkpoint && *options.checkpoint != FreezerCheckpoint();
+  store.create = options.access == FreezerAccess::create && !is_of_a_store;
   store.identity.kind = kKind;
   const auto add = [&](std::string name, auto given, auto fallback) {
     store.identity.geometry.push_back({name, given ? *given : fallback});
@@ -282,7 +289,6 @@ Status Freezer::check_checkpoint(const FreezerCheckpoint& checkpoint) const {
     if (!has_data) return {};
     return refuse("it is that of an empty store, and this one has data: destroy it to begin anew");
   }
-  if (!is_table_size(checkpoint.table_size)) return refuse("the table size is no power of two");
   if (checkpoint.epoch == UINT64_MAX) return refuse("there is no later epoch");
   if (checkpoint.index_size_bytes % record_bytes() != 0)
     return refuse("records have ", record_bytes(), " bytes");

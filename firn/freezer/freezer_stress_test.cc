@@ -90,7 +90,7 @@ TEST_P(FreezerStress, GivenReadersBesideAWriter_WhenTheTableDoubles_ThenEveryKey
 TEST(FreezerMemoryStress, GivenReadersBesideAWriter_WhenTheStoreLeavesMemory_ThenEveryKeyIsFound) {
   MemoryStorage storage;
   FreezerOptions options = freezer::shared_options(Engine::resident);
-  options.memory_budget_bytes = 330'000;  // of about 3,000 records
+  options.memory_budget_bytes = 130'000;  // of about 2,000 records
   run_readers_beside_a_writer(storage, options);
 }
 

@@ -29,6 +29,10 @@ constexpr uint64_t kWindowPositions = 1 << 20;
 // some of them are missing in their chains.
 constexpr uint64_t kPlausibleGrowth = 64;
 
+uint64_t plausible_size_max(uint32_t expected) {
+  return std::min<uint64_t>(expected * kPlausibleGrowth, freezer::kTableSizeMax);
+}
+
 }  // namespace
 
 DiskTable* Freezer::disk_table() const {
@@ -83,8 +87,7 @@ void Freezer::note_damage(Section section, const Error& error) {
 }
 
 Result<Freezer::Resident> Freezer::replay(uint32_t size) {
-  const uint64_t plausible =
-      std::min<uint64_t>(uint64_t{size} * kPlausibleGrowth, freezer::kTableSizeMax);
+  const uint64_t plausible = plausible_size_max(size);
   while (true) {
     damaged_.clear();
     TRY_INTO(auto table, replay_once(size));
@@ -179,7 +182,7 @@ Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
   if (!resident->is_any_dirty()) return {};
   FreezerCheckpoint written = checkpoint;
   written.table_size = resident->size();
-  TRY(open_table_blob(true));
+  TRY(poison_.watch(open_table_blob(true)));
   DiskTable& table = *disk_table();
   TRY(commit({.state = TableState::stale, .checkpoint = written}));
   TRY(poison_.watch(table.start(written.table_size, 0)));
@@ -249,8 +252,7 @@ Status Freezer::rebuild_from_journal(uint32_t size, uint64_t epoch) {
   DiskTable& table = *disk_table();
   FreezerCheckpoint checkpoint{.epoch = epoch, .section = section_};
   TRY_INTO(checkpoint.index_size_bytes, log_->size(section_));
-  const uint64_t size_max =
-      std::min<uint64_t>(uint64_t{size} * kPlausibleGrowth, freezer::kTableSizeMax);
+  const uint64_t size_max = plausible_size_max(ResidentTable::size_for(items_, size));
   for (uint64_t begin = 0; begin < size;) {
     if (begin == 0) {
       checkpoint.table_size = size;
@@ -293,6 +295,10 @@ Result<uint64_t> Freezer::rebuild_window(DiskTable& table, uint64_t begin, uint6
     const Place place{item->section, item->position};
     const auto next = freezer::next_of(item->record);
     if (next && *next >= place) return 0;
+    if (next && next->section != place.section) {
+      TRY_INTO(const uint64_t count, log_->entry_count(next->section));
+      if (next->position.value >= count) return 0;
+    }
     Head& head = heads[position - begin];
     // See ResidentTable: a record that leaves out the one before it was put with a larger table.
     if (head.exists && (!next || *next < head.place)) {

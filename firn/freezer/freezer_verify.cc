@@ -116,21 +116,25 @@ void Freezer::note_damaged_position(uint64_t position, std::string reason,
                         concat("position ", position, ": ", reason)});
 }
 
-// While the table is in memory, the one on disk has the heads of those positions that did not
-// change since; of a stale one nothing is expected.
+// While the table is in memory, the one on disk leads to the records of those positions that did
+// not change since; of a stale one nothing is expected.
 Status Freezer::verify_slots(RecoveryLog& findings) const {
-  const DiskTable* table = disk_table();
-  ReaderLock lock(state_);
-  if (!resident_ || !recorded_ || recorded_->state != freezer::TableState::whole) return {};
-  if (table == nullptr || table->length_positions() < recorded_->checkpoint.table_size) {
+  if (!in_memory_ || !recorded_ || recorded_->state != freezer::TableState::whole) return {};
+  const auto table =
+      DiskTable::open(store_->storage(), {.partition = table_partition_}, OpenMode::read_only);
+  if (!table && table.error().code != Errc::not_found)
+    return fail(table.error().code, table.error().message);
+  const uint32_t size = recorded_->checkpoint.table_size;
+  if (!table || (*table)->length_positions() < size) {
     findings.note_damage({table_partition_, to_hex(as_bytes("table")), 0, 0,
                           "the table is missing or cut: it is made anew at close"});
     return {};
   }
-  if (recorded_->checkpoint.table_size != resident_->size()) return {};
+  ReaderLock lock(state_);
+  if (size != resident_->size()) return {};
   for (uint32_t position = 0; position < resident_->size(); ++position) {
     if (resident_->is_dirty(position / ResidentTable::kGroupPositions)) continue;
-    const auto pair = table->read(position);
+    const auto pair = (*table)->read(position);
     if (!pair && pair.error().code != Errc::corrupt)
       return fail(pair.error().code, pair.error().message);
     if (!pair) {
@@ -139,7 +143,8 @@ Status Freezer::verify_slots(RecoveryLog& findings) const {
     }
     const freezer::Slot* const head = pair->head();
     const auto expected = resident_->head_of_position(position);
-    if ((head == nullptr ? std::nullopt : std::optional(head->head)) != expected)
+    // A head may be a newer record of the position's other half, which leads to this one.
+    if (expected && (head == nullptr || head->head < *expected))
       note_damaged_position(position, "it does not lead to its newest record", findings);
   }
   return {};

@@ -133,7 +133,7 @@ class ResidentTable {
   [[nodiscard]] static size_t memory_bytes_for(uint64_t count, uint32_t size);
 
  private:
-  static constexpr size_t kHashesPerChunk = 1 << 16;
+  static constexpr size_t kHashesPerChunk = 1 << 14;
   // Records whose new heads are made with one put: soon ready, and never long.
   static constexpr uint64_t kStepRecords = 256;
 

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Freezer: bad input. Whatever the table, the manifest, the options or a checkpoint say, the answer
+// is the value, or an error that tells what to do; never an abort, an endless loop, or data of
+// another key.
+#include <array>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "firn/base/crc32c.h"
+#include "firn/base/endian.h"
+#include "firn/base/random.h"
+#include "firn/freezer/disk_table.h"
+#include "firn/freezer/freezer_test_support.h"
+#include "firn/store/manifest.h"
+
+namespace firn {
+namespace {
+
+using freezer::Engine;
+using freezer::get;
+using freezer::kPairSizeBytes;
+using freezer::put;
+using freezer::Store;
+using testkit::FailsWith;
+
+constexpr std::array<Engine, 3> kEngines = {Engine::immediate, Engine::on_disk, Engine::resident};
+constexpr uint64_t kKeys = 40;
+
+FreezerOptions small_options(Engine engine) {
+  FreezerOptions options;
+  options.key_size_bytes = 8;
+  options.page_size_bytes = 128;
+  options.table.initial_size = 16;
+  options.section_target_bytes = 64;
+  return freezer::with_engine(options, engine);
+}
+
+FreezerCheckpoint make_store(Storage& storage, Engine engine) {
+  auto opened = Freezer::open(storage, small_options(engine));
+  EXPECT_OK(opened);
+  const Store freezer = std::move(*opened);
+  freezer::put_range(freezer, 0, kKeys / 2);
+  EXPECT_OK(freezer->sync());
+  freezer::put_range(freezer, kKeys / 2, kKeys);
+  const auto checkpoint = freezer->close();
+  EXPECT_OK(checkpoint);
+  return *checkpoint;
+}
+
+// Every key has its value, or an error.
+void expect_no_wrong_answer(const Store& freezer) {
+  for (uint64_t i = 0; i < kKeys; ++i)
+    EXPECT_THAT(get(freezer, concat("key", i)), testing::AnyOf(concat(i), "error: corrupt"));
+}
+
+class FreezerDamage : public freezer::EveryEngine {};
+INSTANTIATE_TEST_SUITE_P(Engines, FreezerDamage, testing::ValuesIn(kEngines), freezer::engine_of);
+
+TEST(FreezerOptionsTest, GivenImpossibleOptions_WhenOpened_ThenRefusedAndNothingIsMade) {
+  const auto refused = [](const std::function<void(FreezerOptions&)>& change,
+                          std::string_view message) {
+    MemoryStorage storage;
+    FreezerOptions options;
+    change(options);
+    EXPECT_THAT(Freezer::open(storage, options),
+                FailsWith(Errc::invalid_argument, std::string(message)));
+    EXPECT_TRUE(storage.partitions()->empty());
+  };
+  using Options = FreezerOptions;
+  refused([](Options& options) { options.table.initial_size = 0; }, "table size 0");
+  refused([](Options& options) { options.table.initial_size = 12; }, "power of two");
+  refused([](Options& options) { options.table.initial_size = UINT32_MAX; }, "table size");
+  refused([](Options& options) { options.table.resize_frequency = 0; }, "resize frequency 0");
+  refused([](Options& options) { options.table.resize_frequency = 255; }, "resize frequency 255");
+  refused([](Options& options) { options.table.resize_chunk = 0; }, "resize chunk 0");
+  refused([](Options& options) { options.key_size_bytes = 0; }, "key size 0");
+  refused([](Options& options) { options.key_size_bytes = 1025; }, "key size 1025");
+  refused([](Options& options) { options.page_size_bytes = 65536; }, "page size 65536");
+  refused([](Options& options) { options.compression_level = 1000; }, "compression level");
+  refused([](Options& options) { options.partitions.table = "index"; }, "share");
+  refused([](Options& options) { options.partitions.values = "manifest"; }, "firn's own");
+  refused([](Options& options) { options.checkpoint = FreezerCheckpoint{.table_size = 12}; },
+          "power of two");
+}
+
+TEST(FreezerOptionsTest, GivenACheckpoint_WhenThereIsNoStore_ThenNoneIsMade) {
+  MemoryStorage storage;
+  FreezerOptions options;
+  options.checkpoint = FreezerCheckpoint{.epoch = 1, .index_size_bytes = 60, .table_size = 4};
+  EXPECT_THAT(Freezer::open(storage, options), FailsWith(Errc::not_found));
+  EXPECT_TRUE(storage.partitions()->empty());
+
+  options.checkpoint = FreezerCheckpoint();
+  EXPECT_OK(Freezer::open(storage, options));
+}
+
+TEST(FreezerOptionsTest, GivenLargestOptions_WhenUsed_ThenTheyWork) {
+  MemoryStorage storage;
+  FreezerOptions options = freezer::shared_options(Engine::immediate);
+  options.table.initial_size = 1;
+  options.table.resize_frequency = 254;
+  options.table.resize_chunk = UINT32_MAX;
+  options.key_size_bytes = 1024;
+  options.section_target_bytes = 0;
+  ASSERT_OK_INTO(Store freezer, Freezer::open(storage, options));
+  freezer::put_range(freezer, 0, 3);
+  EXPECT_EQ(freezer->log().oldest_section(), Section(1));
+  ASSERT_OK(freezer->close());
+  freezer.reset();
+  ASSERT_OK_INTO(freezer, Freezer::open(storage, options));
+  freezer::expect_range(freezer, 0, 3);
+}
+
+TEST_P(FreezerDamage, GivenAStore_WhenOpenedWithOtherGeometry_ThenRefusedAndNothingChanges) {
+  make_store(storage_, GetParam());
+  const auto refused = [&](const std::function<void(FreezerOptions&)>& change) {
+    FreezerOptions options = small_options(GetParam());
+    change(options);
+    EXPECT_THAT(Freezer::open(storage_, options), FailsWith(Errc::invalid_argument));
+  };
+  refused([](FreezerOptions& options) { options.key_size_bytes = 9; });
+  refused([](FreezerOptions& options) { options.page_size_bytes = 129; });
+  refused([](FreezerOptions& options) { options.compression_level = 3; });
+  refused([](FreezerOptions& options) { options.table.initial_size = 32; });
+  refused([](FreezerOptions& options) { options.table.resize_frequency = 2; });
+  refused([](FreezerOptions& options) { options.table.resize_chunk = 7; });
+  refused([](FreezerOptions& options) { options.partitions.table = "elsewhere"; });
+
+  FreezerOptions unset;
+  unset.section_target_bytes = 1;
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, unset));
+  freezer::expect_range(freezer, 0, kKeys);
+}
+
+TEST_P(FreezerDamage, GivenAWrongKeySize_WhenAsked_ThenRefused) {
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, small_options(GetParam())));
+  const Bytes longer(9);
+  const std::vector<ByteSpan> keys = {longer};
+
+  EXPECT_THAT(freezer->put(longer, longer), FailsWith(Errc::invalid_argument));
+  EXPECT_THAT(freezer->get(longer), FailsWith(Errc::invalid_argument));
+  EXPECT_THAT(freezer->contains(longer), FailsWith(Errc::invalid_argument));
+  EXPECT_THAT(freezer->get_many(keys)[0], FailsWith(Errc::invalid_argument));
+  EXPECT_OK(put(freezer, "key", "1"));
+}
+
+// Any length of the table, after a clean close, a kill, and with the checkpoint.
+TEST_P(FreezerDamage, GivenATableOfAnyLength_WhenReopened_ThenEveryKeyIsFound) {
+  MemoryStorage whole;
+  const FreezerCheckpoint checkpoint = make_store(whole, GetParam());
+  const Bytes table = freezer::table_bytes(whole);
+  for (size_t length = 0; length <= table.size() + 60; length += 29) {
+    for (const bool with_checkpoint : {false, true}) {
+      for (const Engine engine : kEngines) {
+        MemoryStorage storage;
+        make_store(storage, GetParam());
+        Bytes other = table;
+        other.resize(length, std::byte{0x11});
+        freezer::set_table_bytes(storage, other);
+        FreezerOptions options = small_options(engine);
+        if (with_checkpoint) options.checkpoint = checkpoint;
+        ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+        freezer::expect_range(freezer, 0, kKeys);
+        ASSERT_OK(freezer->close());
+      }
+    }
+  }
+}
+
+// Any slot replaced by zeros, garbage, another slot, or a valid slot that leads elsewhere.
+TEST_P(FreezerDamage, GivenAnySlotIsWrong_WhenRead_ThenNoWrongAnswerAndRebuildRepairs) {
+  MemoryStorage whole;
+  make_store(whole, GetParam());
+  const Bytes table = freezer::table_bytes(whole);
+  Random random(3);
+  for (size_t slot = 0; slot < table.size() / freezer::kSlotSizeBytes; ++slot) {
+    Bytes damaged = table;
+    const MutableByteSpan bytes = MutableByteSpan(damaged).subspan(slot * 29, 29);
+    if (freezer::decode_slot(bytes).state == freezer::SlotState::empty) continue;
+    switch (slot % 3) {
+      case 0: random.fill(bytes); break;
+      case 1: bytes[random.below(29)] ^= std::byte{1}; break;
+      default:  // a valid slot that leads behind the end of the journal
+        freezer::encode_slot(bytes, {.epoch = 99, .head = {Section(999), Position(9)}, .added = 1});
+    }
+    MemoryStorage storage;
+    make_store(storage, GetParam());
+    freezer::set_table_bytes(storage, damaged);
+    {
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, small_options(Engine::on_disk)));
+      expect_no_wrong_answer(freezer);
+      EXPECT_NE(freezer::findings_of(freezer, storage), "") << slot;
+    }
+    FreezerOptions rebuild = small_options(slot % 2 == 0 ? Engine::on_disk : Engine::resident);
+    rebuild.access = FreezerAccess::rebuild;
+    {
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, rebuild));
+      freezer::expect_range(freezer, 0, kKeys);
+      ASSERT_OK(freezer->close());
+    }
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, small_options(Engine::on_disk)));
+    freezer::expect_range(freezer, 0, kKeys);
+    EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+  }
+}
+
+TEST_P(FreezerDamage, GivenACheckpointOfAnotherStore_WhenGiven_ThenRefusedAndNothingIsLost) {
+  const FreezerCheckpoint own = make_store(storage_, GetParam());
+  std::vector<FreezerCheckpoint> others(7, own);
+  others[0].table_size = 0;
+  others[1].table_size = 24;
+  others[2].index_size_bytes += 36;
+  others[3].index_size_bytes -= 1;
+  others[4].section = Section(own.section.value + 1);
+  others[5].epoch = UINT64_MAX;
+  others[6] = {};
+  for (const FreezerCheckpoint& other : others) {
+    FreezerOptions options = small_options(GetParam());
+    options.checkpoint = other;
+    EXPECT_THAT(Freezer::open(storage_, options),
+                FailsWith(Errc::invalid_argument, "Nothing was changed"));
+  }
+  // One with fewer records than its epoch had.
+  FreezerOptions options = small_options(GetParam());
+  options.checkpoint = own;
+  options.checkpoint->section = Section(1);
+  options.checkpoint->index_size_bytes = 36;
+  EXPECT_THAT(Freezer::open(storage_, options), FailsWith(Errc::invalid_argument, "another store"));
+
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, small_options(GetParam())));
+  freezer::expect_range(freezer, 0, kKeys);
+}
+
+// Makes the manifest say something else about the table.
+void set_table_record(Storage& storage, const std::function<void(Bytes&)>& change) {
+  RecoveryLog recovery(storage, false);
+  ASSERT_OK_INTO(const auto manifest, Manifest::open(storage, false, recovery));
+  Bytes record = *manifest->record(freezer::kTableRecord);
+  change(record);
+  ASSERT_OK(manifest->set_record(freezer::kTableRecord, record));
+  ASSERT_OK(manifest->close());
+}
+
+TEST_P(FreezerDamage, GivenAManifestThatDisagrees_WhenOpened_ThenTheErrorSaysHowToRebuild) {
+  const std::vector<std::function<void(Bytes&)>> changes = {
+      [](Bytes& record) { record.pop_back(); },
+      [](Bytes& record) { record[0] = std::byte{9}; },
+      [](Bytes& record) { record[1] = std::byte{7}; },
+      [](Bytes& record) { record[29] = std::byte{3}; },   // table size
+      [](Bytes& record) { record[17] ^= std::byte{1}; },  // section
+      [](Bytes& record) { record[25] ^= std::byte{1}; },  // bytes
+      [](Bytes& record) { store_big_endian<uint64_t>(record.data() + 18, 36 * 100); },
+  };
+  for (size_t i = 0; i < changes.size(); ++i) {
+    SCOPED_TRACE(i);
+    MemoryStorage storage;
+    make_store(storage, GetParam());
+    set_table_record(storage, changes[i]);
+    for (const Engine engine : kEngines) {
+      EXPECT_THAT(Freezer::open(storage, small_options(engine)),
+                  FailsWith(Errc::corrupt, "firn freezer rebuild"));
+    }
+    FreezerOptions rebuild = small_options(GetParam());
+    rebuild.access = FreezerAccess::rebuild;
+    ASSERT_OK_INTO(Store freezer, Freezer::open(storage, rebuild));
+    freezer::expect_range(freezer, 0, kKeys);
+    ASSERT_OK(freezer->close());
+    freezer.reset();
+    ASSERT_OK_INTO(freezer, Freezer::open(storage, small_options(Engine::on_disk)));
+    freezer::expect_range(freezer, 0, kKeys);
+    EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+  }
+}
+
+// Writes a key journal of three records by hand: what the `next` of each says is the test's choice.
+void write_journal(Storage& storage,
+                   const std::array<std::optional<freezer::RecordPlace>, 3>& nexts) {
+  RecoveryLog recovery(storage, false);
+  PageCache cache(1 << 16);
+  IndexedValueLogOptions options;
+  options.index.partition = "index";
+  options.index.record_size_bytes = freezer::record_size_bytes(8);
+  options.index.page_size_bytes = 128;
+  options.index.cache = &cache;
+  options.values.partition = "values";
+  ASSERT_OK_INTO(const auto log, IndexedValueLog::open(storage, options, recovery));
+  for (size_t i = 0; i < nexts.size(); ++i) {
+    Bytes prefix;
+    freezer::encode_prefix(prefix, freezer::test_key(concat("key", i), 8), nexts[i]);
+    ASSERT_OK(log->append(Section(0), prefix, as_bytes(concat(i))));
+  }
+  ASSERT_OK(log->sync_all());
+}
+
+TEST_P(FreezerDamage, GivenAChainThatLeadsForwardOrNowhere_WhenOpened_ThenNoLoopAndNoWrongAnswer) {
+  using freezer::RecordPlace;
+  for (const RecordPlace next :
+       {RecordPlace{Section(0), Position(1)}, RecordPlace{Section(0), Position(2)},
+        RecordPlace{Section(0), Position(77)}, RecordPlace{Section(5), Position(0)}}) {
+    MemoryStorage storage;
+    write_journal(storage, {std::nullopt, next, RecordPlace{Section(0), Position(1)}});
+    FreezerOptions options = small_options(GetParam());
+    options.table.initial_size = 1;
+    const auto opened = Freezer::open(storage, options);
+    if (!opened) {
+      EXPECT_THAT(opened.error().code, testing::AnyOf(Errc::corrupt, Errc::invalid_argument));
+      continue;
+    }
+    for (uint64_t i = 0; i < 3; ++i)
+      EXPECT_THAT(get(*opened, concat("key", i)), testing::AnyOf(concat(i), "error: corrupt"));
+    EXPECT_NE(freezer::findings_of(*opened, storage), "");
+  }
+}
+
+TEST_P(FreezerDamage, GivenADamagedKeyPage_WhenRead_ThenItsKeysAreNeverAbsent) {
+  FreezerOptions options = small_options(GetParam());
+  options.section_target_bytes = 1 << 20;
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, options));
+    freezer::put_range(freezer, 0, kKeys);
+    ASSERT_OK(freezer->close());
+  }
+  ASSERT_OK_INTO(const auto names, storage_.scan("index"));
+  Bytes raw = *storage_.raw("index", names[0]);
+  raw[8 + 3 * 140 + 5] ^= std::byte{1};
+  storage_.set_raw("index", names[0], raw);
+
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, options));
+
+  expect_no_wrong_answer(freezer);
+  EXPECT_NE(freezer::findings_of(freezer, storage_), "");
+  EXPECT_NE(get(freezer, "none"), "none");
+  if (GetParam() != Engine::resident) return;
+  EXPECT_EQ(get(freezer, "none"), "error: corrupt");
+  EXPECT_THAT(put(freezer, "new", "1"), FailsWith(Errc::corrupt));
+  EXPECT_THAT(freezer->rebuild_table(), FailsWith(Errc::corrupt));
+  EXPECT_OK(freezer->close());
+}
+
+TEST_P(FreezerDamage, GivenAnyBitOfAValueFlips_WhenRead_ThenCorrupt) {
+  ASSERT_OK_INTO(Store freezer, Freezer::open(storage_, small_options(GetParam())));
+  ASSERT_OK_INTO(const auto cursor, put(freezer, "key", "value"));
+  ASSERT_OK(freezer->close());
+  freezer.reset();
+  ASSERT_OK_INTO(const auto names, storage_.scan("values"));
+  Bytes raw = *storage_.raw("values", names[0]);
+  raw[9] ^= std::byte{1};
+  storage_.set_raw("values", names[0], raw);
+  ASSERT_OK_INTO(freezer, Freezer::open(storage_, small_options(GetParam())));
+
+  EXPECT_EQ(get(freezer, "key"), "error: corrupt");
+  EXPECT_EQ(get(freezer, cursor), "error: corrupt");
+  EXPECT_EQ(freezer::contains(freezer, "key"), "present");
+  FreezerCursor beyond = cursor;
+  beyond.location.size_bytes += 1;
+  EXPECT_THAT(freezer->get(beyond), FailsWith(Errc::out_of_range));
+}
+
+TEST(FreezerTableLimit, GivenTheLargestTable_WhenItIsFull_ThenPutsFailClearly) {
+  MemoryStorage storage;
+  ASSERT_OK_INTO(const auto table,
+                 freezer::DiskTable::open(
+                     storage, {.partition = "table", .frequency = 1, .chunk = 1, .size_max = 2},
+                     OpenMode::create));
+  ASSERT_OK(table->start(2, 0));
+  EXPECT_OK(table->check_room());
+
+  ASSERT_OK(table->put(0, freezer::Pair(), 1, {Section(0), Position(0)}));
+
+  EXPECT_THAT(table->check_room(), FailsWith(Errc::no_space, "begin another store"));
+  EXPECT_OK(table->step(1));
+  EXPECT_EQ(table->size(), 2);
+  EXPECT_EQ(table->doublings(), 1);
+}
+
+}  // namespace
+}  // namespace firn
