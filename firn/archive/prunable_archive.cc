@@ -240,8 +240,12 @@ Result<Value> PrunableArchive::read_value(Section section, ValueLocation locatio
 }
 
 Result<std::optional<Value>> PrunableArchive::value_of(Locator locator, ByteSpan record) const {
-  auto value =
-      read_value(locator.section, IndexedValueLog::location_of(record), archive::index_of(record));
+  return value_at(locator, IndexedValueLog::location_of(record), archive::index_of(record));
+}
+
+Result<std::optional<Value>> PrunableArchive::value_at(Locator locator, ValueLocation location,
+                                                       uint64_t index) const {
+  auto value = read_value(locator.section, location, index);
   if (value) return std::optional<Value>(std::move(*value));
   if (was_pruned(locator.section)) return std::optional<Value>();
   return pass_on(value);
@@ -254,11 +258,10 @@ Result<std::optional<Value>> PrunableArchive::get(uint64_t index) const {
     TRY(absence_of(index));
     return std::optional<Value>();
   }
-  RecordBuffer buffer;
-  const MutableByteSpan record = record_in(buffer);
-  TRY_INTO(const Presence presence, read_record(*locator, record));
-  if (presence == Presence::absent) return std::optional<Value>();
-  return value_of(*locator, record);
+  auto location = log_->location_at(locator->section, locator->position.value);
+  if (location) return value_at(*locator, *location, index);
+  if (was_pruned(locator->section)) return std::optional<Value>();
+  return pass_on(location);
 }
 
 Result<std::optional<Value>> PrunableArchive::get(ByteSpan key) const {

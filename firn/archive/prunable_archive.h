@@ -188,6 +188,8 @@ class PrunableArchive {
   [[nodiscard]] Result<Value> read_value(Section section, ValueLocation location,
                                          uint64_t index) const;
   [[nodiscard]] Result<std::optional<Value>> value_of(Locator locator, ByteSpan record) const;
+  [[nodiscard]] Result<std::optional<Value>> value_at(Locator locator, ValueLocation location,
+                                                      uint64_t index) const;
 
   // Constant after open.
   std::unique_ptr<Store> store_;

@@ -197,6 +197,12 @@ bool FixedJournal::append_would_write(Section section) const {
 
 Status FixedJournal::read(Section section, Position position, MutableByteSpan out) const {
   CHECK(out.size() == options_.record_size_bytes, "a record is read whole");
+  return read_part(section, position, 0, out);
+}
+
+Status FixedJournal::read_part(Section section, Position position, uint32_t offset,
+                               MutableByteSpan out) const {
+  CHECK(offset + out.size() <= options_.record_size_bytes, "a part of one record");
   TRY_INTO(const auto handle, find_retained(section));
   if (handle == nullptr) {
     return fail(Errc::out_of_range,
@@ -208,7 +214,7 @@ Status FixedJournal::read(Section section, Position position, MutableByteSpan ou
                 concat("section ", section, " of partition ", options_.partition, " holds ", count,
                        " records; there is no record ", position));
   }
-  return handle->blob->read_at(position.value * options_.record_size_bytes, out);
+  return handle->blob->read_at(position.value * options_.record_size_bytes + offset, out);
 }
 
 Result<std::optional<Position>> FixedJournal::read_last(Section section,

@@ -90,6 +90,9 @@ class FixedJournal {
 
   // Copies the record into `out` (record_size_bytes). Errors: pruned, out_of_range, corrupt, io.
   [[nodiscard]] Status read(Section section, Position position, MutableByteSpan out) const;
+  // Copies a part of the record. Requires: offset + out.size() within the record.
+  [[nodiscard]] Status read_part(Section section, Position position, uint32_t offset,
+                                 MutableByteSpan out) const;
   // Copies the last record; false if the section is empty. out_of_range: no such section.
   [[nodiscard]] Result<std::optional<Position>> read_last(Section section,
                                                           MutableByteSpan out) const;

@@ -164,9 +164,10 @@ Status IndexedValueLog::remove_orphans(RecoveryLog& recovery) {
 }
 
 Result<ValueLocation> IndexedValueLog::location_at(Section section, uint64_t position) const {
-  Bytes entry(index_->record_size_bytes());
-  TRY(index_->read(section, Position(position), entry));
-  return location_of(entry);
+  std::byte location[kLocationSizeBytes];
+  TRY(index_->read_part(section, Position(position),
+                        index_->record_size_bytes() - kLocationSizeBytes, location));
+  return location_of(location);
 }
 
 Result<uint64_t> IndexedValueLog::end_of_entry(Section section, uint64_t position) const {

@@ -86,6 +86,8 @@ class IndexedValueLog {
   }
   // See ValueLog. Requires: no rewind any more.
   void map_reads() { values_->map_reads(); }
+  // The location in an entry, without the rest of it.
+  [[nodiscard]] Result<ValueLocation> location_at(Section section, uint64_t position) const;
   // The location that an entry holds. Requires: a whole entry.
   [[nodiscard]] static ValueLocation location_of(ByteSpan entry);
 
@@ -143,7 +145,6 @@ class IndexedValueLog {
   [[nodiscard]] Status cut(Section section, uint64_t count, uint64_t kept,
                            const std::string& reason, RecoveryLog& recovery);
   [[nodiscard]] Result<uint64_t> end_of_entry(Section section, uint64_t position) const;
-  [[nodiscard]] Result<ValueLocation> location_at(Section section, uint64_t position) const;
   [[nodiscard]] Status begin_appending(Section section);
   [[nodiscard]] std::unexpected<Error> fail_missing_values(Section section, uint64_t found,
                                                            uint64_t needed) const;

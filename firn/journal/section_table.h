@@ -64,7 +64,8 @@ class SectionTable {
       TRY_INTO(auto handle, opener_(section, entry.size, entry.cache_id));
       install(entry, std::move(handle));
     }
-    recently_used_.splice(recently_used_.begin(), recently_used_, entry.use);
+    if (entry.use != recently_used_.begin())
+      recently_used_.splice(recently_used_.begin(), recently_used_, entry.use);
     return entry.handle;
   }
 
