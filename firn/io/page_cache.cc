@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include <sys/mman.h>
+
 #include "firn/base/check.h"
 #include "firn/base/mutex.h"
 #include "firn/base/units.h"
@@ -19,6 +21,10 @@ constexpr size_t kShardCountMax = 16;
 constexpr size_t kShardSizeMinBytes = kMiB;
 constexpr size_t kFirstTableSize = 16;
 constexpr size_t kBytesPerMiss = 4096;  // one remembered miss for so much capacity
+// Huge pages of memory, for caches that take several of them anyway.
+constexpr size_t kChunkBytes = 2 * kMiB;
+constexpr size_t kChunksMin = 4;
+constexpr size_t kUsualPageBytes = 4084;
 // What the allocator adds to a block, so that the bound is about memory really taken.
 constexpr size_t kAllocationOverhead = 16;
 
@@ -44,8 +50,69 @@ struct PageCache::Node {
   uint64_t blob_id = 0;
   uint64_t page = 0;
   uint32_t size_bytes = 0;
+  bool is_in_chunk = false;
 
   [[nodiscard]] std::byte* payload() { return reinterpret_cast<std::byte*>(this + 1); }
+};
+
+// Where the nodes are. Those of the usual size share chunks, each a huge page: reads at random then
+// find the address in the processor's tables, which is as slow as the memory itself otherwise.
+class PageCache::Memory {
+ public:
+  explicit Memory(size_t capacity_bytes) : chunks_max_(capacity_bytes / kChunkBytes) {
+    if (chunks_max_ < kChunksMin) chunks_max_ = 0;
+  }
+  ~Memory() {
+    for (std::byte* chunk : chunks_)
+      std::free(chunk);
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  // Null if there is no memory.
+  [[nodiscard]] Node* take(size_t page_bytes) EXCLUDES(mutex_) {
+    if (page_bytes == kUsualPageBytes) {
+      MutexLock lock(mutex_);
+      if (free_ != nullptr) return std::exchange(free_, free_->next);
+      if (Node* node = cut_from_chunk(); node != nullptr) return node;
+    }
+    void* memory = std::malloc(sizeof(Node) + page_bytes);
+    return memory == nullptr ? nullptr : new (memory) Node;
+  }
+
+  void give_back(Node* node) EXCLUDES(mutex_) {
+    if (!node->is_in_chunk) {
+      std::free(node);
+      return;
+    }
+    MutexLock lock(mutex_);
+    node->next = free_;
+    free_ = node;
+  }
+
+ private:
+  static constexpr size_t kNodeBytes =
+      (sizeof(Node) + kUsualPageBytes + alignof(Node) - 1) / alignof(Node) * alignof(Node);
+
+  [[nodiscard]] Node* cut_from_chunk() REQUIRES(mutex_) {
+    if (chunk_used_ + kNodeBytes > kChunkBytes || chunks_.empty()) {
+      if (chunks_.size() == chunks_max_) return nullptr;
+      void* chunk = std::aligned_alloc(kChunkBytes, kChunkBytes);
+      if (chunk == nullptr) return nullptr;
+      static_cast<void>(::madvise(chunk, kChunkBytes, MADV_HUGEPAGE));
+      chunks_.push_back(static_cast<std::byte*>(chunk));
+      chunk_used_ = 0;
+    }
+    Node* node = new (chunks_.back() + chunk_used_) Node{.is_in_chunk = true};
+    chunk_used_ += kNodeBytes;
+    return node;
+  }
+
+  size_t chunks_max_;
+  Mutex mutex_;  // after a shard's
+  std::vector<std::byte*> chunks_ GUARDED_BY(mutex_);
+  size_t chunk_used_ GUARDED_BY(mutex_) = 0;  // of the last chunk
+  Node* free_ GUARDED_BY(mutex_) = nullptr;
 };
 
 struct alignas(64) PageCache::Shard {
@@ -59,7 +126,7 @@ struct alignas(64) PageCache::Shard {
 
   ~Shard() {
     for (const Entry& entry : table)
-      std::free(entry.node);
+      if (entry.node != nullptr) memory->give_back(entry.node);
   }
 
   // The entry of a key, or the free entry where it belongs. Requires: a free entry exists.
@@ -128,7 +195,7 @@ struct alignas(64) PageCache::Shard {
     while (count > 0 && (used + cost > capacity || is_table_full())) {
       Node* victim = detach_victim();
       if (victim->size_bytes == size_bytes && used + cost <= capacity) return victim;
-      std::free(victim);
+      memory->give_back(victim);
     }
     return nullptr;
   }
@@ -153,7 +220,9 @@ struct alignas(64) PageCache::Shard {
   Node* hand GUARDED_BY(mutex) = nullptr;
   size_t count GUARDED_BY(mutex) = 0;
   size_t used GUARDED_BY(mutex) = 0;
-  size_t capacity = 0;  // set before the shard is shared
+  // Set before the shard is shared.
+  size_t capacity = 0;
+  Memory* memory = nullptr;
 };
 
 PageCache::PageCache(size_t capacity_bytes, size_t shard_count)
@@ -161,10 +230,13 @@ PageCache::PageCache(size_t capacity_bytes, size_t shard_count)
       missed_count_(std::bit_floor(capacity_bytes / kBytesPerMiss)),
       missed_(std::make_unique<std::atomic<uint32_t>[]>(missed_count_)),
       shard_count_(choose_shard_count(capacity_bytes, shard_count)),
+      memory_(std::make_unique<Memory>(capacity_bytes - missed_bytes())),
       shards_(std::make_unique<Shard[]>(shard_count_)) {
   CHECK(std::has_single_bit(shard_count_), "the number of shards is a power of two");
-  for (size_t i = 0; i < shard_count_; ++i)
+  for (size_t i = 0; i < shard_count_; ++i) {
     shards_[i].capacity = (capacity_bytes - missed_bytes()) / shard_count_;
+    shards_[i].memory = memory_.get();
+  }
 }
 
 PageCache::~PageCache() = default;
@@ -209,7 +281,7 @@ void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {
         return;
       }
       shard.detach(node);
-      std::free(node);
+      memory_->give_back(node);
     }
   }
   shard.grow_table(cost_bytes(payload.size()));
@@ -218,12 +290,12 @@ void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {
     return;
   Node* node = shard.make_room(payload.size());
   if (node == nullptr) {
-    void* memory = std::malloc(sizeof(Node) + payload.size());
-    if (memory == nullptr) return;
-    node = static_cast<Node*>(memory);
+    node = memory_->take(payload.size());
+    if (node == nullptr) return;
   }
-  new (node)
-      Node{.blob_id = blob_id, .page = page, .size_bytes = static_cast<uint32_t>(payload.size())};
+  node->blob_id = blob_id;
+  node->page = page;
+  node->size_bytes = static_cast<uint32_t>(payload.size());
   std::memcpy(node->payload(), payload.data(), payload.size());
   shard.attach(node, hash);
 }
@@ -247,7 +319,7 @@ void PageCache::evict_from(uint64_t blob_id, uint64_t first_page) {
         continue;
       }
       shard.detach(entry.node);  // another entry may move here: look again
-      std::free(entry.node);
+      memory_->give_back(entry.node);
     }
   }
 }

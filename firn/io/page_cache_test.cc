@@ -174,6 +174,19 @@ TEST(PageCache, GivenOddPageSizesAndRandomUse_WhenFull_ThenTheBoundIsKeptAndCont
   }
 }
 
+TEST(PageCache, GivenPagesOfTheUsualSizeAndOthers_WhenALargeCacheIsFull_ThenContentIsRight) {
+  PageCache cache(8 << 20, 4);
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 30'000; ++i) {
+    const uint64_t page = random() % 4000;
+    const size_t size = page % 5 == 0 ? 5000 : 4084;
+    if (random() % 5000 == 0) cache.evict_from(1, page);
+    if (!is_cached(cache, 1, page, size)) cache.insert(1, page, page_of(1, page, size));
+    ASSERT_LE(cache.used_bytes(), cache.capacity_bytes());
+  }
+  EXPECT_GT(cache.used_bytes(), cache.capacity_bytes() / 2);
+}
+
 TEST(PageCache, GivenThreads_WhenUsedTogether_ThenReadsAreWholePages) {
   PageCache cache(64 * kPageSize, 4);
   std::vector<std::thread> threads;
