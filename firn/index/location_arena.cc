@@ -6,6 +6,13 @@
 
 #include <sys/mman.h>
 
+#if __has_include(<sanitizer/asan_interface.h>)
+#include <sanitizer/asan_interface.h>  // its macros do nothing in other builds
+#else
+#define ASAN_POISON_MEMORY_REGION(begin, bytes)
+#define ASAN_UNPOISON_MEMORY_REGION(begin, bytes)
+#endif
+
 #include "firn/base/check.h"
 #include "firn/base/units.h"
 
@@ -39,11 +46,16 @@ uintptr_t map_aligned(size_t bytes, size_t alignment) {
   return aligned;
 }
 
+void unmap(uintptr_t begin, size_t bytes) {
+  ASAN_UNPOISON_MEMORY_REGION(pointer(begin), bytes);
+  munmap(pointer(begin), bytes);
+}
+
 }  // namespace
 
 LocationArena::~LocationArena() {
   for (const auto& [begin, segment] : segments_)
-    munmap(pointer(begin), segment.bytes);
+    unmap(begin, segment.bytes);
 }
 
 void* LocationArena::allocate(size_t bytes) {
@@ -64,6 +76,7 @@ void* LocationArena::allocate(size_t bytes) {
     used_ += bytes;
     dirty = touch(begin, bytes);
   }
+  ASAN_UNPOISON_MEMORY_REGION(pointer(begin), bytes);
   for (const MutableByteSpan range : dirty)
     std::memset(range.data(), 0, range.size());
   return pointer(begin);
@@ -71,6 +84,8 @@ void* LocationArena::allocate(size_t bytes) {
 
 void LocationArena::release(void* memory, size_t bytes) {
   MutexLock lock(mutex_);
+  // A reader that comes too late is caught by the address sanitizer.
+  ASAN_POISON_MEMORY_REGION(memory, bytes);
   auto begin = reinterpret_cast<uintptr_t>(memory);
   const uintptr_t segment = segment_of(begin).begin;
   used_ -= bytes;
@@ -192,7 +207,7 @@ void LocationArena::trim_locked() {
     const auto extent = free_.find(begin);
     if (bytes == segment.bytes) {
       remove_extent(extent);
-      munmap(pointer(begin), bytes);
+      unmap(begin, bytes);
       mapped_ -= bytes;
       segments_.erase(begin);
       continue;
