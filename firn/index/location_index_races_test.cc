@@ -103,7 +103,7 @@ constexpr size_t kPoints = static_cast<size_t>(LocationPoint::waiting);
 uint32_t key_of(Location location) {
   return static_cast<uint32_t>(location.value % 10);
 }
-constexpr uint32_t kA = 1, kB = 2, kC = 3;
+constexpr uint32_t kA = 1, kB = 2;
 
 class Races {
  public:
@@ -430,6 +430,50 @@ TEST_P(LocationPointThread, GivenAWriterStoppedThere_WhenRead_ThenEveryReadEnds)
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryPoint, LocationPointThread, testing::Range<size_t>(0, kPoints));
+
+// What is there during the whole walk is listed once, whatever others do beside it.
+TEST(LocationWalkConcurrent, GivenWritersAndGrowth_WhenWalked_ThenWhatStaysIsListedOnce) {
+  constexpr uint64_t kStays = 300;
+  constexpr uint64_t kChanges = 20'000;
+  Domain domain;
+  const auto index = std::move(*Index::open(domain, {.shard_bits = 1}));
+  const auto hash = [](uint64_t location) { return KeyHash(location * 0x9E3779B97F4A7C15); };
+  const auto is = [](uint64_t location) {
+    return [location](Location at) {
+      return at.value == location ? KeyMatch::same : KeyMatch::different;
+    };
+  };
+  Session session(domain);
+  for (uint64_t at = 1; at <= kStays; ++at)
+    ASSERT_TRUE(index->put(session, hash(at), Location(at), is(at)).ok());
+  std::atomic<uint64_t> changes = 0;
+  const auto churn = [&](uint64_t first) {
+    Session own(domain);
+    for (uint64_t at = first; ++changes < kChanges; at = first + (at - first + 1) % 5000) {
+      EXPECT_TRUE(index->put(own, hash(at), Location(at), is(at)).ok());
+      if (at % 3 == 0) {
+        EXPECT_TRUE(index->remove(own, hash(at), is(at)).ok());
+      }
+      if (at % 97 == 0) {
+        EXPECT_EQ(index->shrink(own), LocationStatus::done);
+      }
+      if (at % 89 == 0) {
+        EXPECT_EQ(index->reserve(own, 4000), LocationStatus::done);
+      }
+    }
+  };
+  std::thread one(churn, kStays + 1);
+  std::thread two(churn, kStays + 10'001);
+  for (uint64_t walk = 0; walk == 0 || changes < kChanges; ++walk) {
+    std::vector<int> seen(kStays + 1);
+    index->for_each(session, [&](KeyHash, Location at) {
+      if (at.value <= kStays) ++seen[at.value];
+    });
+    EXPECT_EQ(std::ranges::count(seen, 1), kStays) << "walk " << walk;
+  }
+  one.join();
+  two.join();
+}
 
 }  // namespace
 }  // namespace firn

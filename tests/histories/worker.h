@@ -78,8 +78,14 @@ class Worker {
   }
 
   // One operation: "p3" puts key 3, "f3" finds, "r3" removes, "x3" compares and replaces it; "C"
-  // clears, "W" walks, "G" moves to a larger table, "S" to a smaller one.
+  // clears, "W" walks, "G" moves to a larger table, "S" to a smaller one, "F" puts every key from
+  // 17 on.
   void step(std::string_view what) {
+    if (what == "F") {
+      for (uint32_t key = 17; key < config_.keys; ++key)
+        act(Choice::put, key);
+      return;
+    }
     if (what.size() == 1) {
       constexpr std::string_view kMoves = "CWGS";
       return move(static_cast<Move>(kMoves.find(what[0])));

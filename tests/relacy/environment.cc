@@ -2,10 +2,10 @@
 //
 // What Relacy or the simulation of threads as one would get wrong. A file of its own, as Relacy
 // redefines these names.
-#include <pthread.h>
-
 #include <cstdlib>
 #include <new>
+
+#include <pthread.h>
 
 void hold_processor(bool hold);
 
@@ -20,9 +20,21 @@ extern "C" int pthread_mutex_unlock(pthread_mutex_t* /*mutex*/) {
 }
 
 // In the place of Relacy's inline ones, which cannot free what was allocated before a simulation.
-void* operator new(size_t size) { return std::malloc(size); }
-void* operator new[](size_t size) { return std::malloc(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t /*size*/) noexcept { std::free(memory); }
-void operator delete[](void* memory, size_t /*size*/) noexcept { std::free(memory); }
+void* operator new(size_t size) {
+  return std::malloc(size);
+}
+void* operator new[](size_t size) {
+  return std::malloc(size);
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, size_t /*size*/) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, size_t /*size*/) noexcept {
+  std::free(memory);
+}

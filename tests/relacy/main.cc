@@ -153,12 +153,17 @@ constexpr const char* kFull = "p1 p2 p3 p4 p5 p6 p7";
 constexpr Script kScripts[] = {
     {"two keys", "", {"p0 f1", "p1 f0", ""}, true},
     {"two keys replaced", "p0 p1", {"p0 f1", "p1 f0", ""}, true},
+    {"two keys displaced",
+     "p2 p4 p6 p8 p10 p12 p14 p3 p5 p7 p9 p11 p13 p15",
+     {"p0 f1", "p1 f0", ""},
+     true},
     {"insert, insert", "", {"p0", "p0", "f0 f0"}},
     {"replace, remove", "p0", {"p0", "r0", "f0 f0"}},
     {"collide", "p0", {"p1 f1", "r0", "f0 f1"}},
     {"compaction", "p0", {"x0", "p0", "f0 f0"}},
     {"stale lane", "p0", {"r0 p1 r1 p0", "p0 f0", ""}},
     {"growth, replace", "p0", {"p0 f0", "G", "f0 f0"}},
+    {"growth, put", "p0", {"p0", "G", "f0"}},
     {"growth, reinsert", "p0", {"r0 p0", "G", "f0 f0"}},
     {"growth, two inserts", "", {"p0", "p0", "G"}},
     {"two growers", "p0", {"G p0", "G r0", "f0"}},
@@ -172,7 +177,7 @@ const Script* g_script = nullptr;
 histories::Layout g_layout = histories::Layout::equal;
 
 struct ScriptTest : rl::test_suite<ScriptTest, 3> {
-  static constexpr uint32_t kKeys = 10;
+  static constexpr uint32_t kKeys = 16;
 
   ScriptTest() {
     g_words.forget();

@@ -66,6 +66,7 @@ struct Script {
 
 constexpr const char* kFullBucket = "p1 p2 p3 p4 p5 p6 p7";
 constexpr const char* kFullChain = "p1 p2 p3 p4 p5 p6 p7 p8 p9 p10 p11 p12 p13 p14 p15";
+constexpr const char* kBeyondAllChains = "F p1 p2";  // with equal hashes; the table is not full
 // The scenarios of firn/index/model, and the same beside full buckets and full chains.
 constexpr Script kScripts[] = {
     {"", {"p0 f1", "p1 f0", ""}},
@@ -104,6 +105,12 @@ constexpr Script kScripts[] = {
     {kFullChain, {"r1 p0 r0", "p0 f0", "S f1"}},
     {kFullChain, {"p16 f16", "C p0", "f0 p1"}},
     {kFullChain, {"W", "G", "r1 p1 f1"}},
+    {"p1 p2 p3 p4 p5 p6 p7 p8", {"W W", "r8 p9 r9 p8", ""}},
+    {"p1 p2 p3 p4 p5 p6 p7 p8", {"G", "r8 p9 r9 p8", "f8 f9"}},
+    {kBeyondAllChains, {"p0", "p0", "f0 f0"}},
+    {kBeyondAllChains, {"p0 f0", "G", "r250 p1"}},
+    {kBeyondAllChains, {"r251 p251", "G f250", "p0 p251"}},
+    {kBeyondAllChains, {"W", "p0 r0 p1", "f251 C"}},
 };
 
 struct Totals {
@@ -127,8 +134,7 @@ histories::Config draw_config(Random& random, uint64_t seed, const Script* scrip
   config.moves = !random.one_in(3);
   config.skewed = random.one_in(2);
   if (script == nullptr) return config;
-  constexpr uint32_t kKeysOfScripts = 17;
-  config.keys = kKeysOfScripts;
+  config.keys = script->before == kBeyondAllChains ? 252 : 17;
   config.threads = script->fibers.size();
   return config;
 }
