@@ -23,6 +23,7 @@ constexpr size_t kHugePage = 2 * kMiB;
 constexpr size_t kFirstSegment = 256 * kKiB;
 constexpr size_t kSegmentMax = 64 * kMiB;
 constexpr size_t kPage = 4 * kKiB;
+constexpr size_t kBlock = 32 * kKiB;  // what is given back, at least
 
 constexpr size_t round_up(size_t value, size_t unit) {
   return (value + unit - 1) / unit * unit;
@@ -105,8 +106,14 @@ void LocationArena::release(void* memory, size_t bytes) {
     }
   }
   add_extent(begin, bytes);
-  constexpr uint64_t kIdle = 4 * kMiB;
-  if (free_touched_ > used_ / 8 + kIdle) trim_locked();
+  // What growth has left behind is too small for the next tables; it is worth keeping only until
+  // its neighbours are free, too. Blocks that are partly in use stay, so ask again only after more.
+  constexpr uint64_t kShare = 64;
+  constexpr uint64_t kIdle = 256 * kKiB;
+  if (free_touched_ > trim_at_) {
+    trim_locked();
+    trim_at_ = free_touched_ + used_ / kShare + kIdle;
+  }
 }
 
 void LocationArena::trim() {
@@ -139,11 +146,12 @@ bool LocationArena::map_segment(size_t bytes_min) {
   // Refused where huge pages are not built in; then pages are small, and that is all.
   if (!small) madvise(pointer(begin), bytes, MADV_HUGEPAGE);
   mapped_ += bytes;
-  const size_t block_bytes = small ? kPage : kHugePage;
+  const size_t page_bytes = small ? kBlock : kHugePage;
   segments_.emplace(begin, Segment{.begin = begin,
                                    .bytes = bytes,
-                                   .block_bytes = block_bytes,
-                                   .touched = std::vector<bool>(bytes / block_bytes)});
+                                   .page_bytes = page_bytes,
+                                   .touched = std::vector<bool>(bytes / kBlock),
+                                   .fresh = std::vector<bool>(bytes / page_bytes, true)});
   add_extent(begin, bytes);
   return true;
 }
@@ -159,9 +167,8 @@ uint64_t LocationArena::touched_bytes_in(uintptr_t begin, size_t bytes) const {
   const Segment& segment = std::prev(segments_.upper_bound(begin))->second;
   uint64_t touched = 0;
   for (uintptr_t at = begin; at < begin + bytes;) {
-    const size_t block = (at - segment.begin) / segment.block_bytes;
-    const uintptr_t end =
-        std::min(begin + bytes, segment.begin + (block + 1) * segment.block_bytes);
+    const size_t block = (at - segment.begin) / kBlock;
+    const uintptr_t end = std::min(begin + bytes, segment.begin + (block + 1) * kBlock);
     if (segment.touched[block]) touched += end - at;
     at = end;
   }
@@ -180,20 +187,25 @@ void LocationArena::remove_extent(Extents::iterator extent) {
   free_.erase(extent);
 }
 
+// A range that is touched makes the whole of its huge page resident if the page is fresh; such a
+// page was all in one free extent, with this range at its front, and so is the rest of it.
 std::vector<MutableByteSpan> LocationArena::touch(uintptr_t begin, size_t bytes) {
   Segment& segment = segment_of(begin);
   std::vector<MutableByteSpan> dirty;
   for (uintptr_t at = begin; at < begin + bytes;) {
-    const size_t block = (at - segment.begin) / segment.block_bytes;
-    const uintptr_t block_end = segment.begin + (block + 1) * segment.block_bytes;
-    const uintptr_t end = std::min(begin + bytes, block_end);
-    if (segment.touched[block]) {
+    const size_t offset = at - segment.begin;
+    const size_t page = offset / segment.page_bytes;
+    const size_t block = offset / kBlock;
+    const bool fresh = segment.fresh[page];
+    const size_t unit_end = fresh ? (page + 1) * segment.page_bytes : (block + 1) * kBlock;
+    const uintptr_t end = std::min(begin + bytes, segment.begin + unit_end);
+    if (!fresh && segment.touched[block]) {
       dirty.emplace_back(pointer(at), end - at);
     } else {
-      // All of the block was free, in one extent with this range at its front; so is the rest of
-      // it.
-      segment.touched[block] = true;
-      free_touched_ += block_end - end;
+      segment.fresh[page] = false;
+      std::fill(segment.touched.begin() + static_cast<ptrdiff_t>(block),
+                segment.touched.begin() + static_cast<ptrdiff_t>(unit_end / kBlock), true);
+      free_touched_ += segment.begin + unit_end - end;
     }
     at = end;
   }
@@ -218,17 +230,23 @@ void LocationArena::trim_locked() {
   }
 }
 
-// Whole blocks only: a huge page that is in use in part stays one.
+// Whole blocks only. A huge page that is in use in part is split by this, and made of small pages
+// when it is used again.
 void LocationArena::give_back(uintptr_t begin, size_t bytes) {
   Segment& segment = segment_of(begin);
-  size_t first = (begin - segment.begin + segment.block_bytes - 1) / segment.block_bytes;
-  const size_t end = (begin + bytes - segment.begin) / segment.block_bytes;
-  for (; first < end; ++first) {
-    if (!segment.touched[first]) continue;
-    const uintptr_t block = segment.begin + first * segment.block_bytes;
-    if (madvise(pointer(block), segment.block_bytes, MADV_DONTNEED) == 0)
-      segment.touched[first] = false;
-  }
+  const size_t first = (begin - segment.begin + kBlock - 1) / kBlock;
+  const size_t end = (begin + bytes - segment.begin) / kBlock;
+  if (first >= end) return;
+  const auto blocks = segment.touched.begin();
+  const auto at = [&](size_t block) { return blocks + static_cast<ptrdiff_t>(block); };
+  if (std::find(at(first), at(end), true) == at(end)) return;
+  if (madvise(pointer(segment.begin + first * kBlock), (end - first) * kBlock, MADV_DONTNEED) != 0)
+    return;
+  std::fill(at(first), at(end), false);
+  const size_t in_page = segment.page_bytes / kBlock;
+  for (size_t page = first / in_page; page * in_page < end; ++page)
+    segment.fresh[page] =
+        std::find(at(page * in_page), at((page + 1) * in_page), true) == at((page + 1) * in_page);
 }
 
 }  // namespace firn::index

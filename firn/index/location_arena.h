@@ -43,12 +43,13 @@ class LocationArena {
   [[nodiscard]] uint64_t used() const EXCLUDES(mutex_);
 
  private:
-  // A range mapped at once. A block is touched from its first use until it is given back.
+  // A range mapped at once.
   struct Segment {
     uintptr_t begin = 0;
     size_t bytes = 0;
-    size_t block_bytes = 0;
-    std::vector<bool> touched;
+    size_t page_bytes = 0;      // what the first touch makes resident
+    std::vector<bool> touched;  // by block: resident
+    std::vector<bool> fresh;    // by page: not a block of it is
   };
   using Extents = std::map<uintptr_t, size_t>;
 
@@ -70,6 +71,7 @@ class LocationArena {
   uint64_t mapped_ GUARDED_BY(mutex_) = 0;
   uint64_t used_ GUARDED_BY(mutex_) = 0;
   uint64_t free_touched_ GUARDED_BY(mutex_) = 0;
+  uint64_t trim_at_ GUARDED_BY(mutex_) = 0;  // when so much is free
 };
 
 }  // namespace firn::index
