@@ -11,6 +11,7 @@
 // address a lock is only tried, and if that fails everything is released and begun again.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -36,7 +37,11 @@ class LocationHomeEntries {
     found_frozen = false;
   }
   void add(Entry entry) { entries_.push_back(entry); }
-  void sort_by_hash();
+  // All of them, sorted: there are seven or fewer, except under hostile hashes.
+  std::span<const Entry> by_hash() {
+    std::ranges::sort(entries_, {}, [](const Entry& entry) { return entry.hash.bits; });
+    return entries_;
+  }
   [[nodiscard]] std::span<const Entry> all() const { return entries_; }
 
   bool found_frozen = false;  // somebody has tried to move this home before
@@ -157,7 +162,12 @@ class LocationCore {
   [[nodiscard]] Ref allocate_table(unsigned size_class) const;
   void release_table(Ref ref) const;
   [[nodiscard]] unsigned class_for(uint64_t entries, const Shard& shard) const;
-  LocationStatus add_private(Ref ref, InShardHash hash, uint64_t word) const;
+  // Puts an entry into its chain; false if that is full.
+  [[nodiscard]] bool add_private(Ref ref, InShardHash hash, uint64_t word) const;
+  // Puts an entry into its chain or behind it; false if there is no memory.
+  [[nodiscard]] bool add_stashed(Ref ref, InShardHash hash, uint64_t word) const;
+  // Nothing is growing.
+  [[nodiscard]] bool is_quiet() const;
   // Takes the place of the empty table of a shard that is not shared yet.
   void install(Shard& shard, Ref ref, uint64_t entries);
 
@@ -177,10 +187,11 @@ class LocationCore {
   static void unlock(Bucket& bucket, uint64_t header);
   static bool lock_home(Locked& home);
   static bool lock_further(const Bucket& home, Bucket& bucket, uint64_t& header);
-  static bool publish(Bucket& bucket, uint64_t& header, InShardHash hash, uint64_t word,
-                      std::memory_order order);
-  Placed place(Locked& home, InShardHash hash, uint64_t word, bool may_stash,
-               std::memory_order order) const;
+  template <std::memory_order kOrder>
+  static bool publish(Bucket& bucket, uint64_t& header, InShardHash hash, uint64_t word);
+  Placed place_private(Ref ref, InShardHash hash, uint64_t word, bool may_stash) const;
+  template <std::memory_order kOrder>
+  Placed place(Locked& home, InShardHash hash, uint64_t word, bool may_stash) const;
   bool add_stash(Word& link) const;
   void* allocate(size_t bytes) const;
 
@@ -196,12 +207,13 @@ class LocationCore {
   LocationStatus migrate_some(Shard& shard, Ref ref, uint32_t& migrated);
   static void prefetch_range(Ref ref, uint32_t first, uint32_t end);
   Migrated migrate_home(Shard& shard, Ref ref, uint32_t number, LocationHomeEntries& entries);
-  LocationStatus copy_entries(Ref target, const LocationHomeEntries& entries) const;
+  LocationStatus copy_entries(Ref target, LocationHomeEntries& entries) const;
   static bool contains(const Locked& home, const LocationHomeEntries::Entry& entry);
   void count_migrated(Shard& shard, Ref ref, uint32_t homes);
   void retire(Ref ref);
   static void reclaim(EpochRetired* retired, void* owner);
 
+  static bool may_hold(const Locked& home, Bucket& bucket, uint64_t header);
   static bool gather(const Locked& home, bool freeze, LocationHomeEntries& entries);
   static void gather_bucket(const Locked& home, Bucket& bucket, uint64_t header, bool freeze,
                             LocationHomeEntries& entries);

@@ -129,12 +129,31 @@ void LocationCore<Policy>::trim() {
 }
 
 template <class Policy>
-LocationStatus LocationCore<Policy>::add_private(Ref ref, InShardHash hash, uint64_t word) const {
+typename LocationCore<Policy>::Placed LocationCore<Policy>::place_private(Ref ref, InShardHash hash,
+                                                                          uint64_t word,
+                                                                          bool may_stash) const {
   Locked home{.ref = ref, .number = hash.home(ref.bucket_count()), .bucket = nullptr, .header = 0};
   home.bucket = &ref.bucket(home.number);
   home.header = home.bucket->load_header();
-  const Placed placed = place(home, hash, word, true, std::memory_order_release);
-  return placed == Placed::no_memory ? LocationStatus::no_memory : LocationStatus::done;
+  return place<std::memory_order_release>(home, hash, word, may_stash);
+}
+
+template <class Policy>
+bool LocationCore<Policy>::add_private(Ref ref, InShardHash hash, uint64_t word) const {
+  return place_private(ref, hash, word, false) != Placed::full;
+}
+
+template <class Policy>
+bool LocationCore<Policy>::add_stashed(Ref ref, InShardHash hash, uint64_t word) const {
+  return place_private(ref, hash, word, true) != Placed::no_memory;
+}
+
+template <class Policy>
+bool LocationCore<Policy>::is_quiet() const {
+  bool quiet = true;
+  for (size_t i = 0; i < shard_count(); ++i)
+    quiet = quiet && !current_table(shards_[i]).successor();
+  return quiet;
 }
 
 template <class Policy>

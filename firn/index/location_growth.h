@@ -19,10 +19,6 @@ namespace firn::index {
 // Homes of one step of a writer: some 180 entries, a few microseconds.
 inline constexpr uint32_t kHomesPerStep = 32;
 
-inline void LocationHomeEntries::sort_by_hash() {
-  std::ranges::sort(entries_, {}, [](const Entry& entry) { return entry.hash.bits; });
-}
-
 template <class Policy>
 LocationStatus LocationCore<Policy>::start_growth(Shard& shard, Ref ref, unsigned size_class,
                                                   bool drop) {
@@ -104,9 +100,10 @@ void LocationCore<Policy>::prefetch_range(Ref ref, uint32_t first, uint32_t end)
     __builtin_prefetch(&ref.bucket(number), 1);
   const Ref target = ref.successor();
   const uint64_t buckets = ref.bucket_count();
-  const uint64_t target_end = end * uint64_t{target.bucket_count()} / buckets;
-  for (uint64_t number = first * uint64_t{target.bucket_count()} / buckets; number < target_end;
-       ++number)
+  const uint64_t target_first = first * uint64_t{target.bucket_count()} / buckets;
+  const uint64_t target_end = std::min(end * uint64_t{target.bucket_count()} / buckets,
+                                       target_first + 2 * uint64_t{kHomesPerStep});
+  for (uint64_t number = target_first; number < target_end; ++number)
     __builtin_prefetch(&target.bucket(static_cast<uint32_t>(number)), 1);
   for (uint32_t number = first; number < end; ++number) {
     const uint64_t header = ref.bucket(number).load_header();
@@ -165,10 +162,9 @@ typename LocationCore<Policy>::Migrated LocationCore<Policy>::migrate_home(
 // Nobody can look for these entries in the new table before the home is marked, so the order of
 // the copies among themselves does not matter: release is enough.
 template <class Policy>
-LocationStatus LocationCore<Policy>::copy_entries(Ref target,
-                                                  const LocationHomeEntries& entries) const {
+LocationStatus LocationCore<Policy>::copy_entries(Ref target, LocationHomeEntries& entries) const {
   Locked home{.ref = target, .number = 0, .bucket = nullptr, .header = 0};
-  const auto all = entries.all();
+  const auto all = entries.by_hash();  // so that each home's lock is taken once
   unsigned turn = 0;
   for (size_t i = 0; i < all.size();) {
     const auto& entry = all[i];
@@ -181,7 +177,7 @@ LocationStatus LocationCore<Policy>::copy_entries(Ref target,
     }
     Placed placed = Placed::done;
     if (!entries.found_frozen || !contains(home, entry))
-      placed = place(home, entry.hash, entry.word, true, std::memory_order_release);
+      placed = place<std::memory_order_release>(home, entry.hash, entry.word, true);
     if (placed == Placed::no_memory || placed == Placed::contended) {
       unlock(*home.bucket, home.header);
       home.bucket = nullptr;
@@ -268,6 +264,8 @@ void LocationCore<Policy>::retire(Ref ref) {
   table.bytes = table.allocated_bytes;
   table.reclaim = &LocationCore::reclaim;
   Policy::fetch_add(bytes_retired_, table.bytes);
+  if (table.bytes == 0)
+    Policy::fetch_add(bytes_external_, ~(uint64_t{ref.bucket_count()} * sizeof(Bucket)) + 1);
   domain_.retire(table);
   constexpr uint64_t kShare = 100;
   collect(arena_->used() / kShare);

@@ -174,6 +174,22 @@ class BasicLocationIndex {
   // Walks the whole index.
   [[nodiscard]] LocationProbeStatistics probe_statistics(Session& session) const;
 
+  // Writes all entries to `sink` while readers and writers go on. Each entry is as it was at some
+  // moment of the call: replay the log from `log_begin`, the end of the log when the call began.
+  // Before the snapshot is put in place, the log must be durable up to sink.log_end(). Fails with
+  // the sink's error, or no_space. The bytes: FORMAT.md.
+  Result<SnapshotRange> snapshot(Session& session, SnapshotSink& sink, uint64_t log_begin) const;
+
+  // Fills an index that was just opened and is not shared yet from a snapshot. Reads and checks all
+  // of it. Fails with corrupt for damage of any kind, unsupported_version, invalid_argument for a
+  // snapshot of another hasher or other options or an index that is not empty, no_space, or the
+  // source's error. After a failure the index is empty: rebuild it from the log.
+  Result<SnapshotRange> load(SnapshotSource& source);
+
+  // The same, but the tables stay in `image`: the whole snapshot, aligned to 4096 bytes, in memory
+  // that only this index uses, such as a private mapping, and that outlives it.
+  Result<SnapshotRange> load_in_place(MutableByteSpan image);
+
  private:
   using Core = index::LocationCore<Policy>;
   using Home = index::LocationHome<Policy>;
@@ -211,6 +227,7 @@ class BasicLocationIndex {
   LocationStatus for_all_shards(Session& session, Change&& change);
   void prefetch_home(KeyHash hash) const;
   void prefetch_chain(KeyHash hash) const;
+  Result<SnapshotRange> load_tables(SnapshotSource& source, std::byte* in_place);
 
   const KeyHasher hasher_;
   const unsigned shard_bits_;

@@ -10,4 +10,5 @@
 #include "firn/index/location_index.h"            // IWYU pragma: export
 #include "firn/index/location_index_templates.h"  // IWYU pragma: export
 #include "firn/index/location_insert.h"           // IWYU pragma: export
+#include "firn/index/location_snapshot.h"         // IWYU pragma: export
 #include "firn/index/location_walk.h"             // IWYU pragma: export

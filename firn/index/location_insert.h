@@ -53,14 +53,15 @@ bool LocationCore<Policy>::lock_further(const Bucket& home, Bucket& bucket, uint
 // Puts an entry into an empty slot of a bucket whose lock is held, if it has one: lane, then word
 // (R2). The lock stays.
 template <class Policy>
+template <std::memory_order kOrder>
 bool LocationCore<Policy>::publish(Bucket& bucket, uint64_t& header, InShardHash hash,
-                                   uint64_t word, std::memory_order order) {
+                                   uint64_t word) {
   for (unsigned slot = 0; slot < kSlots; ++slot) {
     if (bucket.load_slot(slot) != 0) continue;
     header = with_lane(header, slot, hash.tag());
     Policy::store(bucket.header(), header, Policy::kLaneOrder);
     Policy::reach(LocationPoint::lane_stored);
-    Policy::store(bucket.slot(slot), word, order);
+    Policy::store(bucket.slot(slot), word, kOrder);
     Policy::reach(LocationPoint::slot_published);
     return true;
   }
@@ -70,10 +71,11 @@ bool LocationCore<Policy>::publish(Bucket& bucket, uint64_t& header, InShardHash
 // Puts an entry into the first bucket of its chain that has an empty slot, and marks those that it
 // passed: their bits are visible before the entry is. The home's lock is held and stays so.
 template <class Policy>
+template <std::memory_order kOrder>
 typename LocationCore<Policy>::Placed LocationCore<Policy>::place(Locked& home, InShardHash hash,
-                                                                  uint64_t word, bool may_stash,
-                                                                  std::memory_order order) const {
-  if (publish(*home.bucket, home.header, hash, word, order)) [[likely]]
+                                                                  uint64_t word,
+                                                                  bool may_stash) const {
+  if (publish<kOrder>(*home.bucket, home.header, hash, word)) [[likely]]
     return Placed::done;
   if ((home.header & hash.class_bit()) == 0) {
     home.header |= hash.class_bit();
@@ -90,7 +92,7 @@ typename LocationCore<Policy>::Placed LocationCore<Policy>::place(Locked& home, 
     }
     uint64_t header = 0;
     if (!lock_further(*home.bucket, *bucket, header)) return Placed::contended;
-    if (publish(*bucket, header, hash, word, order)) {
+    if (publish<kOrder>(*bucket, header, hash, word)) {
       unlock(*bucket, header);
       if (chain.in_stash()) Policy::fetch_add(home.ref.table().stashed, 1);
       return Placed::displaced;
@@ -154,7 +156,7 @@ typename LocationCore<Policy>::Inserted LocationCore<Policy>::insert(Shard& shar
     // The store of the word is the linearization point. Sequentially consistent: a put and a later
     // get of another key by one thread are seen in this order by all.
     const Placed placed =
-        place(locked, home.hash, home.hash.word(location), may_stash, std::memory_order_seq_cst);
+        place<std::memory_order_seq_cst>(locked, home.hash, home.hash.word(location), may_stash);
     unlock(*locked.bucket, locked.header);
     Policy::reach(LocationPoint::unlocked);
     switch (placed) {

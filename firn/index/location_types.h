@@ -104,4 +104,38 @@ struct LocationProbeStatistics {
   uint64_t lines_max = 0;
 };
 
+// The log positions that belong to a snapshot, in the store's terms; the index only keeps them.
+struct SnapshotRange {
+  uint64_t log_begin = 0;  // replay the log from here
+  uint64_t log_end = 0;    // everything that the snapshot refers to lies before this
+  friend constexpr bool operator==(const SnapshotRange&, const SnapshotRange&) = default;
+};
+
+// Where a snapshot is written to, from its first byte to its last. Nothing is durable or visible
+// until the implementation makes it so after LocationIndex::snapshot has returned.
+class SnapshotSink {
+ public:
+  SnapshotSink() = default;
+  virtual ~SnapshotSink() = default;
+  SnapshotSink(const SnapshotSink&) = delete;
+  SnapshotSink& operator=(const SnapshotSink&) = delete;
+
+  virtual Status write(ByteSpan bytes) = 0;
+  // The end of the log, asked once after the last entry was copied.
+  virtual uint64_t log_end() = 0;
+};
+
+// Where a snapshot is read from.
+class SnapshotSource {
+ public:
+  SnapshotSource() = default;
+  virtual ~SnapshotSource() = default;
+  SnapshotSource(const SnapshotSource&) = delete;
+  SnapshotSource& operator=(const SnapshotSource&) = delete;
+
+  [[nodiscard]] virtual uint64_t size() const = 0;
+  // Fills `target` with the bytes from `offset` on. The index asks for nothing beyond size().
+  virtual Status read(uint64_t offset, MutableByteSpan target) = 0;
+};
+
 }  // namespace firn

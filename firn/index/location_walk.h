@@ -35,6 +35,19 @@ void LocationCore<Policy>::gather_bucket(const Locked& home, Bucket& bucket, uin
   }
 }
 
+// Whether a bucket of the chain may have entries of the home, whose lock is held: so none can come,
+// and those that are there were published, lane and word, before it was taken. A slot that is being
+// filled for another home may look like one of ours, but never the other way round.
+template <class Policy>
+bool LocationCore<Policy>::may_hold(const Locked& home, Bucket& bucket, uint64_t header) {
+  const uint32_t buckets = home.ref.bucket_count();
+  for (unsigned slot = 0; slot < kSlots; ++slot) {
+    const uint64_t word = bucket.load_slot(slot);
+    if (word != 0 && hash_of(header, slot, word).home(buckets) == home.number) return true;
+  }
+  return false;
+}
+
 // False if a lock could not be waited for; then some entries may be frozen.
 template <class Policy>
 bool LocationCore<Policy>::gather(const Locked& home, bool freeze, LocationHomeEntries& entries) {
@@ -45,7 +58,11 @@ bool LocationCore<Policy>::gather(const Locked& home, bool freeze, LocationHomeE
   while (classes != 0) {
     Bucket* const bucket = chain.next();
     if (bucket == nullptr) break;
-    uint64_t header = 0;
+    uint64_t header = bucket->load_header();
+    if (!may_hold(home, *bucket, header)) {
+      classes &= header;
+      continue;
+    }
     if (!lock_further(*home.bucket, *bucket, header)) return false;
     gather_bucket(home, *bucket, header, freeze, entries);
     unlock(*bucket, header);
