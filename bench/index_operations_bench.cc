@@ -21,7 +21,7 @@ using MakeWork = std::function<Work(int repetition)>;
 class Contest {
  public:
   Contest(const IndexPhases& phases, uint64_t items)
-      : phases_(phases), items_(items), operations_(phases.arguments.quick ? 500'000 : 1'000'000) {
+      : phases_(phases), items_(items), operations_(500'000) {
     engines_.resize(index_engines().size());
   }
 
