@@ -93,6 +93,7 @@ int run(int argc, char** argv) {
   measure_key_patterns(phases, kMillion);
   measure_growth(phases, arguments.quick ? kMillion : 10 * kMillion, true);
   measure_growth(phases, arguments.quick ? 10 * kMillion : 50 * kMillion, false);
+  measure_snapshots(phases, arguments.quick ? 10 * kMillion : 50 * kMillion);
 
   std::filesystem::remove_all(arguments.directory);
   if (arguments.json_path.empty() || report.write_json(arguments.json_path)) return 0;

@@ -19,7 +19,10 @@ auto batch_predicate(KeyOf key_at) {
 }  // namespace
 
 FirnMap::FirnMap(uint64_t expected_entries) {
+  // One for all, as snapshots open with the same one only.
+  static const KeyHasher hasher = KeyHasher::random();
   LocationIndexOptions options;
+  options.hasher = hasher;
   options.expected_entries = expected_entries;
   auto opened = LocationIndex::open(domain_, options);
   if (!opened) give_up(opened.error().message);

@@ -72,6 +72,14 @@ class FirnIndex : public IndexEngineOf<FirnMap> {
 
   [[nodiscard]] LocationIndexStatistics statistics() { return map_.index().statistics(session_); }
   [[nodiscard]] LocationProbeStatistics probes() { return map_.index().probe_statistics(session_); }
+  Result<SnapshotRange> snapshot(SnapshotSink& sink) {
+    return map_.index().snapshot(session_, sink, 0);
+  }
+  Result<SnapshotRange> load(SnapshotSource& source) { return map_.index().load(source); }
+  Result<SnapshotRange> load_in_place(MutableByteSpan image) {
+    return map_.index().load_in_place(image);
+  }
+
   // For keys of `size` bytes, one after the other; item i has the location i. The time of gets has
   // that of hashing in it.
   void put_key(uint64_t item, ByteSpan key);

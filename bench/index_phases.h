@@ -53,6 +53,9 @@ void measure_key_patterns(const IndexPhases& phases, uint64_t items);
 // The slowest puts while an index grows from nothing, and the slowest gets beside them.
 void measure_growth(const IndexPhases& phases, uint64_t items, bool with_peers);
 
+// Writing a snapshot, loading it, and using it in place, through the page cache.
+void measure_snapshots(const IndexPhases& phases, uint64_t items);
+
 // Bytes an entry while an index grows.
 struct MemoryPoint {
   uint64_t items = 0;
