@@ -14,6 +14,7 @@ namespace firn::sim {
 [[nodiscard]] testkit::ScenarioFactory archive_scenario();
 [[nodiscard]] testkit::ScenarioFactory file_storage_scenario();
 [[nodiscard]] testkit::ScenarioFactory fixed_journal_scenario();
+[[nodiscard]] testkit::ScenarioFactory freezer_scenario();
 [[nodiscard]] testkit::ScenarioFactory indexed_value_log_scenario();
 [[nodiscard]] testkit::ScenarioFactory manifest_scenario();
 [[nodiscard]] testkit::ScenarioFactory metadata_store_scenario();

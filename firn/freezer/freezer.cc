@@ -191,6 +191,11 @@ std::vector<Result<std::optional<Value>>> Freezer::get_many(std::span<const Byte
 // ---- mutations
 
 Status Freezer::check_writable() const {
+  MutexLock lock(writer_);
+  return check_writable_locked();
+}
+
+Status Freezer::check_writable_locked() const {
   if (closed_) return fail(Errc::invalid_argument, "the freezer is closed");
   TRY(log_->check_writable());
   return poison_.check();
@@ -219,7 +224,7 @@ Result<std::vector<FreezerCursor>> Freezer::put_many(std::span<const FreezerPut>
 }
 
 Result<FreezerCursor> Freezer::put_locked(ByteSpan key, std::span<const ByteSpan> value) {
-  TRY(check_writable());
+  TRY(check_writable_locked());
   TRY(check_key(key));
   if (!damaged_.empty()) {
     return fail(Errc::corrupt,
@@ -323,7 +328,7 @@ Result<FreezerCursor> Freezer::put_on_disk(Section section, ByteSpan key,
 Result<FreezerCheckpoint> Freezer::sync() {
   const uint64_t wanted = put_count_.load(std::memory_order_acquire);
   MutexLock lock(writer_);
-  TRY(check_writable());
+  TRY(check_writable_locked());
   // A sync that ran while this one waited has covered everything that it was asked for.
   const bool is_covered = synced_count_ >= wanted && last_checkpoint_;
   if (is_covered && writing_ == TableWriting::deferred) return *last_checkpoint_;
@@ -337,6 +342,7 @@ Result<FreezerCheckpoint> Freezer::sync_locked() {
   TRY(log_->sync_all());
   if (!in_memory_) {
     DiskTable* const table = disk_table();
+    TRY(begin_writing_slots());
     TRY(poison_.watch(table->step(next_epoch_)));
     TRY(poison_.watch(table->flush()));
   }
@@ -357,7 +363,7 @@ Result<FreezerCheckpoint> Freezer::close() {
     closed_ = true;
     return last_checkpoint_.value_or(FreezerCheckpoint());
   }
-  TRY(check_writable());
+  TRY(check_writable_locked());
   if (in_memory_) {
     if (!last_checkpoint_ || synced_count_ < put_count_.load()) TRY(sync_locked());
     if (damaged_.empty()) TRY(write_resident_table(*last_checkpoint_));

@@ -81,7 +81,6 @@ class Freezer {
   }
   // Puts in order, faster than one by one. If one fails, those before it are put.
   [[nodiscard]] Result<std::vector<FreezerCursor>> put_many(std::span<const FreezerPut> puts);
-
   // The newest value of a key, as it was put.
   [[nodiscard]] Result<std::optional<Value>> get(ByteSpan key) const;
   // Errors: out_of_range (no such value), corrupt. After the store went back to a checkpoint, old
@@ -103,13 +102,14 @@ class Freezer {
   [[nodiscard]] Status visit(const Visitor& visitor) const;
   // Stored puts, shadowed ones too.
   [[nodiscard]] uint64_t item_count() const;
-
   // Everything put before the call is durable on return. The checkpoint is committed by the store;
   // keep it only to bring several stores to one state.
   [[nodiscard]] Result<FreezerCheckpoint> sync();
   // sync, the table on disk, then the clean mark: the original can open the store now, with the
   // checkpoint or without. The freezer is then unusable.
   [[nodiscard]] Result<FreezerCheckpoint> close();
+  // Success unless a change failed half-way: then its error, and every change fails.
+  [[nodiscard]] Status check_writable() const;
   // Removes the freezer's partitions. The freezer is then unusable.
   [[nodiscard]] Status destroy();
 
@@ -192,7 +192,7 @@ class Freezer {
   [[nodiscard]] Result<Value> value_of(Place place, ByteSpan record) const;
 
   // Mutations.
-  [[nodiscard]] Status check_writable() const REQUIRES(writer_);
+  [[nodiscard]] Status check_writable_locked() const REQUIRES(writer_);
   [[nodiscard]] Result<FreezerCursor> put_locked(ByteSpan key, Parts value) REQUIRES(writer_);
   [[nodiscard]] Result<FreezerCursor> append(Section section, ByteSpan key,
                                              std::optional<Place> next, Parts value, Place& place)

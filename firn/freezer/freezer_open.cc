@@ -295,13 +295,6 @@ Status Freezer::check_checkpoint(const FreezerCheckpoint& checkpoint) const {
   TRY_INTO(const uint64_t size, log_->size(checkpoint.section));
   if (checkpoint.index_size_bytes > size)
     return refuse("that section has only ", size, " bytes: the checkpoint is of another store");
-  const DiskTable* const table = disk_table();
-  if (table == nullptr) return {};
-  // What the table names up to that epoch was put before it.
-  const uint64_t positions = std::min<uint64_t>(table->length_positions(), freezer::kTableSizeMax);
-  TRY_INTO(const auto survey, table->survey(positions, checkpoint.epoch, end_of(checkpoint)));
-  if (survey.foreign_slots > 0 && recorded_ && recorded_->state != TableState::stale)
-    return refuse("its epoch had more records: the checkpoint is of another store");
   return {};
 }
 
@@ -336,10 +329,10 @@ Result<TableSource> Freezer::find_source(const FreezerOptions& options) {
     source.must_survey = true;
     if (store_->manifest() == nullptr) {
       source.state = TableState::written;
-    } else if (before && before->state != TableState::stale) {
-      const bool is_same =
-          recorded_->state == TableState::whole && recorded_->checkpoint == *options.checkpoint;
-      source.state = is_same ? TableState::whole : TableState::written;
+    } else if (before && before->state == TableState::written) {
+      source.state = TableState::written;
+    } else if (recorded_ && recorded_->checkpoint == *options.checkpoint) {
+      source.state = recorded_->state;  // not that of any other checkpoint
     }
     return source;
   }

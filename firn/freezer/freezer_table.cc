@@ -222,7 +222,7 @@ Status Freezer::leave_memory() {
 
 Status Freezer::rebuild_table() {
   MutexLock lock(writer_);
-  TRY(check_writable());
+  TRY(check_writable_locked());
   return rebuild_table_locked();
 }
 

@@ -182,6 +182,9 @@ std::vector<ResidentTable::Shared> ResidentTable::shared_fingerprints() const {
     numbers.push_back(number);
   });
   finish();
+  // Fingerprints are keyed at random; what is read then should not be.
+  std::ranges::sort(shared, std::less<>(),
+                    [](const Shared& entry) { return entry.candidates.front(); });
   return shared;
 }
 

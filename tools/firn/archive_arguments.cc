@@ -8,6 +8,7 @@ namespace {
 
 void add_archive(CLI::App* verb, StoreArguments& store) {
   add_store(verb, store, archive_partitions(store));
+  add_journal_geometry(verb, store);
   add_archive_geometry(verb, store);
 }
 
@@ -15,16 +16,7 @@ void add_import(VerbParser& parser, CLI::App& family) {
   const auto [verb, request] = parser.add_verb(
       family, "import", "append files (or lines) as items, after the last index", run_import);
   add_archive(verb, request.store);
-  verb->add_option("PATH", request.paths,
-                   "files, and directories of files; symbolic links are not followed; '-' with "
-                   "--lines is standard input")
-      ->required()
-      ->type_name("");
-  verb->add_flag("--lines", request.lines, "every line is an item, instead of every file");
-  add_number(verb, "--sync-every", request.sync_every,
-             "make items durable after every N (10,000, or 256 MiB)");
-  verb->add_flag("--ack", request.acknowledge,
-                 "print 'synced INDEX' whenever everything up to INDEX is durable");
+  add_import_sources(verb, request.sources, "'synced INDEX' whenever everything up to INDEX");
 }
 
 void add_get(VerbParser& parser, CLI::App& family) {

@@ -102,11 +102,8 @@ void add_store(CLI::App* verb, StoreArguments& store, const PartitionTargets& pa
       ->group(kStoreGroup);
 }
 
-void add_archive_geometry(CLI::App* verb, StoreArguments& store) {
+void add_journal_geometry(CLI::App* verb, StoreArguments& store) {
   add_number(verb, "--page-size", store.page_size_bytes, "bytes of a page (4084)")
-      ->group(kStoreGroup);
-  add_number(verb, "--items-per-section", store.items_per_section,
-             "indices of a section, the unit of pruning (65536)")
       ->group(kStoreGroup);
   add_number(verb, "--compression", store.compression_level,
              "values are compressed with zstd; the level for new ones, 0 for zstd's default",
@@ -114,8 +111,39 @@ void add_archive_geometry(CLI::App* verb, StoreArguments& store) {
       ->group(kStoreGroup);
 }
 
+void add_archive_geometry(CLI::App* verb, StoreArguments& store) {
+  add_number(verb, "--items-per-section", store.items_per_section,
+             "indices of a section, the unit of pruning (65536)")
+      ->group(kStoreGroup);
+}
+
+void add_freezer_geometry(CLI::App* verb, StoreArguments& store) {
+  add_number(verb, "--table-size", store.table_initial_size,
+             "positions of the table at first, a power of two (4096)")
+      ->group(kStoreGroup);
+}
+
+void add_import_sources(CLI::App* verb, ImportSources& sources,
+                        const std::string& acknowledgement) {
+  verb->add_option("PATH", sources.paths,
+                   "files, and directories of files; symbolic links are not followed; '-' with "
+                   "--lines is standard input")
+      ->required()
+      ->type_name("");
+  verb->add_flag("--lines", sources.lines, "every line is an item, instead of every file");
+  add_number(verb, "--sync-every", sources.sync_every,
+             "make items durable after every N (10,000, or 256 MiB)");
+  verb->add_flag("--ack", sources.acknowledge, concat("print ", acknowledgement, " is durable"));
+}
+
 PartitionTargets archive_partitions(StoreArguments& store) {
   return {{"index", &store.index_partition}, {"values", &store.values_partition}};
+}
+
+PartitionTargets freezer_partitions(StoreArguments& store) {
+  return {{"table", &store.table_partition},
+          {"index", &store.index_partition},
+          {"values", &store.values_partition}};
 }
 
 PartitionTargets metadata_partitions(StoreArguments& store) {
@@ -124,11 +152,13 @@ PartitionTargets metadata_partitions(StoreArguments& store) {
 
 void add_store_verbs(VerbParser& parser) {
   const auto add_all = [](CLI::App* verb, StoreArguments& store) {
-    PartitionTargets partitions = archive_partitions(store);
+    PartitionTargets partitions = freezer_partitions(store);
     for (const auto& target : metadata_partitions(store))
       partitions.push_back(target);
     add_store(verb, store, partitions);
+    add_journal_geometry(verb, store);
     add_archive_geometry(verb, store);
+    add_freezer_geometry(verb, store);
   };
   const auto [info, info_request] =
       parser.add_verb(parser.app(), "info", "what a store is, holds and takes on disk", run_info);
@@ -143,6 +173,7 @@ void add_store_verbs(VerbParser& parser) {
 Status parse_command_line(int argument_count, char** arguments, CommandLine& parsed) {
   VerbParser parser(parsed);
   add_archive_verbs(parser);
+  add_freezer_verbs(parser);
   add_metadata_verbs(parser);
   add_store_verbs(parser);
   return parser.parse(argument_count, arguments);

@@ -95,6 +95,32 @@ std::unexpected<Error> system_failure(std::string_view operation, const std::str
   return fail(code, concat("cannot ", operation, " '", path, "': ", std::strerror(number)));
 }
 
+namespace {
+
+Status read_rest(int file, const std::string& path, uint64_t expected, uint64_t size_max_bytes,
+                 Bytes& content) {
+  size_t size = 0;
+  // One byte more than the file should have, so that one read finds the end.
+  if (expected <= size_max_bytes) content.resize(std::max<size_t>(expected + 1, kFirstReadBytes));
+  while (true) {
+    if (expected > size_max_bytes || size > size_max_bytes) {
+      return fail(Errc::invalid_argument,
+                  concat("'", path, "' has more than ", size_max_bytes,
+                         " bytes, which is the most that an item can have"));
+    }
+    if (size == content.size()) content.resize(content.size() * 2);
+    const ssize_t got = ::read(file, content.data() + size, content.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return system_failure("read", path);
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
+  }
+  content.resize(size);
+  return {};
+}
+
+}  // namespace
+
 Result<FoundFiles> find_files(const std::vector<std::string>& paths, const std::string& except,
                               bool special_files) {
   for (const std::string& path : paths)
@@ -114,25 +140,17 @@ Status read_file(const std::string& path, uint64_t size_max_bytes, Bytes& conten
   if (::fstat(file.get(), &status) != 0) return system_failure("read", path);
   if (!S_ISREG(status.st_mode))
     return fail(Errc::invalid_argument, concat("'", path, "' is no regular file any more"));
-  const auto expected = static_cast<uint64_t>(status.st_size);
-  size_t size = 0;
-  // One byte more than the file should have, so that one read finds the end.
-  if (expected <= size_max_bytes) content.resize(std::max<size_t>(expected + 1, kFirstReadBytes));
-  while (true) {
-    if (expected > size_max_bytes || size > size_max_bytes) {
-      return fail(Errc::invalid_argument,
-                  concat("'", path, "' has more than ", size_max_bytes,
-                         " bytes, which is the most that an item can have"));
-    }
-    if (size == content.size()) content.resize(content.size() * 2);
-    const ssize_t got = ::read(file.get(), content.data() + size, content.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return system_failure("read", path);
-    if (got == 0) break;
-    size += static_cast<size_t>(got);
-  }
-  content.resize(size);
-  return {};
+  return read_rest(file.get(), path, static_cast<uint64_t>(status.st_size), size_max_bytes,
+                   content);
+}
+
+Result<Bytes> read_input(const std::string& path, uint64_t size_max_bytes) {
+  const Descriptor file(path == "-" ? ::dup(STDIN_FILENO)
+                                    : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.is_open()) return system_failure("open", path);
+  Bytes content;
+  TRY(read_rest(file.get(), path, 0, size_max_bytes, content));
+  return content;
 }
 
 }  // namespace firn::command

@@ -37,6 +37,9 @@ struct FoundFiles {
 [[nodiscard]] Status read_file(const std::string& path, uint64_t size_max_bytes, Bytes& content,
                                struct stat& status);
 
+// Everything that is in a file, a pipe or, for "-", standard input. Errors as read_file.
+[[nodiscard]] Result<Bytes> read_input(const std::string& path, uint64_t size_max_bytes);
+
 // The failure of an operation of the system, from errno: "cannot OPERATION 'PATH': reason".
 [[nodiscard]] std::unexpected<Error> system_failure(std::string_view operation,
                                                     const std::string& path);

@@ -167,6 +167,11 @@ std::string portable_path(std::string_view path) {
   return result;
 }
 
+void describe_file(const FileInfo& file, ordered_json& object) {
+  object["path"] = file.path;
+  if (!is_utf8(file.path)) object["path_hex"] = to_hex(as_bytes(file.path));
+}
+
 void describe_content(ByteSpan content, ordered_json& object) {
   const bool is_text = is_utf8(as_text(content));
   object["encoding"] = is_text ? "utf-8" : "base64";

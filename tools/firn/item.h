@@ -52,6 +52,9 @@ struct Item {
 
 [[nodiscard]] bool is_utf8(std::string_view text);
 
+// Adds the path of a file.
+void describe_file(const FileInfo& file, nlohmann::ordered_json& object);
+
 // Adds the members "encoding" and "content": text as it is, other bytes in base64.
 void describe_content(ByteSpan content, nlohmann::ordered_json& object);
 

@@ -2,16 +2,12 @@
 #include "tools/firn/metadata_verbs.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "firn/base/text.h"
-#include "tools/firn/descriptor.h"
+#include "tools/firn/file_walk.h"
 #include "tools/firn/item.h"
 #include "tools/firn/metadata_access.h"
 
@@ -56,27 +52,6 @@ std::string key_text(ByteSpan key) {
   return std::string(text);
 }
 
-Result<Bytes> read_value(const std::string& path) {
-  const bool is_input = path == "-";
-  const Descriptor file(is_input ? ::dup(STDIN_FILENO)
-                                 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  const auto refuse = [&](Errc code) {
-    return fail(code, concat("cannot read '", path, "': ", std::strerror(errno)));
-  };
-  if (file.get() < 0) return refuse(errno == ENOENT ? Errc::not_found : Errc::io);
-  Bytes value;
-  Bytes chunk(64 << 10);
-  while (value.size() <= kMetadataValueSizeMaxBytes) {
-    const ssize_t count = ::read(file.get(), chunk.data(), chunk.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return refuse(Errc::io);
-    if (count == 0) return value;
-    value.insert(value.end(), chunk.begin(), chunk.begin() + count);
-  }
-  return fail(Errc::invalid_argument, concat("'", path, "' has more than ",
-                                             kMetadataValueSizeMaxBytes, " bytes, the limit"));
-}
-
 // What one bad copy means is for people to judge; the other one is served.
 Result<OpenedMetadata> open_and_warn(const StoreArguments& arguments, Access access) {
   TRY_INTO(OpenedMetadata opened, open_metadata(arguments, access));
@@ -110,7 +85,7 @@ ordered_json describe_pair(ByteSpan key, ByteSpan value) {
 
 Status run_metadata_put(const MetadataPutRequest& request, Output& output) {
   TRY_INTO(const Bytes value, request.value ? Result<Bytes>(to_bytes(as_bytes(*request.value)))
-                                            : read_value(request.file));
+                                            : read_input(request.file, kMetadataValueSizeMaxBytes));
   TRY_INTO(OpenedMetadata opened, open_or_create(request.store, request.key));
   TRY_INTO(const Bytes key, parse_key(request.key, opened.key_size_bytes));
   TRY(opened.metadata->put(key, value));

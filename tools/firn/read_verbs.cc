@@ -42,11 +42,6 @@ Result<ArchiveItem> find_item(const PrunableArchive& archive, const GetRequest& 
                                       archive.oldest_allowed() > 0 ? ", or it is pruned" : ""));
 }
 
-void describe_file(const FileInfo& file, ordered_json& object) {
-  object["path"] = file.path;
-  if (!is_utf8(file.path)) object["path_hex"] = to_hex(as_bytes(file.path));
-}
-
 }  // namespace
 
 Status run_get(const GetRequest& request, Output& output) {

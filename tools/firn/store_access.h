@@ -22,12 +22,15 @@ struct StoreArguments {
   std::optional<uint32_t> page_size_bytes;
   std::optional<uint64_t> items_per_section;
   std::optional<int> compression_level;
+  std::optional<uint32_t> table_initial_size;
+  std::optional<std::string> table_partition;
   std::optional<std::string> index_partition;
   std::optional<std::string> values_partition;
   std::optional<std::string> metadata_partition;
 };
 
 // What the library takes if neither the user nor a manifest says.
+inline constexpr const char* kDefaultTablePartition = "table";
 inline constexpr const char* kDefaultIndexPartition = "index";
 inline constexpr const char* kDefaultValuesPartition = "values";
 

@@ -52,6 +52,9 @@ struct StoreKind {
 [[nodiscard]] Result<StoreSurvey> survey_archive_store(const StoreArguments& arguments);
 [[nodiscard]] Status verify_archive_store(const VerifyRequest& request, Verified& verified,
                                           Progress& progress);
+[[nodiscard]] Result<StoreSurvey> survey_freezer_store(const StoreArguments& arguments);
+[[nodiscard]] Status verify_freezer_store(const VerifyRequest& request, Verified& verified,
+                                          Progress& progress);
 [[nodiscard]] Result<StoreSurvey> survey_metadata_store(const StoreArguments& arguments);
 [[nodiscard]] Status verify_metadata_store(const VerifyRequest& request, Verified& verified,
                                            Progress& progress);

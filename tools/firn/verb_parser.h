@@ -20,6 +20,7 @@
 
 #include "firn/base/text.h"
 #include "tools/firn/command_line.h"
+#include "tools/firn/item_import.h"
 #include "tools/firn/store_access.h"
 
 namespace firn::command {
@@ -82,13 +83,21 @@ using PartitionTargets = std::vector<std::pair<std::string, std::optional<std::s
 
 // STORE, and what all kinds of stores record: --key-size and --partition.
 void add_store(CLI::App* verb, StoreArguments& store, const PartitionTargets& partitions);
-// --page-size, --items-per-section, --compression.
+// --page-size, --compression.
+void add_journal_geometry(CLI::App* verb, StoreArguments& store);
+// --items-per-section.
 void add_archive_geometry(CLI::App* verb, StoreArguments& store);
+// --table-size.
+void add_freezer_geometry(CLI::App* verb, StoreArguments& store);
+// PATH, --lines, --sync-every, --ack; `acknowledgement` is what the last one prints, and when.
+void add_import_sources(CLI::App* verb, ImportSources& sources, const std::string& acknowledgement);
 [[nodiscard]] PartitionTargets archive_partitions(StoreArguments& store);
+[[nodiscard]] PartitionTargets freezer_partitions(StoreArguments& store);
 [[nodiscard]] PartitionTargets metadata_partitions(StoreArguments& store);
 
 // The families and the verbs that work on every kind of store.
 void add_archive_verbs(VerbParser& parser);
+void add_freezer_verbs(VerbParser& parser);
 void add_metadata_verbs(VerbParser& parser);
 void add_store_verbs(VerbParser& parser);
 

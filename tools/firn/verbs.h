@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "firn/base/result.h"
+#include "tools/firn/item_import.h"
 #include "tools/firn/output.h"
 #include "tools/firn/store_access.h"
 
@@ -21,10 +22,7 @@ using Verb = std::function<Status(Output&)>;
 
 struct ImportRequest {
   StoreArguments store;
-  std::vector<std::string> paths;  // "-" with `lines`: standard input
-  bool lines = false;
-  std::optional<uint64_t> sync_every;  // items
-  bool acknowledge = false;
+  ImportSources sources;
 };
 [[nodiscard]] Status run_import(const ImportRequest& request, Output& output);
 

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs of `firn freezer` on temporary stores.
+
+usage: command_freezer_test.py FIRN [unittest arguments]
+"""
+import signal
+import subprocess
+
+import command_support
+from command_support import CORRUPT, DONE, LOCKED, NOT_FOUND, USAGE, CommandTest, sha256, tree_of
+
+
+class FreezerTest(CommandTest):
+    def import_lines(self, lines, *arguments):
+        text = b"".join(line + b"\n" for line in lines)
+        return self.output("freezer", "import", self.store, "-", "--lines", *arguments, stdin=text)
+
+    def get(self, content):
+        return self.output("freezer", "get", self.store, "--key", sha256(content))
+
+    def expect_all(self, contents):
+        for content in contents:
+            self.assertEqual(self.get(content), content)
+
+    def stat(self):
+        return self.json_lines("freezer", "stat", self.store)[0]
+
+    def table_file(self):
+        return next((self.store / "table").iterdir())
+
+
+LINES = [b"line %d" % number for number in range(200)]
+
+
+class Items(FreezerTest):
+    def test_files_are_found_by_the_hash_of_their_content(self):
+        tree = self.make_tree()
+        self.output("freezer", "import", self.store, tree)
+        files = tree_of(tree)
+        self.expect_all(content for content, _, _ in files.values())
+        listed = self.json_lines("freezer", "list", self.store)
+        self.assertEqual(len(listed), len(files))
+        self.assertEqual({item["key"] for item in listed},
+                         {sha256(content) for content, _, _ in files.values()})
+        self.output("verify", self.store, "--deep")
+
+    def test_what_is_there_already_is_not_put_again(self):
+        self.import_lines(LINES)
+        ran = self.run_firn("freezer", "import", self.store, "-", "--lines", "--json",
+                            stdin=b"line 1\nnew\n")
+        self.assertIn(b'"known":1', ran.stdout)
+        self.assertEqual(self.stat()["items"], len(LINES) + 1)
+
+    def test_one_value_is_put_and_found(self):
+        key = self.output("freezer", "put", self.store, "hello").decode().strip()
+        self.assertEqual(key, sha256(b"hello"))
+        self.assertEqual(self.get(b"hello"), b"hello")
+        content = bytes(range(256)) * 300
+        self.output("freezer", "put", self.store, "--file", "-", "--key", "ab" * 32, stdin=content)
+        got = self.output("freezer", "get", self.store, "--key", "ab" * 32)
+        self.assertEqual(got, content)
+        self.output("freezer", "put", self.store, "newer", "--key", "ab" * 32)
+        self.assertEqual(self.output("freezer", "get", self.store, "--key", "ab" * 32), b"newer")
+        self.assertEqual(self.stat()["items"], 3)
+
+    def test_absent_keys_are_said_to_be_absent(self):
+        self.import_lines(LINES)
+        self.output("freezer", "contains", self.store, "--key", sha256(LINES[7]))
+        self.failure(NOT_FOUND, "freezer", "get", self.store, "--key", sha256(b"absent"))
+        said = self.json_lines("freezer", "contains", self.store, "--key", sha256(b"absent"),
+                               code=NOT_FOUND)[0]
+        self.assertFalse(said["present"])
+
+    def test_acknowledgements_count_the_items_of_this_import(self):
+        self.import_lines(LINES)
+        acks = self.import_lines([b"a", b"b", b"c", LINES[0], b"d"], "--ack", "--sync-every", "2")
+        self.assertEqual(acks.decode().split("\n")[:-1], ["synced 2", "synced 4", "synced 5"])
+
+    def test_a_killed_import_keeps_what_it_acknowledged(self):
+        command = [self.firn, "freezer", "import", str(self.store), "-", "--lines", "--ack",
+                   "--sync-every", "10", "--table-size", "1"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as importer:
+            importer.stdin.write(b"".join(b"item %d\n" % number for number in range(95)))
+            importer.stdin.flush()
+            acknowledged = 0
+            while acknowledged < 90:
+                acknowledged = int(importer.stdout.readline().split()[1])
+            importer.send_signal(signal.SIGKILL)
+        self.expect_all(b"item %d" % number for number in range(acknowledged))
+        self.failure(NOT_FOUND, "freezer", "get", self.store, "--key", sha256(b"item 1000"))
+        self.import_lines([b"item %d" % number for number in range(300)])
+        self.expect_all(b"item %d" % number for number in range(300))
+        self.output("verify", self.store, "--deep")
+
+
+class Tables(FreezerTest):
+    def test_a_lost_table_is_rebuilt_with_the_same_answers(self):
+        self.import_lines(LINES, "--table-size", "2")
+        before = self.table_file().read_bytes()
+        self.table_file().unlink()
+        self.expect_all(LINES)
+        self.output("freezer", "rebuild", self.store)
+        self.assertEqual(len(self.table_file().read_bytes()), len(before))
+        self.expect_all(LINES)
+        self.output("verify", self.store, "--deep")
+
+    def test_damage_to_the_table_is_found_and_mended(self):
+        self.import_lines(LINES)
+        content = bytearray(self.table_file().read_bytes())
+        slot = next(at for at in range(8, len(content), 29) if any(content[at:at + 29]))
+        content[slot + 3] ^= 0x40
+        self.table_file().write_bytes(content)
+        said = self.expect(CORRUPT, "verify", self.store)
+        self.assertIn(b"table/", said.stdout)
+        self.assertIn(b"firn freezer rebuild", said.stderr)
+        self.expect_all(LINES)
+        self.output("freezer", "rebuild", self.store)
+        self.output("verify", self.store)
+
+    def test_damage_to_a_value_is_reported_not_returned(self):
+        self.import_lines(LINES)
+        values = next((self.store / "values").iterdir())
+        content = bytearray(values.read_bytes())
+        content[8 + 3] ^= 1
+        values.write_bytes(content)
+        self.failure(CORRUPT, "freezer", "get", self.store, "--key", sha256(LINES[0]))
+        self.assertEqual(self.get(LINES[1]), LINES[1])
+        self.failure(CORRUPT, "verify", self.store, "--deep")
+
+
+class Requests(FreezerTest):
+    def test_wrong_requests_are_refused_and_make_nothing(self):
+        self.failure(NOT_FOUND, "freezer", "get", self.store, "--key", "00" * 32)
+        self.failure(USAGE, "freezer", "import", self.store, "-", "--lines", "--table-size", "3")
+        self.failure(NOT_FOUND, "freezer", "import", self.store, self.folder / "no")
+        self.failure(USAGE, "freezer", "import", self.store, "-", "--lines", "--key-size", "20")
+        self.import_lines(LINES)
+        self.failure(USAGE, "freezer", "get", self.store, "--key", "xyz")
+        self.failure(USAGE, "freezer", "get", self.store, "--key", "00")
+        self.failure(USAGE, "freezer", "stat", self.store, "--page-size", "512")
+        self.failure(USAGE, "archive", "stat", self.store)
+        self.expect_all(LINES)
+
+    def test_a_second_writer_is_refused(self):
+        self.import_lines(LINES)
+        command = [self.firn, "freezer", "import", str(self.store), "-", "--lines", "--ack",
+                   "--sync-every", "1"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as importer:
+            importer.stdin.write(b"held\n")
+            importer.stdin.flush()
+            importer.stdout.readline()
+            self.failure(LOCKED, "freezer", "put", self.store, "value")
+            importer.stdin.close()
+            self.assertEqual(importer.wait(), DONE)
+
+    def test_info_says_what_it_is(self):
+        self.import_lines(LINES)
+        info = self.json_lines("info", self.store)[0]
+        self.assertEqual(info["kind"], "freezer")
+        self.assertEqual(info["freezer"]["items"], len(LINES))
+        self.assertTrue(info["clean"])
+
+
+if __name__ == "__main__":
+    command_support.main()
