@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "bench/engine.h"
+#include "bench/items.h"
 #include "bench/machine_floor.h"
 #include "bench/report.h"
 #include "firn/archive/prunable_archive.h"
@@ -31,49 +32,8 @@ const std::vector<NamedEngine>& engines() {
   return all;
 }
 
-// A workload is generated before the clock starts.
-struct Workload {
-  Workload(size_t count, size_t value_size, uint64_t seed) : item_count(count), random(seed) {
-    keys = random.bytes(count * kKeySizeBytes);
-    value_size_bytes = value_size;
-    pool = random.bytes(std::max<size_t>(value_size * 16, 1 << 20) + value_size);
-  }
-
-  [[nodiscard]] ByteSpan key(uint64_t index) const {
-    return ByteSpan(keys).subspan(index * kKeySizeBytes, kKeySizeBytes);
-  }
-  [[nodiscard]] ByteSpan value(uint64_t index) const {
-    const size_t start = index * 64 % (pool.size() - value_size_bytes);
-    return ByteSpan(pool).subspan(start, value_size_bytes);
-  }
-
-  size_t item_count;
-  size_t value_size_bytes = 0;
-  Random random;
-  Bytes keys;
-  Bytes pool;
-};
-
-using Samples = std::map<std::string, std::map<std::string, std::vector<double>>>;
-
-Row row_of(const Samples& samples, const std::string& phase, std::string unit, Better better,
-           std::optional<double> floor) {
-  Row row{phase, std::move(unit), better, 0, floor, {}, {}};
-  for (const auto& [engine, values] : samples.at(phase)) {
-    if (engine == "firn")
-      row.firn = median(values);
-    else
-      row.peers[engine] = median(values);
-  }
-  return row;
-}
-
-void require(bool condition, const std::string& what) {
-  if (!condition) give_up(what + " gave a wrong answer");
-}
-
 // One engine's turn: put everything, then read it in every way, into `samples`.
-void run_engine(const NamedEngine& named, const std::string& directory, Workload& work,
+void run_engine(const NamedEngine& named, const std::string& directory, Items& work,
                 const std::string& label, size_t read_count, Samples& samples) {
   const std::string place = directory + "/" + named.name;
   std::filesystem::create_directories(place);
@@ -82,17 +42,16 @@ void run_engine(const NamedEngine& named, const std::string& directory, Workload
   const auto engine = named.make();
   engine->open(place, options);
   const double put_seconds = seconds_of([&] {
-    for (uint64_t i = 0; i < work.item_count; ++i)
+    for (uint64_t i = 0; i < work.count; ++i)
       engine->put(i, work.key(i), work.value(i));
     engine->sync();
   });
-  const auto megabytes =
-      static_cast<double>(work.item_count * (work.value_size_bytes + kKeySizeBytes)) / 1e6;
+  const auto megabytes = static_cast<double>(work.total_bytes()) / 1e6;
   samples[label + " put"][named.name].push_back(megabytes / put_seconds);
 
   std::vector<uint64_t> order(read_count);
   for (uint64_t& index : order)
-    index = work.random.below(work.item_count);
+    index = work.random.below(work.count);
   std::vector<ByteSpan> keys;
   for (const uint64_t index : order)
     keys.push_back(work.key(index));
@@ -140,32 +99,31 @@ void run_engine(const NamedEngine& named, const std::string& directory, Workload
 void compare(Report& report, const Arguments& arguments, size_t count, size_t value_size,
              size_t read_count, int repetitions, const std::string& label) {
   Samples samples;
-  std::vector<double> raw;
   for (int repetition = 0; repetition < repetitions; ++repetition) {
-    Workload work(count, value_size, static_cast<uint64_t>(repetition) + 1);
-    const size_t total = count * (value_size + kKeySizeBytes);
-    raw.push_back(static_cast<double>(total) / 1e6 /
-                  raw_sequential_write(arguments.directory, 1 << 20, total >> 20));
+    Items work(count, kKeySizeBytes, value_size, static_cast<uint64_t>(repetition) + 1);
+    samples[label + " put"]["floor"].push_back(
+        static_cast<double>(work.total_bytes()) / 1e6 /
+        raw_sequential_write(arguments.directory, 1 << 20, work.total_bytes() >> 20));
     // Each repetition begins with another engine: the first one pays for memory never touched.
     for (size_t turn = 0; turn < engines().size(); ++turn) {
       const size_t place = (turn + static_cast<size_t>(repetition)) % engines().size();
       run_engine(engines()[place], arguments.directory, work, label, read_count, samples);
     }
   }
-  report.add(row_of(samples, label + " put", "MB/s", Better::higher, median(raw)));
+  report.add(row_of(samples, label + " put", "MB/s", Better::higher));
   for (const char* phase : {"get by index", "get by key", "get_many by index", "get_many by key"})
-    report.add(row_of(samples, label + " " + phase, "us/get", Better::lower, std::nullopt));
-  report.add(row_of(samples, label + " open", "ms", Better::lower, std::nullopt));
+    report.add(row_of(samples, label + " " + phase, "us/get", Better::lower));
+  report.add(row_of(samples, label + " open", "ms", Better::lower));
 }
 
 // One put and one sync at a time: what an acknowledged write costs.
 void compare_durable_put(Report& report, const Arguments& arguments, int repetitions) {
   constexpr size_t kPuts = 300;
   Samples samples;
-  std::vector<double> raw;
   for (int repetition = 0; repetition < repetitions; ++repetition) {
-    Workload work(kPuts, 150, static_cast<uint64_t>(repetition) + 1);
-    raw.push_back(1e6 * raw_append_and_flush(arguments.directory, 150 + kKeySizeBytes, kPuts));
+    Items work(kPuts, kKeySizeBytes, 150, static_cast<uint64_t>(repetition) + 1);
+    samples["durable put 150 B"]["floor"].push_back(
+        1e6 * raw_append_and_flush(arguments.directory, 150 + kKeySizeBytes, kPuts));
     for (const NamedEngine& named : engines()) {
       const std::string place = arguments.directory + "/" + named.name;
       std::filesystem::create_directories(place);
@@ -183,7 +141,7 @@ void compare_durable_put(Report& report, const Arguments& arguments, int repetit
       std::filesystem::remove_all(place);
     }
   }
-  report.add(row_of(samples, "durable put 150 B", "us", Better::lower, median(raw)));
+  report.add(row_of(samples, "durable put 150 B", "us", Better::lower));
 }
 
 // Memory an item and restart time, without peers: figures that the issue of size asks for.

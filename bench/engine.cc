@@ -1,26 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/engine.h"
 
-#include <cstring>
-
 #include "bench/report.h"
 #include "firn/archive/prunable_archive.h"
 #include "firn/io/posix_storage.h"
 
 namespace firn::bench {
-
-uint64_t sum_words(ByteSpan value) {
-  uint64_t sum = 1;
-  size_t offset = 0;
-  for (; offset + 8 <= value.size(); offset += 8) {
-    uint64_t word;
-    std::memcpy(&word, value.data() + offset, sizeof word);
-    sum += word;
-  }
-  for (; offset < value.size(); ++offset)
-    sum += std::to_integer<uint64_t>(value[offset]);
-  return sum;
-}
 
 namespace {
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/items.h"
 #include "firn/base/bytes.h"
 
 namespace firn::bench {
@@ -59,8 +60,5 @@ struct NamedEngine {
 [[nodiscard]] std::unique_ptr<Engine> make_lmdb_engine();
 [[nodiscard]] std::unique_ptr<Engine> make_rocksdb_engine();
 [[nodiscard]] std::unique_ptr<Engine> make_sqlite_engine();
-
-// Sums whole words, then the last bytes.
-[[nodiscard]] uint64_t sum_words(ByteSpan value);
 
 }  // namespace firn::bench

@@ -37,6 +37,28 @@ class RawFile {
   int fd_ = -1;
 };
 
+// Two files that grow: what a store with two journals asks of the device for a durable put.
+class RawPair {
+ public:
+  explicit RawPair(const std::string& directory);
+  ~RawPair();
+  RawPair(const RawPair&) = delete;
+  RawPair& operator=(const RawPair&) = delete;
+
+  // Appends to one file and flushes it, then to the other.
+  void append_and_flush(size_t first_bytes, size_t second_bytes);
+
+ private:
+  std::string paths_[2];
+  int fds_[2] = {-1, -1};
+};
+
+// Seconds to copy `size_bytes` from a random place and to checksum the copy, over `total_bytes`.
+[[nodiscard]] double raw_checked_copy(size_t size_bytes, size_t total_bytes);
+
+// Seconds to read the files below `directory` in pieces of 1 MiB and to checksum them.
+[[nodiscard]] double raw_checked_read(const std::string& directory);
+
 // Bytes of resident memory of this process.
 [[nodiscard]] size_t resident_bytes();
 

@@ -5,8 +5,10 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -49,6 +51,19 @@ bool Report::write_json(const std::string& path) const {
   return static_cast<bool>(file);
 }
 
+Row row_of(const Samples& samples, const std::string& phase, std::string unit, Better better) {
+  Row row{phase, std::move(unit), better, 0, std::nullopt, {}, {}};
+  for (const auto& [engine, values] : samples.at(phase)) {
+    if (engine == "firn")
+      row.firn = median(values);
+    else if (engine == "floor")
+      row.floor = median(values);
+    else
+      row.peers[engine] = median(values);
+  }
+  return row;
+}
+
 double median(std::vector<double> values) {
   std::ranges::sort(values);
   const size_t middle = values.size() / 2;
@@ -59,6 +74,17 @@ double seconds_of(const std::function<void()>& work) {
   const auto begin = std::chrono::steady_clock::now();
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+double processor_seconds_of(const std::function<void()>& work) {
+  const auto now = [] {
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  const double begin = now();
+  work();
+  return now() - begin;
 }
 
 Arguments parse_arguments(int argc, char** argv, const std::string& area) {
@@ -85,6 +111,10 @@ Arguments parse_arguments(int argc, char** argv, const std::string& area) {
 void give_up(const std::string& message) {
   std::fprintf(stderr, "benchmark failed: %s\n", message.c_str());
   std::exit(1);
+}
+
+void require(bool is_right, const std::string& engine) {
+  if (!is_right) give_up(engine + " gave a wrong answer");
 }
 
 }  // namespace firn::bench

@@ -38,10 +38,20 @@ class Report {
   std::vector<Row> rows_;
 };
 
+// Figures of a phase by engine: "firn", "floor" and the peers.
+using Samples = std::map<std::string, std::map<std::string, std::vector<double>>>;
+
+// The medians of a phase.
+[[nodiscard]] Row row_of(const Samples& samples, const std::string& phase, std::string unit,
+                         Better better);
+
 [[nodiscard]] double median(std::vector<double> values);
 
 // Seconds that `work` took.
 [[nodiscard]] double seconds_of(const std::function<void()>& work);
+
+// Seconds that this thread was on a processor for `work`: for work that never waits.
+[[nodiscard]] double processor_seconds_of(const std::function<void()>& work);
 
 struct Arguments {
   bool quick = false;
@@ -54,5 +64,7 @@ struct Arguments {
 
 // Ends the program with a message: a benchmark whose engine fails has no figures.
 [[noreturn]] void give_up(const std::string& message);
+// Gives up unless an engine answered right.
+void require(bool is_right, const std::string& engine);
 
 }  // namespace firn::bench

@@ -27,8 +27,8 @@ packages_of() {
     fuzz) echo clang-19 libclang-rt-19-dev ;;
     # Micro-benchmarks, the engines and tables to compare with, and charts.
     bench)
-      echo libbenchmark-dev librocksdb-dev liblmdb-dev libsqlite3-dev \
-        libtbb-dev libcuckoo-dev libabsl-dev gnuplot-nox ;;
+      echo libbenchmark-dev librocksdb-dev liblmdb-dev libsqlite3-dev libtkrzw-dev \
+        libkyotocabinet-dev libtbb-dev libcuckoo-dev libabsl-dev gnuplot-nox ;;
     # Real file systems, and a disk of our own below them (make campaign STAGE=powercut).
     campaign) echo libfuse3-dev e2fsprogs xfsprogs btrfs-progs ;;
     # dpkg-shlibdeps, for the .deb files.
