@@ -53,7 +53,10 @@ class Words {
     new (place.storage) Atomic();
     place.made = true;
     place.latest = word;
-    if (word != 0) place.atomic().store(word, rl::mo_seq_cst, $);
+    // Only what was stored may be missed by other threads later.
+    rl::ctx().disable_preemption();
+    place.atomic().store(word, rl::mo_relaxed, $);
+    rl::ctx().enable_preemption();
     return place.atomic();
   }
   // Everybody who writes a word says so.
