@@ -2,7 +2,7 @@
 //
 // LocationIndex against std::unordered_multimap: the input draws how hashes collide, when memory is
 // refused, and operations. Every answer must be that of the multimap, and so must the whole content
-// be, again and again.
+// be, again and again, also of an index that was loaded from a snapshot.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "firn/base/bytes.h"
 #include "firn/base/check.h"
 #include "firn/index/location_index_internals.h"
 
@@ -30,6 +31,33 @@ struct FuzzedPolicy : LocationPolicy {
 };
 
 using Index = BasicLocationIndex<FuzzedPolicy>;
+
+class BytesSink : public SnapshotSink {
+ public:
+  explicit BytesSink(Bytes& bytes) : bytes_(bytes) {}
+  Status write(ByteSpan bytes) override {
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    return {};
+  }
+  uint64_t log_end() override { return 2; }
+
+ private:
+  Bytes& bytes_;
+};
+
+class BytesSource : public SnapshotSource {
+ public:
+  explicit BytesSource(ByteSpan bytes) : bytes_(bytes) {}
+  [[nodiscard]] uint64_t size() const override { return bytes_.size(); }
+  Status read(uint64_t offset, MutableByteSpan target) override {
+    CHECK(offset <= size() && target.size() <= size() - offset, "a load stays inside");
+    std::ranges::copy(bytes_.subspan(offset, target.size()), target.begin());
+    return {};
+  }
+
+ private:
+  ByteSpan bytes_;
+};
 using Domain = BasicEpochDomain<FuzzedPolicy>;
 using Session = BasicEpochSession<FuzzedPolicy>;
 
@@ -52,10 +80,11 @@ class Fuzz {
       : input_(input),
         layout_(input.byte()),
         shard_bits_(layout_ / 8 % 3),
-        index_(make(domain_, shard_bits_)),
+        index_(make()),
         session_(domain_) {}
 
   void run() {
+    FuzzedPolicy::allocations_left = UINT64_MAX;
     while (!input_.empty()) {
       step();
       if (++steps_ % 16 == 0) compare_all();
@@ -67,10 +96,11 @@ class Fuzz {
   static constexpr uint64_t kUnusedBits = 27;
   static constexpr uint64_t kKeyBits = 8;
 
-  static std::unique_ptr<Index> make(Domain& domain, unsigned shard_bits) {
-    FuzzedPolicy::allocations_left = UINT64_MAX;
-    auto index = Index::open(domain, {.shard_bits = shard_bits});
+  std::unique_ptr<Index> make() {
+    const uint64_t left = std::exchange(FuzzedPolicy::allocations_left, UINT64_MAX);
+    auto index = Index::open(domain_, {.hasher = hasher_, .shard_bits = shard_bits_});
     CHECK(index.has_value(), "an empty index opens");
+    FuzzedPolicy::allocations_left = left;
     return std::move(*index);
   }
 
@@ -232,9 +262,34 @@ class Fuzz {
       case 1:
       case 2: status = index_->shrink(session_); break;
       case 3: status = index_->maintain(session_); break;
+      case 4: return snapshot_and_load();
       default: status = index_->reserve(session_, what * 4U); break;
     }
     if (status != LocationStatus::done) expect_refused();
+  }
+
+  // The index goes on as one that was loaded from its snapshot. A damaged one is refused, and then
+  // the old index goes on.
+  void snapshot_and_load() {
+    Bytes image;
+    BytesSink sink(image);
+    const auto range = index_->snapshot(session_, sink, 1);
+    if (!range) return expect_refused();
+    CHECK(*range == (SnapshotRange{.log_begin = 1, .log_end = 2}), "positions are kept");
+    const uint8_t damage = input_.byte();
+    if (damage >= 128) image[(damage * 256U + input_.byte()) % image.size()] ^= std::byte{1};
+    auto loaded = make();
+    BytesSource source(image);
+    const auto result = loaded->load(source);
+    if (!result) {
+      CHECK(loaded->size() == 0, "what failed to load is empty");
+      CHECK(damage >= 128 || FuzzedPolicy::allocations_left == 0, "and failed for a reason");
+      return;
+    }
+    CHECK(damage < 128, "a bit that changed is noticed");
+    CHECK(*result == *range, "what was written can be read");
+    index_ = std::move(loaded);
+    compare_all();
   }
 
   // Shard by shard: after a failure some are empty.
@@ -270,6 +325,7 @@ class Fuzz {
   Input& input_;
   const uint8_t layout_;
   const unsigned shard_bits_;
+  const KeyHasher hasher_ = KeyHasher::random();
   Domain domain_;
   std::unique_ptr<Index> index_;
   Session session_;
