@@ -18,6 +18,9 @@ constexpr uint32_t kNoNode = ValueChains::kNoNode;
 constexpr uint32_t kInlineNode = ValueChains::kNodesMax;
 static_assert(kInlineNode != kNoNode);
 
+// How many inserts of a group ahead memory is fetched.
+constexpr size_t kPrefetchDistance = 8;
+
 constexpr const char* kValueLimit = "a TokenIndex value must be below 2^63";
 constexpr const char* kCursorOpen = "the Cursor must be released before the TokenIndex is used";
 
@@ -189,8 +192,11 @@ void TokenIndex::insert_many(std::span<const Entry> entries) {
   }
   for (size_t shard = 0; shard < kShardCount; ++shard) {
     shards_[shard].reserve(begin[shard + 1] - begin[shard]);
-    for (size_t i = begin[shard]; i < begin[shard + 1]; ++i)
+    for (size_t i = begin[shard]; i < begin[shard + 1]; ++i) {
+      if (i + kPrefetchDistance < begin[shard + 1])
+        shards_[shard].prefetch(sorted[i + kPrefetchDistance].token);
       insert_mixed(sorted[i].token, sorted[i].value);
+    }
   }
 }
 
