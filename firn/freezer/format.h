@@ -106,6 +106,8 @@ struct TableRecord {
   FreezerCheckpoint checkpoint;
   uint64_t items = 0;      // records up to the checkpoint
   uint64_t resizable = 0;  // positions due for a doubling
+  // From this epoch on slots were written in turn, so that dropping later ones goes back to any.
+  uint64_t oldest_epoch = 0;
 
   friend bool operator==(const TableRecord&, const TableRecord&) = default;
 };
@@ -114,6 +116,7 @@ struct TableSource {
   FreezerCheckpoint checkpoint;
   TableState state = TableState::stale;
   bool must_survey = false;  // whoever goes back to a checkpoint gets no damage
+  bool may_discard = true;
 };
 
 [[nodiscard]] Bytes encode_table_record(const TableRecord& record);

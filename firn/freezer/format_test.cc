@@ -167,7 +167,8 @@ TEST(FreezerFormat, GivenATableRecord_WhenDecoded_ThenOnlyPossibleOnesAreTaken) 
       .state = freezer::TableState::written,
       .checkpoint = {.epoch = 7, .section = Section(1), .index_size_bytes = 72, .table_size = 8},
       .items = 9,
-      .resizable = 3};
+      .resizable = 3,
+      .oldest_epoch = 5};
   const Bytes bytes = freezer::encode_table_record(record);
   EXPECT_EQ(*freezer::decode_table_record(bytes), record);
 
@@ -176,7 +177,7 @@ TEST(FreezerFormat, GivenATableRecord_WhenDecoded_ThenOnlyPossibleOnesAreTaken) 
     wrong[static_cast<size_t>(offset)] = static_cast<std::byte>(value);
     EXPECT_THAT(freezer::decode_table_record(wrong), testkit::FailsWith(Errc::corrupt)) << offset;
   }
-  EXPECT_THAT(freezer::decode_table_record(ByteSpan(bytes).first(45)),
+  EXPECT_THAT(freezer::decode_table_record(ByteSpan(bytes).first(53)),
               testkit::FailsWith(Errc::corrupt));
 }
 

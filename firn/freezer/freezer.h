@@ -170,13 +170,13 @@ class Freezer {
   [[nodiscard]] Status write_resident_table(const Checkpoint& checkpoint) REQUIRES(writer_);
   [[nodiscard]] Status leave_memory() REQUIRES(writer_);
   [[nodiscard]] Status commit(const freezer::TableRecord& record) REQUIRES(writer_);
-  // Requires: everything that was put is synced, and the checkpoint says so.
-  [[nodiscard]] Status commit_synced(freezer::TableState state, const Checkpoint& checkpoint)
-      REQUIRES(writer_);
+  // Requires: all puts are synced, as the checkpoint says.
+  [[nodiscard]] Status commit_synced(freezer::TableState state, const Checkpoint& checkpoint,
+                                     uint64_t oldest_epoch) REQUIRES(writer_);
+  [[nodiscard]] uint64_t oldest_epoch() const REQUIRES(writer_);
   [[nodiscard]] Status begin_writing_slots() REQUIRES(writer_);
   [[nodiscard]] Result<Checkpoint> checkpoint_now() const REQUIRES(writer_);
   [[nodiscard]] Place end_of(const Checkpoint& checkpoint) const;
-
   // Lookups.
   [[nodiscard]] bool is_resident() const EXCLUDES(state_);
   [[nodiscard]] uint32_t record_bytes() const;

@@ -310,9 +310,12 @@ Status Freezer::go_back(const FreezerCheckpoint& checkpoint) {
                                                " has newer records than the checkpoint, "
                                                "and is open for reading only"));
   }
-  FreezerCheckpoint stale = checkpoint;
-  if (recorded_) stale.table_size = std::max(stale.table_size, recorded_->checkpoint.table_size);
-  TRY(commit({.state = TableState::stale, .checkpoint = stale}));
+  freezer::TableRecord stale{.state = TableState::stale, .checkpoint = checkpoint};
+  if (recorded_) {
+    stale.checkpoint.table_size = std::max(checkpoint.table_size, recorded_->checkpoint.table_size);
+    stale.oldest_epoch = recorded_->oldest_epoch;
+  }
+  TRY(commit(stale));
   return log_->rewind(checkpoint.section, checkpoint.index_size_bytes);
 }
 
@@ -327,12 +330,16 @@ Result<TableSource> Freezer::find_source(const FreezerOptions& options) {
     if (*options.checkpoint == FreezerCheckpoint()) return source;
     source.checkpoint = *options.checkpoint;
     source.must_survey = true;
+    const bool is_usable = before && before->state != TableState::stale;
+    if (is_usable && options.checkpoint->epoch >= before->oldest_epoch) {
+      const bool is_same =
+          recorded_->state == TableState::whole && recorded_->checkpoint == *options.checkpoint;
+      source.state = is_same ? TableState::whole : TableState::written;
+    }
+    // Nobody knows how the slots came about: they serve if there is none that must be dropped.
     if (store_->manifest() == nullptr) {
       source.state = TableState::written;
-    } else if (before && before->state == TableState::written) {
-      source.state = TableState::written;
-    } else if (recorded_ && recorded_->checkpoint == *options.checkpoint) {
-      source.state = recorded_->state;  // not that of any other checkpoint
+      source.may_discard = false;
     }
     return source;
   }
@@ -421,8 +428,9 @@ Status Freezer::open_on_disk(const TableSource& source) {
     problem = "the table on disk is cut, or does not fit the key journal";
   } else if (source.state != TableState::stale) {
     TRY_INTO(const auto survey, table.survey(base.table_size, base.epoch, end_of(base)));
+    const uint64_t newest_epoch = source.may_discard ? base.epoch + 1 : base.epoch;
     const bool is_usable =
-        survey.damage.empty() && survey.foreign_slots == 0 && survey.newest_epoch <= base.epoch + 1;
+        survey.damage.empty() && survey.foreign_slots == 0 && survey.newest_epoch <= newest_epoch;
     if (is_usable) {
       TRY(table.discard(base.table_size, base.epoch));
       TRY(table.start(base.table_size, survey.resizable));

@@ -64,12 +64,14 @@ Status Freezer::commit(const freezer::TableRecord& record) {
   return {};
 }
 
-Status Freezer::commit_synced(TableState state, const FreezerCheckpoint& checkpoint) {
+Status Freezer::commit_synced(TableState state, const FreezerCheckpoint& checkpoint,
+                              uint64_t oldest_epoch) {
   const DiskTable* const table = in_memory_ ? nullptr : disk_table();
   return commit({.state = state,
                  .checkpoint = checkpoint,
                  .items = items_,
-                 .resizable = table == nullptr ? 0 : table->resizable()});
+                 .resizable = table == nullptr ? 0 : table->resizable(),
+                 .oldest_epoch = oldest_epoch});
 }
 
 // From here on the table has slots that the checkpoint does not know.
@@ -203,7 +205,7 @@ Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
   }
   TRY(poison_.watch(table.flush()));
   last_checkpoint_ = written;
-  TRY(commit_synced(TableState::whole, written));
+  TRY(commit_synced(TableState::whole, written, written.epoch));
   WriterLock lock(state_);
   resident_->mark_clean();
   return {};
@@ -274,7 +276,7 @@ Status Freezer::rebuild_from_journal(uint32_t size, uint64_t epoch) {
   TRY(poison_.watch(table.flush()));
   last_checkpoint_ = checkpoint;
   synced_count_ = put_count_.load();
-  return commit_synced(TableState::whole, checkpoint);
+  return commit_synced(TableState::whole, checkpoint, checkpoint.epoch);
 }
 
 Result<uint64_t> Freezer::rebuild_window(DiskTable& table, uint64_t begin, uint64_t end,
@@ -326,7 +328,13 @@ Result<Applied> Freezer::apply_tail(const FreezerCheckpoint& checkpoint) {
   while (true) {
     TRY_INTO(const auto item, replay.next());
     if (!item) break;
-    if (!any) TRY(begin_writing_slots());
+    if (!any && recorded_) {
+      // These slots are of a later epoch than the syncs that may have covered the records.
+      freezer::TableRecord record = *recorded_;
+      record.state = TableState::written;
+      record.oldest_epoch = next_epoch_;
+      TRY(commit(record));
+    }
     any = true;
     const uint32_t position = table.position_of(crc32c(freezer::key_of(item->record)));
     const auto pair = table.read(position);
