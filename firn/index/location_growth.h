@@ -16,8 +16,8 @@
 
 namespace firn::index {
 
-// Homes of one step of a writer: some 180 entries, a few microseconds.
-inline constexpr uint32_t kHomesPerStep = 32;
+// Homes of one step of a writer: some 90 entries, a few microseconds.
+inline constexpr uint32_t kHomesPerStep = 16;
 
 template <class Policy>
 LocationStatus LocationCore<Policy>::start_growth(Shard& shard, Ref ref, unsigned size_class,
