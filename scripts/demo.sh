@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What `make demo` runs: the main job on real input. Imports the files below /usr/include and
-# /usr/share/doc, reads some back, kills an import in the middle, verifies, exports and compares.
+# /usr/share/doc, reads some back, kills an import in the middle, verifies, exports and compares;
+# then freezes the same files, kills that, too, loses the table and makes it anew.
 # Every claim that it prints is checked; it ends with an error at the first that is wrong.
 # STORE=DIRECTORY keeps the store there; otherwise all goes to a temporary folder that is removed.
 set -euo pipefail
@@ -110,6 +111,54 @@ for folder in "${sources[@]}"; do
   cmp "$work/sources.list" "$work/exported.list" || die "modes or times below $folder differ"
 done
 echo "equal: contents, modes and times of $files files"
+
+say "Freeze: the same files, found by their SHA-256 for ever; the import is killed half way"
+frozen=$work/frozen
+echo "$ firn freezer import FROZEN ${sources[*]} --ack --sync-every $sync_every & kill -9 \$!"
+"$firn" freezer import "$frozen" "${sources[@]}" --ack --sync-every "$sync_every" \
+  >"$work/acks" 2>"$work/killed-import.log" &
+importer=$!
+while [[ $(wc -l <"$work/acks") -lt 25 ]]; do
+  kill -0 "$importer" 2>/dev/null || die "the import ended early: $(cat "$work/killed-import.log")"
+  sleep 0.01
+done
+kill -KILL "$importer" || die "the import ended before it could be killed"
+wait "$importer" 2>/dev/null && die "the import was not killed"
+acknowledged=$(tail -n 1 "$work/acks" | cut -d ' ' -f 2)
+echo "killed; the last acknowledgement: 'synced $acknowledged'"
+frozen_keys() { "$firn" freezer list "$frozen" | cut -f 1 | sort -u; }
+frozen_keys >"$work/frozen.keys"
+"$firn" archive list "$store" --limit "$acknowledged" | cut -f 2 | sort -u >"$work/wanted.keys"
+lost=$(comm -23 "$work/wanted.keys" "$work/frozen.keys")
+[[ -z $lost ]] || die "acknowledged keys are missing: $lost"
+echo "every key of the $acknowledged acknowledged items is there"
+run "$firn" freezer import "$frozen" "${sources[@]}"
+run "$firn" freezer stat "$frozen"
+"$firn" archive list "$store" | cut -f 2 | sort -u >"$work/wanted.keys"
+frozen_keys >"$work/frozen.keys"
+cmp "$work/wanted.keys" "$work/frozen.keys" || die "the keys are not those of the files"
+# answers: what 50 keys spread over the store, and 20 keys that nobody put, are answered with.
+answers() {
+  while IFS= read -r key; do
+    [[ $("$firn" freezer get "$frozen" --key "$key" | sha256sum) == "$key  -" ]] ||
+      die "the value of $key is not what was put"
+    echo "$key"
+  done < <(awk -v every="$(($(wc -l <"$work/frozen.keys") / 50 + 1))" 'NR % every == 1' \
+    "$work/frozen.keys")
+  for ((i = 0; i < 20; ++i)); do
+    key=$(echo "nobody put $i" | sha256sum | cut -d ' ' -f 1)
+    ! "$firn" freezer contains "$frozen" --key "$key" >/dev/null 2>&1 || die "$key is there"
+    echo "$key is absent"
+  done
+}
+answers >"$work/answers"
+echo "$(grep -vc absent "$work/answers") keys give what was put," \
+  "$(grep -c absent "$work/answers") keys that nobody put are absent"
+rm "$frozen"/table/*
+run "$firn" freezer rebuild "$frozen"
+answers >"$work/answers.rebuilt"
+cmp "$work/answers" "$work/answers.rebuilt" || die "the rebuilt table answers differently"
+run "$firn" verify "$frozen" --deep
 
 [[ -z ${STORE:-} ]] || printf '\nThe store is in %s\n' "$store"
 printf '\nThe demo is done (%d s).\n' "$SECONDS"
