@@ -106,6 +106,10 @@ Result<std::unique_ptr<File>> PosixFileSystem::open(std::string_view directory,
   if (!file.is_open())
     return posix_failure(errno, mode == FileMode::create_exclusive ? "create" : "open", what);
   TRY(io::check_regular_file(file.get(), what));
+  // After a sync that failed the kernel serves, as clean, pages that never reached the device, and
+  // only that one sync said so. A writer must not build on them. Unwritten pages stay.
+  if (mode == FileMode::read_write)
+    static_cast<void>(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED));
   return std::make_unique<io::PosixFile>(std::move(file), what, mode == FileMode::create_exclusive,
                                          map_reads_);
 }
