@@ -69,6 +69,7 @@ class FailedWriteLife {
     Interruption failure;
     failure.when = Interruption::When::before_sync;
     failure.moment = 1 + random_.below(uint64_t{4} << random_.below(4));
+    failure.kills_afterwards = random_.one_in(3);
     failure.act = [&](pid_t) { device_.fail_writes_of(blocks_below(store_)); };
     const Call call = subject_->next_call(random_);
     what_ =
@@ -98,6 +99,7 @@ class FailedWriteLife {
     constexpr int kInputOutput = 5;
     if (failed > 0) stage_.add_case(row_.name);
     const int expected = failed > 0 ? kInputOutput : call.exit_code;
+    if (!outcome.exit_code && outcome.interrupted) return {};  // killed before it could tell
     if (outcome.exit_code == expected) return {};
     return fail(Errc::io, concat(failed, " writes failed, but the command ended with code ",
                                  outcome.exit_code.value_or(-1), ": ", outcome.errors));

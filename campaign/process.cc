@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <span>
 #include <utility>
@@ -117,15 +118,19 @@ Status trace_to_end(pid_t process, const Interruption& interruption, Outcome& ou
   bool inside_target = false;
   long signal = 0;
   while (true) {
-    if (outcome.interrupted)
+    if (outcome.interrupted && !interruption.kills_afterwards)
       ::ptrace(PTRACE_DETACH, process, 0, 0);
-    else if (::ptrace(PTRACE_SYSCALL, process, 0, signal) != 0)
+    else if (::ptrace(PTRACE_SYSCALL, process, 0, signal) != 0 && errno != ESRCH)
       return system_failure("ptrace");
     if (::waitpid(process, &status, 0) != process) return system_failure("waitpid");
     if (!WIFSTOPPED(status)) break;
     signal = 0;
     if (WSTOPSIG(status) != (SIGTRAP | 0x80)) {
       signal = WSTOPSIG(status);
+      continue;
+    }
+    if (outcome.interrupted) {  // this is the return of the call
+      kill_process(process);
       continue;
     }
     bool now = std::exchange(inside_target, false);

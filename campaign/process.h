@@ -32,6 +32,8 @@ struct Interruption {
   uint64_t moment = 0;
   // At calls the program is stopped meanwhile.
   std::function<void(pid_t)> act;
+  // Ends the program when the call that `act` came before returns, so that it learns nothing.
+  bool kills_afterwards = false;
   // Told the descriptor of the file that gets the output, before the program starts.
   std::function<void(int)> watch;
 };

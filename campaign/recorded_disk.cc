@@ -89,7 +89,8 @@ Result<std::unique_ptr<RecordedDisk>> RecordedDisk::serve(int image, uint64_t si
 RecordedDisk::~RecordedDisk() {
   file_.reset();
   if (fuse_ != nullptr) {
-    ::umount2(folder_.c_str(), 0);  // ends the loop
+    // Either ends the loop; the second also while something still uses the disk.
+    if (::umount2(folder_.c_str(), 0) != 0) ::umount2(folder_.c_str(), MNT_FORCE | MNT_DETACH);
     if (thread_.joinable()) thread_.join();
     fuse_unmount(fuse_);
     fuse_destroy(fuse_);
