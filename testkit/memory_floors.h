@@ -42,6 +42,8 @@ class MemoryFloors : public Floors {
 
   // What closing the store does, after the journals are closed.
   void mark_clean() { clean_ = true; }
+  // Whether a journal asked for no clean mark.
+  [[nodiscard]] bool is_kept_unclean() const { return kept_unclean_; }
   // Plants a floor, as if a sync had been recorded.
   void plant(Section section, uint64_t size) { floors_[section] = size; }
 
@@ -77,6 +79,7 @@ class MemoryFloors : public Floors {
     }
     return changed(std::move(change));
   }
+  void keep_unclean() override { kept_unclean_ = true; }
 
  private:
   Status changed(std::string change) {
@@ -89,6 +92,7 @@ class MemoryFloors : public Floors {
   Section boundary_;
   bool clean_ = false;
   bool begun_ = false;
+  bool kept_unclean_ = false;
 };
 
 }  // namespace firn::testkit

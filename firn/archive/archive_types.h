@@ -37,6 +37,9 @@ struct PrunableArchiveOptions {
   size_t write_buffer_bytes = 1 << 20;  // a touched section's index; as much for its values
   size_t open_sections_max = 128;       // bound on open index blobs; as many value blobs
   ArchiveAccess access = ArchiveAccess::create;
+  // Refuse (Errc::corrupt, nothing changed) what would otherwise be served in part or cut: any
+  // damage, any torn end of a crash. For those who have another copy. Reads the index twice.
+  bool strict = false;
 };
 
 enum class PutOutcome : uint8_t { added, already_present };

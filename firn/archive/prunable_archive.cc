@@ -25,6 +25,9 @@ constexpr Position position_of(uint64_t packed) {
 // Stale tokens are swept once they outnumber the live ones.
 constexpr uint64_t kStaleTokensMin = 4096;
 
+constexpr std::string_view kAdvice =
+    "; restore the file from a copy, or save what is readable with 'firn salvage SRC DST'";
+
 }  // namespace
 
 PrunableArchive::~PrunableArchive() = default;
@@ -32,16 +35,15 @@ PrunableArchive::~PrunableArchive() = default;
 Status PrunableArchive::check_put(uint64_t index, ByteSpan key) const {
   if (closed_) return fail(Errc::invalid_argument, "the archive is closed");
   TRY(check_key(key));
-  if (!damaged_.empty()) {
-    return fail(Errc::corrupt,
-                concat("section ", damaged_.front(),
-                       " is damaged: the archive is read-only until it is salvaged"));
-  }
   if (const uint64_t oldest = oldest_allowed(); index < oldest) {
     return fail(Errc::pruned,
                 concat("index ", index, " is pruned: indices from ", oldest, " on are allowed"));
   }
-  return {};
+  const auto damage = damaged_.find(section_of(index));
+  if (damage == damaged_.end()) return {};
+  return fail(Errc::corrupt, concat("index ", index, " belongs to section ", damage->first,
+                                    ", which is damaged and must not change, while others may: ",
+                                    damage->second.message, kAdvice));
 }
 
 Result<PutOutcome> PrunableArchive::put(uint64_t index, ByteSpan key,
@@ -145,17 +147,29 @@ std::span<const PrunableArchive::Locator> PrunableArchive::candidates(uint64_t t
   return found;
 }
 
+const std::pair<const Section, PrunableArchive::Damage>* PrunableArchive::hiding_section(
+    uint64_t first, uint64_t last) const {
+  const Section begin = section_of(std::max(first, oldest_allowed()));
+  for (auto found = damaged_.lower_bound(begin); found != damaged_.end(); ++found) {
+    if (found->first.value > last) break;
+    if (found->second.hides_items) return &*found;
+  }
+  return nullptr;
+}
+
 Status PrunableArchive::absence_of(uint64_t index) const {
-  if (!std::ranges::binary_search(damaged_, section_of(index))) return {};
+  const auto* damage = damaged_.empty() ? nullptr : hiding_section(index, index);
+  if (damage == nullptr) return {};
   return fail(Errc::corrupt,
-              concat("index ", index, " was not found, but its section ", section_of(index),
-                     " is damaged: run verify, then salvage the store"));
+              concat("index ", index, " was not found, but its section ", damage->first,
+                     " is damaged: ", damage->second.message, kAdvice));
 }
 
 Status PrunableArchive::absence_of_key() const {
-  if (damaged_.empty()) return {};
-  return fail(Errc::corrupt, concat("the key was not found, but section ", damaged_.front(),
-                                    " is damaged: run verify, then salvage the store"));
+  const auto* damage = damaged_.empty() ? nullptr : hiding_section(0, UINT64_MAX);
+  if (damage == nullptr) return {};
+  return fail(Errc::corrupt, concat("the key was not found, but section ", damage->first,
+                                    " is damaged: ", damage->second.message, kAdvice));
 }
 
 // Asked after a read failed: a prune that began since the item was located may be the reason.
@@ -235,8 +249,16 @@ Result<Value> PrunableArchive::read_value(const ArchiveItem& item) const {
 Result<Value> PrunableArchive::read_value(Section section, ValueLocation location,
                                           uint64_t index) const {
   auto value = log_->read_value(section, location);
-  if (value || value.error().code != Errc::out_of_range) return value;
-  return fail(Errc::corrupt, concat("index ", index, ": ", value.error().message));
+  if (value) return value;
+  if (was_pruned(section)) {
+    return fail(Errc::pruned, concat("index ", index, " was pruned after it was found"));
+  }
+  const Errc code = value.error().code;
+  const bool is_damage =
+      code == Errc::corrupt || code == Errc::out_of_range || code == Errc::unsupported_version;
+  return fail(
+      is_damage ? Errc::corrupt : code,
+      concat("index ", index, ", value at offset ", location.offset, ": ", value.error().message));
 }
 
 Result<std::optional<Value>> PrunableArchive::value_of(Locator locator, ByteSpan record) const {
@@ -247,7 +269,7 @@ Result<std::optional<Value>> PrunableArchive::value_at(Locator locator, ValueLoc
                                                        uint64_t index) const {
   auto value = read_value(locator.section, location, index);
   if (value) return std::optional<Value>(std::move(*value));
-  if (was_pruned(locator.section)) return std::optional<Value>();
+  if (value.error().code == Errc::pruned) return std::optional<Value>();
   return pass_on(value);
 }
 

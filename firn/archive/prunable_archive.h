@@ -14,9 +14,11 @@
 // prefix per section. prune() makes its boundary durable before it removes anything, so that after
 // a crash the items below it are gone for good and all others are there. See IndexedValueLog.
 //
-// Damage. A lookup that cannot rule out that the item was on a damaged page fails with
-// Errc::corrupt; it never reports "not found". An archive with damaged index pages opens, serves
-// what is readable, and refuses to be written.
+// Damage. An archive with damaged sections opens and serves the rest: a missing or damaged file
+// costs what it held. Nothing of such a section is changed, puts into it are refused, prune may
+// drop it, and close() leaves the archive unclean, so that the next open looks again. A lookup that
+// cannot rule out that the item was on a damaged page, or whose value is damaged, fails with
+// Errc::corrupt, naming blob and offset; it never reports "not found". `strict` refuses instead.
 //
 // Threads. All calls, concurrently. Mutations are serialised inside; reads run beside them and
 // never wait for a flush. Concurrent sync() calls share flushes.
@@ -37,6 +39,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "firn/archive/archive_types.h"
@@ -58,13 +61,16 @@ namespace firn {
 
 class PrunableArchive {
  public:
-  // Errors: not_found (create is off), locked, invalid_argument (geometry), corrupt, io, no_space.
+  // Errors: not_found, locked, invalid_argument (geometry), corrupt (manifest; with `strict` any
+  // damage and any torn end), io, no_space. When it fails for another reason than io and no_space,
+  // nothing was changed.
   [[nodiscard]] static Result<std::unique_ptr<PrunableArchive>> open(
       Storage& storage, const PrunableArchiveOptions& options);
   ~PrunableArchive();  // does not sync
 
   // Adds an item unless the index has one already (then nothing happens). Durable after sync().
-  // Errors: invalid_argument (key size, value size), pruned, no_space, io, poisoned.
+  // Errors: invalid_argument (key size, value size), pruned, corrupt (the index belongs to a
+  // damaged section), no_space, io, poisoned.
   [[nodiscard]] Result<PutOutcome> put(uint64_t index, ByteSpan key,
                                        std::span<const ByteSpan> value);
   [[nodiscard]] Result<PutOutcome> put(uint64_t index, ByteSpan key, ByteSpan value) {
@@ -93,7 +99,7 @@ class PrunableArchive {
   [[nodiscard]] Result<Presence> contains(ByteSpan key) const;
 
   // The item without its value; the item of a key. Its value is Errc::pruned if it was pruned
-  // since.
+  // since, also by a prune that is not done yet.
   [[nodiscard]] Result<std::optional<ArchiveItem>> find(uint64_t index) const;
   [[nodiscard]] Result<std::optional<ArchiveItem>> find(ByteSpan key) const;
   [[nodiscard]] Result<Value> read_value(const ArchiveItem& item) const;
@@ -103,13 +109,15 @@ class PrunableArchive {
   [[nodiscard]] std::optional<uint64_t> previous_index(uint64_t index) const;
   // Visits the items of [first, last] in order (descending with `reverse`), all items of an index
   // in put order, until the visitor returns false. Puts during the visit may or may not be seen.
+  // Errc::corrupt at the end if the range has items that cannot be told because of damage.
   using Visitor = std::function<bool(const ArchiveItem&)>;
   [[nodiscard]] Status visit(uint64_t first, uint64_t last, bool reverse,
                              const Visitor& visitor) const;
 
-  // Sections with damaged index pages, ascending. Their items may be there although nothing below
-  // knows them: next_gap and ranges count them as absent, missing_items leaves them out.
-  [[nodiscard]] const std::vector<Section>& damaged_sections() const { return damaged_; }
+  // Damaged sections that were not pruned, ascending. Where the index itself is damaged, items may
+  // be there that nothing below knows: ranges() lacks them, while missing_items() and next_gap()
+  // never count them as missing; to next_gap(), such a section is one range.
+  [[nodiscard]] std::vector<Section> damaged_sections() const;
   [[nodiscard]] IndexGap next_gap(uint64_t index) const;
   [[nodiscard]] std::vector<uint64_t> missing_items(uint64_t start, size_t max) const;
   [[nodiscard]] std::vector<IndexRange> ranges(uint64_t from = 0, size_t max = SIZE_MAX) const;
@@ -122,7 +130,8 @@ class PrunableArchive {
   [[nodiscard]] Status sync();
   // Drops every section that lies below `min` completely, durably.
   [[nodiscard]] Status prune(uint64_t min);
-  // sync, then the clean mark: the next open needs no recovery. The archive is then unusable.
+  // sync, then the clean mark, unless a section is damaged: the next open needs no recovery. The
+  // archive is then unusable.
   [[nodiscard]] Status close();
   // Removes the archive's partitions. The archive is then unusable.
   [[nodiscard]] Status destroy();
@@ -145,15 +154,22 @@ class PrunableArchive {
     Section section;
     Position position;
   };
+  struct Damage {
+    std::string message;  // names blob and offset
+    bool hides_items = false;
+  };
   using RecordBuffer = std::array<std::byte, archive::record_size_bytes(archive::kKeySizeMaxBytes)>;
 
   PrunableArchive() = default;
-  [[nodiscard]] Status open_store(Storage& storage, const PrunableArchiveOptions& options);
   [[nodiscard]] Status open_log(Storage& storage, const PrunableArchiveOptions& options);
+  [[nodiscard]] Status look_strictly(Storage& storage, const IndexedValueLogOptions& options);
   [[nodiscard]] Status check_unrecorded_geometry(Storage& storage,
                                                  const IndexedValueLogOptions& options) const;
   [[nodiscard]] Status replay() EXCLUDES(state_);
-  void note_damage(Section section, const Error& error);
+  void note_hidden(Section section, const Error& error);
+  // The first damaged section of [first, last] that may hide items.
+  [[nodiscard]] const std::pair<const Section, Damage>* hiding_section(uint64_t first,
+                                                                       uint64_t last) const;
   [[nodiscard]] Status check_put(uint64_t index, ByteSpan key) const REQUIRES(writer_);
   [[nodiscard]] Status append(uint64_t index, ByteSpan key, std::span<const ByteSpan> value)
       REQUIRES(writer_);
@@ -198,7 +214,7 @@ class PrunableArchive {
   std::optional<KeyTranslator> translator_;
   uint32_t key_size_bytes_ = 0;
   uint64_t items_per_section_ = 0;
-  std::vector<Section> damaged_;  // ascending
+  std::map<Section, Damage> damaged_;
 
   // Lock order: writer_, then state_.
   Mutex writer_;  // held through a whole mutation, flushes included

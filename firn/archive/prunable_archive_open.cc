@@ -12,6 +12,7 @@
 #include "firn/io/blob_header.h"
 #include "firn/io/page_record.h"
 #include "firn/io/page_scan.h"
+#include "firn/journal/section_name.h"
 
 namespace firn {
 namespace {
@@ -79,6 +80,7 @@ StoreOptions store_options(const PrunableArchiveOptions& options) {
   StoreOptions store;
   store.read_only = options.access == ArchiveAccess::read_only;
   store.create = options.access == ArchiveAccess::create;
+  store.strict = options.strict;
   store.identity.kind = kKind;
   const auto add = [&](std::string name, auto given, auto fallback) {
     store.identity.geometry.push_back({name, given ? *given : fallback});
@@ -111,7 +113,7 @@ Result<std::unique_ptr<PrunableArchive>> PrunableArchive::open(
       KeyTranslator::hashed(KeyTranslator::eight_cap(), random_seed_from_os()));
   TRY_INTO(archive->store_, Store::open(storage, store_options(options)));
   TRY(archive->open_log(storage, options));
-  TRY(archive->replay());
+  if (!options.strict) TRY(archive->replay());
   return archive;
 }
 
@@ -156,16 +158,30 @@ Status PrunableArchive::open_log(Storage& storage, const PrunableArchiveOptions&
     log.values.compression_level = 0;
   log.values.write_buffer_bytes = options.write_buffer_bytes;
   log.values.open_sections_max = options.open_sections_max;
-  if (manifest == nullptr) {
-    TRY(check_unrecorded_geometry(storage, log));
-  } else if (!manifest->was_clean() && !store_->read_only()) {
-    // Recovery goes section by section. Damage in a later one must be found before an earlier one
-    // is changed.
-    RecoveryLog look_only(storage, true);
-    TRY(IndexedValueLog::open(storage, log, look_only));
-  }
+  if (manifest == nullptr) TRY(check_unrecorded_geometry(storage, log));
+  if (options.strict) TRY(look_strictly(storage, log));
   TRY_INTO(log_, IndexedValueLog::open(storage, log, store_->recovery()));
   log_->map_reads();  // nothing is truncated after recovery
+  return {};
+}
+
+// Opens without changing anything, replays, and checks every page and location, also after a clean
+// close. What is replayed stays: where nothing is cut, recovery adds nothing to it.
+Status PrunableArchive::look_strictly(Storage& storage, const IndexedValueLogOptions& options) {
+  RecoveryLog look_only(storage, true);
+  TRY_INTO(log_, IndexedValueLog::open(storage, options, look_only));
+  TRY(replay());
+  TRY(log_->verify(false, look_only, [](uint64_t) {}));
+  const auto refuse = [](const BlobRange& range, std::string_view why) {
+    return fail(Errc::corrupt,
+                concat("refused, as `strict` asks: blob ", range.partition, "/", range.blob,
+                       " at offset ", range.offset, why, range.reason, "; nothing was changed"));
+  };
+  for (const RecoveryReport* report : {&look_only.report(), &store_->recovery().report()}) {
+    if (!report->damage.empty()) return refuse(report->damage.front(), " is damaged: ");
+    if (!report->cuts.empty()) return refuse(report->cuts.front().range, " would be cut: ");
+  }
+  CHECK(damaged_.empty(), "damage is in a report");
   return {};
 }
 
@@ -205,7 +221,10 @@ Status PrunableArchive::check_unrecorded_geometry(Storage& storage,
   }
   TRY_INTO(const auto names, storage.scan(options.index.partition));
   for (const Bytes& name : names) {
-    TRY_INTO(const auto blob, storage.open(options.index.partition, name, OpenMode::read_only));
+    const auto opened = storage.open(options.index.partition, name, OpenMode::read_only);
+    if (!opened && opened.error().code == Errc::corrupt) continue;  // it will be set aside
+    if (!opened) return fail(opened.error().code, opened.error().message);
+    Blob* const blob = opened->get();
     if (blob->size() > 0 && !is_confirmed) return misfit("blob ", to_hex(name));
     TRY_INTO(const PageFit fit, fit_of_pages(*blob, options.index.page_size_bytes));
     if (fit == PageFit::another) return misfit("blob ", to_hex(name));
@@ -213,9 +232,15 @@ Status PrunableArchive::check_unrecorded_geometry(Storage& storage,
   return {};
 }
 
-void PrunableArchive::note_damage(Section section, const Error& error) {
-  if (damaged_.empty() || damaged_.back() != section) damaged_.push_back(section);
-  store_->recovery().note(concat("section ", section, " has damaged index pages: ", error.message));
+// Records of the section cannot be read. What the log has set aside is in the report already.
+void PrunableArchive::note_hidden(Section section, const Error& error) {
+  Damage& damage = damaged_[section];
+  if (!damage.hides_items && damage.message != error.message) {
+    store_->recovery().note_damage(
+        {log_->index().partition(), journal::section_hex(section), 0, 0, error.message});
+  }
+  if (damage.message.empty()) damage.message = error.message;
+  damage.hides_items = true;
 }
 
 Status PrunableArchive::replay() {
@@ -227,13 +252,15 @@ Status PrunableArchive::replay() {
   tokens_->reserve(replay.record_count());
   std::vector<TokenIndex::Entry> entries;
   entries.reserve(kReplayGroup);
+  for (const auto& [damaged, error] : log_->damaged())
+    damaged_[damaged].message = error.message;
   std::optional<Section> section;
   uint64_t values_end = 0;
   while (true) {
     auto item = replay.next();
     if (!item) {
       if (item.error().code != Errc::corrupt) return pass_on(item);
-      note_damage(replay.failed_section(), item.error());
+      note_hidden(replay.failed_section(), item.error());
       replay.skip_damaged_page();
       continue;
     }
@@ -244,20 +271,23 @@ Status PrunableArchive::replay() {
       values_end = 0;
     }
     const ValueLocation location = IndexedValueLog::location_of(record);
+    const auto misplaced = [&](Position position, std::string_view what) {
+      return Error{Errc::corrupt,
+                   concat("blob ", log_->index().partition(), "/", journal::section_hex(*section),
+                          ": record ", position, " at payload offset ",
+                          position.value * record.size(), " ", what)};
+    };
     if (location.offset < values_end) {
       // A page in the wrong place has a valid checksum; its locations give it away.
-      note_damage(*section, Error{Errc::corrupt, concat("record ", (*item)->position,
-                                                        " refers to an earlier record's value")});
+      note_hidden(*section, misplaced((*item)->position, "refers to an earlier record's value"));
       continue;
     }
     if (!add_without_overflow(location.offset, location.size_bytes, values_end))
       values_end = UINT64_MAX;
     const uint64_t index = archive::index_of(record);
     if (section_of(index) != *section) {
-      return fail(Errc::corrupt,
-                  concat("record ", (*item)->position, " of section ", *section, " holds index ",
-                         index, ", which belongs to section ", section_of(index), " with ",
-                         items_per_section_, " items per section"));
+      note_hidden(*section, misplaced((*item)->position, concat("holds index ", index)));
+      continue;
     }
     const uint64_t place = remember_place(index, {*section, (*item)->position});
     entries.push_back({translator_->token(archive::key_of(record)), place});

@@ -37,23 +37,49 @@ Status PrunableArchive::visit(uint64_t first, uint64_t last, bool reverse,
     if (*index == stop) break;
     index = reverse ? previous_index(*index - 1) : next_index(*index + 1);
   }
-  for (const Section damaged : damaged_) {
-    if (section_of(first) <= damaged && damaged.value <= last) {
-      return fail(Errc::corrupt, concat("items of section ", damaged,
-                                        " may be missing: its index is damaged; run verify"));
-    }
-  }
-  return {};
+  const auto* damage = damaged_.empty() ? nullptr : hiding_section(first, last);
+  if (damage == nullptr) return {};
+  return fail(Errc::corrupt,
+              concat("items of section ", damage->first,
+                     " may be missing, because its index is damaged: ", damage->second.message));
 }
 
+std::vector<Section> PrunableArchive::damaged_sections() const {
+  const Section oldest(oldest_allowed());
+  std::vector<Section> sections;
+  for (auto damaged = damaged_.lower_bound(oldest); damaged != damaged_.end(); ++damaged)
+    sections.push_back(damaged->first);
+  return sections;
+}
+
+// What is hidden in damaged sections counts as there.
 IndexGap PrunableArchive::next_gap(uint64_t index) const {
-  ReaderLock lock(state_);
-  return intervals_.next_gap(index);
+  const uint64_t last_of_section = items_per_section_ - 1;
+  const auto end_of = [&](Section section) {
+    return section.value + std::min(last_of_section, UINT64_MAX - section.value);
+  };
+  IndexGap gap;
+  uint64_t at = index;
+  while (true) {
+    const auto* hidden = damaged_.empty() ? nullptr : hiding_section(at, at);
+    ReaderLock lock(state_);
+    const IndexGap known = intervals_.next_gap(at);
+    gap.next_start = known.next_start;
+    if (hidden == nullptr && !known.current_end) break;
+    gap.current_end =
+        std::max(known.current_end.value_or(0), hidden == nullptr ? 0 : end_of(hidden->first));
+    if (*gap.current_end == UINT64_MAX) return {UINT64_MAX, std::nullopt};
+    at = *gap.current_end + 1;
+  }
+  if (const auto* hidden = damaged_.empty() ? nullptr : hiding_section(at, UINT64_MAX))
+    gap.next_start = std::min(gap.next_start.value_or(UINT64_MAX), hidden->first.value);
+  return gap;
 }
 
 std::vector<uint64_t> PrunableArchive::missing_items(uint64_t start, size_t max) const {
   const auto may_be_there = [this](uint64_t index) {
-    return std::ranges::binary_search(damaged_, section_of(index));
+    const auto damage = damaged_.find(section_of(index));
+    return damage != damaged_.end() && damage->second.hides_items;
   };
   std::vector<uint64_t> missing;
   ReaderLock lock(state_);

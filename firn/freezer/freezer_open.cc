@@ -130,6 +130,17 @@ Result<std::unique_ptr<Freezer>> Freezer::open(Storage& storage, const FreezerOp
   return freezer;
 }
 
+namespace {
+
+// The chains of all keys run through the sections: without one of them the others tell little.
+Status refuse_damaged_sections(const IndexedValueLog& log) {
+  const auto damaged = log.damaged();
+  if (damaged.empty()) return {};
+  return std::unexpected(damaged.begin()->second);
+}
+
+}  // namespace
+
 Status Freezer::open_log(Storage& storage, const FreezerOptions& options) {
   const Manifest* manifest = store_->manifest();
   const auto number = [&](std::string_view name, std::optional<uint32_t> given, uint32_t fallback,
@@ -185,10 +196,11 @@ Status Freezer::open_log(Storage& storage, const FreezerOptions& options) {
     // Recovery goes section by section. Damage in a later one must be found before an earlier one
     // is changed.
     RecoveryLog look_only(storage, true);
-    TRY(IndexedValueLog::open(storage, log, look_only));
+    TRY_INTO(const auto looked, IndexedValueLog::open(storage, log, look_only));
+    TRY(refuse_damaged_sections(*looked));
   }
   TRY_INTO(log_, IndexedValueLog::open(storage, log, store_->recovery()));
-  return {};
+  return refuse_damaged_sections(*log_);
 }
 
 // A store without a manifest is first read without changing it: recovery with a wrong geometry

@@ -73,8 +73,7 @@ class EndFinder {
                 concat(what_, ": page ", page, " at offset ", page * physical_size_, " must hold ",
                        needed, " bytes that are known durable, found ",
                        valid ? concat(valid->size_bytes(), " valid bytes")
-                             : describe_invalid_page(physical),
-                       "; nothing was changed: restore the blob, or salvage what is readable"));
+                             : describe_invalid_page(physical)));
   }
 
   Status scan_forward(uint64_t floor) {
@@ -82,9 +81,9 @@ class EndFinder {
     if (floor_pages > pages_on_disk_) {
       TRY(refuse_other_page_size());
       return fail(Errc::corrupt,
-                  concat(what_, ": ", floor, " payload bytes are known durable, which takes ",
-                         floor_pages, " pages, found ", blob_size_, " bytes, which hold ",
-                         pages_on_disk_, "; nothing was changed: restore the blob"));
+                  concat(what_, ": ends at offset ", blob_size_, ", but ", floor,
+                         " payload bytes are known durable, which take ", floor_pages,
+                         " pages, up to offset ", floor_pages * physical_size_));
     }
     uint64_t page = floor_pages == 0 ? 0 : floor_pages - 1;
     while (page < pages_on_disk_) {

@@ -36,15 +36,8 @@ FixedJournal::FixedJournal(Storage& storage, const FixedJournalOptions& options,
       options_(options),
       read_only_(read_only),
       table_(std::max<size_t>(options.open_sections_max, 1),
-             [this](Section section, std::optional<uint64_t> known_size, uint64_t cache_id) {
-               // Reopened: everything was durable when it was closed.
-               RecoveryLog unexpected(storage_, read_only_);
-               auto handle =
-                   open_section(section, read_only_ ? OpenMode::read_only : OpenMode::read_write,
-                                known_size, cache_id, unexpected);
-               // What recovery did not adopt is still on disk then.
-               if (handle && read_only_ && known_size) (*handle)->limit = *known_size;
-               return handle;
+             [this](Section section, const Table::Entry& entry) {
+               return reopen_section(section, entry);
              }) {}
 
 FixedJournal::~FixedJournal() = default;
@@ -52,7 +45,7 @@ FixedJournal::~FixedJournal() = default;
 Result<std::unique_ptr<FixedJournal>> FixedJournal::open(Storage& storage,
                                                          const FixedJournalOptions& options,
                                                          RecoveryLog& recovery) {
-  TRY_INTO(auto journal, open_unraised(storage, options, recovery));
+  TRY_INTO(auto journal, open_unraised(storage, options, {}, recovery));
   if (options.floors == nullptr || recovery.read_only()) return journal;
   for (const auto& [section, size] : journal->table_.known_sizes())
     TRY(journal->raise_floor(section, size));
@@ -60,14 +53,16 @@ Result<std::unique_ptr<FixedJournal>> FixedJournal::open(Storage& storage,
 }
 
 Result<std::unique_ptr<FixedJournal>> FixedJournal::open_unraised(
-    Storage& storage, const FixedJournalOptions& options, RecoveryLog& recovery) {
+    Storage& storage, const FixedJournalOptions& options,
+    const std::map<Section, Error>& known_damage, RecoveryLog& recovery) {
   TRY(check_options(options));
   std::unique_ptr<FixedJournal> journal(new FixedJournal(storage, options, recovery.read_only()));
-  TRY(journal->recover(recovery));
+  TRY(journal->recover(known_damage, recovery));
   return journal;
 }
 
-Status FixedJournal::recover(RecoveryLog& recovery) {
+Status FixedJournal::recover(const std::map<Section, Error>& known_damage, RecoveryLog& recovery) {
+  std::map<Section, Error> at_floors;
   TRY_INTO(std::vector<Section> found, journal::scan_sections(storage_, options_.partition));
   if (options_.floors != nullptr) {
     boundary_ = options_.floors->boundary().value;
@@ -79,50 +74,106 @@ Status FixedJournal::recover(RecoveryLog& recovery) {
                            leftovers.size(), " sections in partition ", options_.partition));
       if (!read_only_) TRY(journal::remove_sections(storage_, options_.partition, leftovers));
     }
-    TRY(check_floors(found));
+    at_floors = check_floors(found);
+    for (const auto& [section, damage] : at_floors)
+      set_aside(section, damage, recovery);
   }
   // After a clean close nothing needs recovery, and sections open when they are first used.
   const bool clean = options_.floors != nullptr && options_.floors->was_clean();
   if (!clean && !read_only_) TRY(journal::settle_removals(storage_, options_.partition));
   for (const Section section : found) {
-    const uint64_t cache_id = options_.cache->new_blob_id();
+    if (at_floors.contains(section)) continue;
     if (clean) {
-      table_.add_closed(section, cache_id);
+      table_.add_closed(section, options_.cache->new_blob_id());
       continue;
     }
-    std::optional<uint64_t> floor;
-    if (options_.floors != nullptr) floor = options_.floors->floor(section);
-    TRY_INTO(auto handle,
-             open_section(section, read_only_ ? OpenMode::read_only : OpenMode::read_write, floor,
-                          cache_id, recovery));
-    table_.add_open(section, cache_id, std::move(handle));
+    const auto known = known_damage.find(section);
+    TRY(recover_section(section, known == known_damage.end() ? nullptr : &known->second, recovery));
   }
   return {};
 }
 
-Status FixedJournal::check_floors(const std::vector<Section>& found) const {
+Status FixedJournal::recover_section(Section section, const Error* known_damage,
+                                     RecoveryLog& recovery) {
+  const bool changes = !read_only_ && known_damage == nullptr;
+  const uint64_t cache_id = options_.cache->new_blob_id();
+  std::optional<uint64_t> floor;
+  if (options_.floors != nullptr) floor = options_.floors->floor(section);
+  RecoveryLog look_only(storage_, true);
+  auto handle = open_section(section, changes ? OpenMode::read_write : OpenMode::read_only, floor,
+                             cache_id, known_damage == nullptr ? recovery : look_only);
+  if (handle) {
+    table_.add_open(section, cache_id, std::move(*handle));
+    return known_damage == nullptr ? Status() : freeze(section, *known_damage);
+  }
+  if (handle.error().code != Errc::corrupt) return pass_on(handle);
+  set_aside(section, handle.error(), recovery);
+  return {};
+}
+
+// What is wrong with a section whose floor cannot be right.
+std::map<Section, Error> FixedJournal::check_floors(const std::vector<Section>& found) const {
+  std::map<Section, Error> damaged;
+  const auto add = [&](Section section, const auto&... what) {
+    damaged[section] = {Errc::corrupt, concat("blob ", options_.partition, "/",
+                                              journal::section_hex(section), ": ", what...)};
+  };
   for (const Section section : options_.floors->sections()) {
     const uint64_t floor = options_.floors->floor(section);
     if (floor % options_.record_size_bytes != 0) {
-      return fail(Errc::corrupt,
-                  concat("section ", section, " of partition ", options_.partition, ": ", floor,
-                         " bytes of it are recorded as synced, which is no whole number of records "
-                         "of ",
-                         options_.record_size_bytes, " bytes"));
+      add(section, floor, " bytes are recorded as synced, which is no whole number of records of ",
+          options_.record_size_bytes, " bytes");
+    } else if (!std::ranges::binary_search(found, section)) {
+      add(section, "missing, although ", floor, " bytes from offset 0 on were synced");
     }
-    if (std::ranges::binary_search(found, section)) continue;
-    return fail(Errc::corrupt,
-                concat("section ", section, " of partition ", options_.partition,
-                       " is missing: ", floor, " bytes of it were synced; restore the blob ",
-                       journal::section_hex(section), " or salvage the store"));
   }
+  return damaged;
+}
+
+void FixedJournal::set_aside(Section section, const Error& damage, RecoveryLog& recovery) {
+  recovery.note_damage({options_.partition, journal::section_hex(section), 0, 0, damage.message});
+  table_.set_aside(section, damage, Table::Readable::no);
+  if (options_.floors != nullptr) options_.floors->keep_unclean();
+}
+
+Status FixedJournal::freeze(Section section, const Error& damage) {
+  TRY_INTO(const auto handle, table_.find(section));
+  if (handle != nullptr) handle->frozen = true;
+  table_.set_aside(section, damage, handle == nullptr ? Table::Readable::no : Table::Readable::yes);
+  if (options_.floors != nullptr) options_.floors->keep_unclean();
   return {};
 }
 
+// With floors the store knows its geometry and its version: what contradicts it is damage.
 Result<std::shared_ptr<PagedSection>> FixedJournal::open_section(Section section, OpenMode mode,
                                                                  std::optional<uint64_t> known_size,
                                                                  uint64_t cache_id,
                                                                  RecoveryLog& recovery) const {
+  auto opened = open_blob(section, mode, known_size, cache_id, recovery);
+  if (opened || options_.floors == nullptr || mode == OpenMode::create_new) return opened;
+  const Errc code = opened.error().code;
+  if (code == Errc::unsupported_version || code == Errc::invalid_argument)
+    opened.error().code = Errc::corrupt;
+  return opened;
+}
+
+// Everything was durable when it was closed.
+Result<std::shared_ptr<PagedSection>> FixedJournal::reopen_section(
+    Section section, const Table::Entry& entry) const {
+  const bool changes = !read_only_ && !entry.damage;
+  RecoveryLog unexpected(storage_, !changes);
+  auto handle = open_section(section, changes ? OpenMode::read_write : OpenMode::read_only,
+                             entry.size, entry.cache_id, unexpected);
+  // What recovery did not adopt is still on disk then.
+  if (handle && !changes && entry.size) (*handle)->limit = *entry.size;
+  if (handle) (*handle)->frozen = entry.damage.has_value();
+  return handle;
+}
+
+Result<std::shared_ptr<PagedSection>> FixedJournal::open_blob(Section section, OpenMode mode,
+                                                              std::optional<uint64_t> known_size,
+                                                              uint64_t cache_id,
+                                                              RecoveryLog& recovery) const {
   TRY_INTO(auto blob, storage_.open(options_.partition, journal::section_name(section), mode));
   PagedBlobOptions paged;
   paged.partition = options_.partition;
@@ -154,14 +205,22 @@ Status FixedJournal::check_writable() const {
   return poison_.check();
 }
 
-Result<std::shared_ptr<PagedSection>> FixedJournal::find_retained(Section section) const {
-  TRY(check_retained(section));
-  return table_.find(section);
+Status FixedJournal::check_undamaged(Section section) const {
+  const auto damage = table_.damage(section);
+  if (!damage) return {};
+  return fail(Errc::corrupt, concat("section ", section, " of partition ", options_.partition,
+                                    " is damaged and must not change: ", damage->message));
 }
 
-Result<std::shared_ptr<PagedSection>> FixedJournal::find_or_create(Section section) {
-  TRY_INTO(auto existing, find_retained(section));
-  if (existing != nullptr) return existing;
+Result<std::shared_ptr<PagedSection>> FixedJournal::find_retained(Section section) const {
+  TRY(check_retained(section));
+  TRY_INTO(auto handle, table_.find(section));
+  // A prune that began in between has removed it: its boundary came first.
+  if (handle == nullptr) TRY(check_retained(section));
+  return handle;
+}
+
+Result<std::shared_ptr<PagedSection>> FixedJournal::create_section(Section section) {
   const uint64_t cache_id = options_.cache->new_blob_id();
   RecoveryLog unexpected(storage_, false);
   TRY_INTO(auto handle, open_section(section, OpenMode::create_new, 0, cache_id, unexpected));
@@ -176,9 +235,13 @@ Result<Position> FixedJournal::append(Section section, ByteSpan record) {
                        " bytes, expected ", options_.record_size_bytes));
   }
   TRY(check_writable());
-  TRY(check_retained(section));
+  // Damage is no failure of the journal: other sections go on.
+  TRY_INTO(auto handle, find_retained(section));
+  if (handle != nullptr && handle->frozen) TRY(check_undamaged(section));
   if (options_.floors != nullptr) TRY(poison_.watch(options_.floors->begin_writing()));
-  TRY_INTO(const auto handle, poison_.watch(find_or_create(section)));
+  if (handle == nullptr) {
+    TRY_INTO(handle, poison_.watch(create_section(section)));
+  }
   const uint64_t size = handle->blob->size();
   CHECK(size % options_.record_size_bytes == 0, "sections hold whole records");
   TRY(poison_.watch(handle->blob->append(record)));
@@ -301,6 +364,7 @@ Result<size_t> FixedJournal::prune(Section oldest_retained) {
 
 Status FixedJournal::rewind(Section section, uint64_t size_bytes) {
   TRY(check_writable());
+  TRY(check_undamaged(section));
   // Opened first, and kept open: what fails after the first removal would leave half a rewind.
   TRY_INTO(const auto handle, find_retained(section));
   std::vector<Section> later = table_.sections();
@@ -317,6 +381,7 @@ Status FixedJournal::rewind(Section section, uint64_t size_bytes) {
 Status FixedJournal::rewind_section(Section section, uint64_t size_bytes) {
   CHECK(size_bytes % options_.record_size_bytes == 0, "sections hold whole records");
   TRY(check_writable());
+  TRY(check_undamaged(section));
   TRY_INTO(const auto handle, find_retained(section));
   if (handle == nullptr || size_bytes >= handle->size()) return {};
   // Until the cut is durable the floor is below what is kept: whoever opens the section then finds
@@ -359,8 +424,15 @@ Status FixedJournal::verify(RecoveryLog& findings) const {
 }
 
 Status FixedJournal::verify_section(Section section, RecoveryLog& findings) const {
-  TRY_INTO(const auto handle, table_.find(section));
-  return handle == nullptr ? Status() : handle->blob->verify(findings);
+  const auto handle = table_.find(section);
+  if (!handle) {
+    if (handle.error().code != Errc::corrupt)
+      return fail(handle.error().code, handle.error().message);
+    findings.note_damage(
+        {options_.partition, journal::section_hex(section), 0, 0, handle.error().message});
+    return {};
+  }
+  return *handle == nullptr ? Status() : (*handle)->blob->verify(findings);
 }
 
 Result<FixedReplay> FixedJournal::replay(Section section, Position position,
@@ -368,7 +440,14 @@ Result<FixedReplay> FixedJournal::replay(Section section, Position position,
   std::vector<FixedReplay::Range> ranges;
   for (const Section candidate : table_.sections()) {
     if (candidate < section) continue;
-    TRY_INTO(const uint64_t end, size(candidate));
+    const auto found = size(candidate);
+    if (!found) {
+      if (found.error().code != Errc::corrupt)
+        return fail(found.error().code, found.error().message);
+      ranges.push_back({.section = candidate, .damage = found.error()});
+      continue;
+    }
+    const uint64_t end = *found;
     uint64_t begin = 0;
     if (candidate == section) {
       const uint64_t count = end / options_.record_size_bytes;
@@ -379,7 +458,7 @@ Result<FixedReplay> FixedJournal::replay(Section section, Position position,
       }
       begin = position.value * options_.record_size_bytes;
     }
-    ranges.push_back({candidate, begin, end});
+    ranges.push_back({.section = candidate, .begin = begin, .end = end});
   }
   return FixedReplay(*this, std::move(ranges), buffer_bytes);
 }
@@ -395,7 +474,11 @@ FixedReplay::FixedReplay(const FixedJournal& journal, std::vector<Range> ranges,
 Result<std::optional<FixedReplay::Item>> FixedReplay::next() {
   const size_t record = journal_->record_size_bytes();
   while (current_ < ranges_.size()) {
-    const Range& range = ranges_[current_];
+    Range& range = ranges_[current_];
+    if (range.damage) {
+      failed_section_ = range.section;
+      return std::unexpected(*std::exchange(range.damage, std::nullopt));
+    }
     const bool buffered =
         offset_ >= buffer_offset_ && offset_ + record <= buffer_offset_ + buffer_size_;
     if (offset_ + record <= range.end && !buffered) {

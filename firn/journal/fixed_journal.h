@@ -16,12 +16,14 @@
 //   rewind    -> later sections go first, newest first, each durably; then the floor is lowered
 //                durably, to a record below what is kept, so that open notices an interrupted cut;
 //                then the section is truncated, durably, and the floor rises to its end.
-//   open      -> see PagedBlob: damage at or below the floor is reported and never cut; an invalid
-//                tail above it is saved aside, cut at a record boundary, and made durable.
+//   open      -> see PagedBlob: an invalid tail above the floor is saved aside, cut at a record
+//                boundary, and made durable. A section whose blob is missing, has no valid header,
+//                or is damaged at its floor is set aside: it is reported, never changed (prune and
+//                rewind may drop it), and every read of it is Errc::corrupt. The others go on.
 // Without Floors (a store of the original) all floors are unknown and 0 sections are expected.
 //
 // Invariants. 1. Section sizes are multiples of the record size. 2. No section lies below the
-// boundary. 3. Every section with a floor exists and is at least that long.
+// boundary. 3. Every section with a floor exists and is at least that long, or is set aside.
 //
 // Threads. One writer at a time (append, sync, prune, rewind, close). read, size, section lists and
 // Replay run concurrently with it and never wait for a flush.
@@ -35,6 +37,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -67,6 +70,7 @@ struct FixedJournalOptions {
 struct PagedSection {
   std::unique_ptr<PagedBlob> blob;
   std::atomic<uint64_t> limit = UINT64_MAX;  // what a read-only open adopts of the blob
+  bool frozen = false;                       // the section is set aside; the writer's
 
   [[nodiscard]] uint64_t size() const { return std::min(blob->size(), limit.load()); }
   [[nodiscard]] bool dirty() const { return blob->size() != blob->durable_size(); }
@@ -76,14 +80,15 @@ class FixedReplay;
 
 class FixedJournal {
  public:
-  // Opens the journal, creating nothing. `recovery` also decides whether it is read-only.
-  // Errors: invalid_argument (options), corrupt (a missing or damaged section), io.
+  // Opens the journal, creating nothing. `recovery` also decides whether it is read-only, and gets
+  // every damaged section. Errors: invalid_argument (options, page size), corrupt (a blob whose
+  // name is no section), io.
   [[nodiscard]] static Result<std::unique_ptr<FixedJournal>> open(
       Storage& storage, const FixedJournalOptions& options, RecoveryLog& recovery);
   ~FixedJournal();  // does not sync
 
   // Appends one record of exactly record_size_bytes and returns its position in the section.
-  // Errors: pruned, invalid_argument (size), no_space, io, poisoned.
+  // Errors: pruned, invalid_argument (size), corrupt (a damaged section), no_space, io, poisoned.
   [[nodiscard]] Result<Position> append(Section section, ByteSpan record);
   // True if appending one more record would write pages of the section before a sync.
   [[nodiscard]] bool append_would_write(Section section) const;
@@ -97,7 +102,9 @@ class FixedJournal {
   [[nodiscard]] Result<std::optional<Position>> read_last(Section section,
                                                           MutableByteSpan out) const;
 
-  // Payload bytes of a section, 0 if it does not exist; pruned below the boundary.
+  // The sections that were set aside, each with what is wrong, the blob and the offset.
+  [[nodiscard]] std::map<Section, Error> damaged() const { return table_.damaged(); }
+  // Payload bytes of a section, 0 if it does not exist. Errors: pruned, corrupt, io.
   [[nodiscard]] Result<uint64_t> size(Section section) const;
   [[nodiscard]] Result<uint64_t> record_count(Section section) const;
   [[nodiscard]] std::vector<Section> sections() const { return table_.sections(); }
@@ -131,6 +138,7 @@ class FixedJournal {
   [[nodiscard]] Status verify_section(Section section, RecoveryLog& findings) const;
 
   [[nodiscard]] uint32_t record_size_bytes() const { return options_.record_size_bytes; }
+  [[nodiscard]] const std::string& partition() const { return options_.partition; }
 
   // See FixedReplay. From `position` if the first section is `section` itself, else from its start.
   // out_of_range if `position` lies beyond the end of that section.
@@ -142,21 +150,35 @@ class FixedJournal {
   using Table = journal::SectionTable<PagedSection>;
 
   FixedJournal(Storage& storage, const FixedJournalOptions& options, bool read_only);
-  [[nodiscard]] Status recover(RecoveryLog& recovery);
-  [[nodiscard]] Status check_floors(const std::vector<Section>& found) const;
+  [[nodiscard]] Status recover(const std::map<Section, Error>& known_damage, RecoveryLog& recovery);
+  [[nodiscard]] Status recover_section(Section section, const Error* known_damage,
+                                       RecoveryLog& recovery);
+  [[nodiscard]] std::map<Section, Error> check_floors(const std::vector<Section>& found) const;
+  void set_aside(Section section, const Error& damage, RecoveryLog& recovery);
+  [[nodiscard]] Status check_undamaged(Section section) const;
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> open_section(Section section, OpenMode mode,
                                                                    std::optional<uint64_t> floor,
                                                                    uint64_t cache_id,
                                                                    RecoveryLog& recovery) const;
-  [[nodiscard]] Result<std::shared_ptr<PagedSection>> find_or_create(Section section);
+  [[nodiscard]] Result<std::shared_ptr<PagedSection>> open_blob(Section section, OpenMode mode,
+                                                                std::optional<uint64_t> floor,
+                                                                uint64_t cache_id,
+                                                                RecoveryLog& recovery) const;
+  [[nodiscard]] Result<std::shared_ptr<PagedSection>> reopen_section(
+      Section section, const Table::Entry& entry) const;
+  [[nodiscard]] Result<std::shared_ptr<PagedSection>> create_section(Section section);
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> find_retained(Section section) const;
   [[nodiscard]] Status check_retained(Section section) const;
   [[nodiscard]] Status sync_section(Section section, PagedSection& handle);
   [[nodiscard]] Status remove(const std::vector<Section>& sections);
 
   // For the owner, which checks what the records refer to before the floors are raised to them.
+  // Sections of `known_damage` are set aside from the start; their records are read if they can be.
   [[nodiscard]] static Result<std::unique_ptr<FixedJournal>> open_unraised(
-      Storage& storage, const FixedJournalOptions& options, RecoveryLog& recovery);
+      Storage& storage, const FixedJournalOptions& options,
+      const std::map<Section, Error>& known_damage, RecoveryLog& recovery);
+  // What the records of a section refer to is damaged: from now on nothing of it changes.
+  [[nodiscard]] Status freeze(Section section, const Error& damage);
   // Raises the floor to `size_bytes`. Requires: they are durable.
   [[nodiscard]] Status raise_floor(Section section, uint64_t size_bytes);
   // Recovery of the owner: cuts a section, or only the view of it if the journal is read-only.
@@ -199,8 +221,9 @@ class FixedReplay {
   friend class FixedJournal;
   struct Range {
     Section section;
-    uint64_t begin;  // bytes
-    uint64_t end;
+    uint64_t begin = 0;  // bytes
+    uint64_t end = 0;
+    std::optional<Error> damage = std::nullopt;  // nothing of the section can be read
   };
 
   FixedReplay(const FixedJournal& journal, std::vector<Range> ranges, size_t buffer_bytes);

@@ -44,6 +44,9 @@ class Floors {
   [[nodiscard]] virtual Status set_boundary(Section oldest_retained) = 0;
   // Durably forgets floors of these sections, before they are removed without a prune.
   [[nodiscard]] virtual Status forget(std::vector<Section> removed) = 0;
+  // A damaged section was left as it is: closing must not set the clean mark, so that the next open
+  // looks at it again.
+  virtual void keep_unclean() = 0;
 
  protected:
   Floors() = default;

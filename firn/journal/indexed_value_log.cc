@@ -24,6 +24,43 @@ void encode_location(MutableByteSpan target, ValueLocation location) {
   store_big_endian(target.data() + sizeof(uint64_t), location.size_bytes);
 }
 
+// The values that lie beyond the end of their blob. After a cut they are many, and one line tells
+// of all that follow each other.
+class LostValues {
+ public:
+  LostValues(BlobRange blob, uint64_t blob_size, RecoveryLog& findings)
+      : lost_(std::move(blob)), blob_size_(blob_size), findings_(findings) {}
+  LostValues(const LostValues&) = delete;
+  LostValues& operator=(const LostValues&) = delete;
+  ~LostValues() { note(); }
+
+  void add(uint64_t position, ValueLocation location) {
+    if (position != first_ + count_ || location.offset < lost_.offset) note();
+    if (count_ == 0) {
+      first_ = position;
+      lost_.offset = location.offset;
+    }
+    ++count_;
+    lost_.size_bytes = end_of(location) - lost_.offset;
+  }
+
+ private:
+  void note() {
+    if (count_ == 0) return;
+    lost_.reason =
+        concat("the values of ", count_, " entries, ", first_, " to ", first_ + count_ - 1,
+               ", end beyond the blob, which has ", blob_size_, " bytes");
+    findings_.note_damage(lost_);
+    count_ = 0;
+  }
+
+  BlobRange lost_;
+  const uint64_t blob_size_;
+  RecoveryLog& findings_;
+  uint64_t first_ = 0;  // entry
+  uint64_t count_ = 0;
+};
+
 }  // namespace
 
 ValueLocation IndexedValueLog::location_of(ByteSpan entry) {
@@ -43,33 +80,69 @@ Result<std::unique_ptr<IndexedValueLog>> IndexedValueLog::open(
     return fail(Errc::invalid_argument,
                 concat("index and values cannot share the partition ", options.index.partition));
   }
+  const bool clean = options.index.floors != nullptr && options.index.floors->was_clean();
+  std::map<Section, Error> damaged;
+  if (!clean && !recovery.read_only()) {
+    // Damage of values shows only after their index was recovered: this is found out first, without
+    // a change, because nothing of a damaged section may change.
+    RecoveryLog look_only(storage, true);
+    TRY_INTO(const auto looked, open_once(storage, options, {}, look_only));
+    damaged = looked->damaged();
+  }
+  return open_once(storage, options, damaged, recovery);
+}
+
+Result<std::unique_ptr<IndexedValueLog>> IndexedValueLog::open_once(
+    Storage& storage, const IndexedValueLogOptions& options,
+    const std::map<Section, Error>& known_damage, RecoveryLog& recovery) {
   std::unique_ptr<IndexedValueLog> log(new IndexedValueLog(
       options.index.floors, std::max<size_t>(options.index.open_sections_max / 2, 1)));
   TRY_INTO(log->values_, ValueLog::open(storage, options.values, recovery));
-  TRY_INTO(log->index_, FixedJournal::open_unraised(storage, options.index, recovery));
-  TRY(log->recover(recovery));
+  TRY_INTO(log->index_,
+           FixedJournal::open_unraised(storage, options.index, known_damage, recovery));
+  TRY(log->recover(known_damage, recovery));
   return log;
 }
 
-Status IndexedValueLog::recover(RecoveryLog& recovery) {
+Status IndexedValueLog::recover(const std::map<Section, Error>& known_damage,
+                                RecoveryLog& recovery) {
   if (floors_ != nullptr && !recovery.read_only()) {
     // An interrupted prune may have removed index sections only.
     TRY(values_->prune(floors_->boundary()));
   }
+  const std::map<Section, Error> damaged = index_->damaged();
   const bool clean = floors_ != nullptr && floors_->was_clean();
   if (clean) {
     for (const Section section : floors_->sections()) {
-      if (values_->contains(section)) continue;
-      return fail(Errc::corrupt,
-                  concat("the values of section ", section, " are missing: blob ",
-                         journal::section_hex(section),
-                         " of the value partition; restore it or salvage the store"));
+      if (values_->contains(section) || damaged.contains(section)) continue;
+      TRY(set_aside(section, missing_values(section, 0, floors_->floor(section)), recovery));
     }
     return {};
   }
-  for (const Section section : index_->sections())
-    TRY(recover_section(section, recovery));
+  for (const Section section : index_->sections()) {
+    if (damaged.contains(section)) {
+      // The journal has told of its own damage; what is left is that of the values.
+      if (index_->size(section)) TRY(set_aside(section, known_damage.at(section), recovery));
+      continue;
+    }
+    TRY(unless_damaged(section, recover_section(section, recovery), recovery));
+  }
   return remove_orphans(recovery);
+}
+
+// Recovery of a section may find damage: then it has changed nothing, and the others go on.
+Status IndexedValueLog::unless_damaged(Section section, Status outcome, RecoveryLog& recovery) {
+  if (outcome) return outcome;
+  const Errc code = outcome.error().code;
+  if (code != Errc::corrupt && (floors_ == nullptr || code != Errc::unsupported_version))
+    return outcome;
+  return set_aside(section, {Errc::corrupt, outcome.error().message}, recovery);
+}
+
+Status IndexedValueLog::set_aside(Section section, const Error& damage, RecoveryLog& recovery) {
+  recovery.note_damage({values_->partition(), journal::section_hex(section), 0, 0, damage.message});
+  values_->set_aside(section, damage);
+  return index_->freeze(section, damage);
 }
 
 Status IndexedValueLog::recover_section(Section section, RecoveryLog& recovery) {
@@ -100,7 +173,7 @@ Result<uint64_t> IndexedValueLog::count_from_floor(Section section, uint64_t cou
   uint64_t end = 0;
   if (floor_count > 0) {
     TRY_INTO(end, end_of_entry(section, floor_count - 1));
-    if (end > value_bytes) return fail_missing_values(section, value_bytes, end);
+    if (end > value_bytes) return std::unexpected(missing_values(section, value_bytes, end));
   }
   for (uint64_t position = floor_count; position < count; ++position) {
     TRY_INTO(const ValueLocation location, location_at(section, position));
@@ -141,9 +214,10 @@ Status IndexedValueLog::cut(Section section, uint64_t count, uint64_t kept,
                          kept, ": ", reason));
     TRY(values_->save_before_cut(section, values_end, "values of dropped entries", recovery));
     TRY(index_->cut_recovered(section, kept * index_->record_size_bytes()));
-  } else if (value_bytes > values_end && !recovery.read_only()) {
-    recovery.note(concat("section ", section, ": reclaimed ", value_bytes - values_end,
-                         " value bytes that no entry refers to"));
+  } else if (value_bytes > values_end) {
+    // The buffer of a crashed writer: without their entries nobody can say what they are.
+    recovery.note_unsaved_cut({values_->partition(), journal::section_hex(section), values_end,
+                               value_bytes - values_end, "value bytes that no entry refers to"});
   }
   if (value_bytes > values_end && !recovery.read_only())
     TRY(values_->rewind_section(section, values_end));
@@ -154,13 +228,16 @@ Status IndexedValueLog::remove_orphans(RecoveryLog& recovery) {
   const std::vector<Section> indexed = index_->sections();
   for (const Section section : values_->sections()) {
     if (std::ranges::binary_search(indexed, section)) continue;
-    recovery.note(concat(recovery.read_only() ? "ignored" : "removed", " the values of section ",
-                         section, ", which has no index"));
-    if (recovery.read_only()) continue;
-    TRY(values_->save_before_cut(section, 0, "values without an index section", recovery));
-    TRY(values_->remove_section(section));
+    TRY(unless_damaged(section, remove_orphan(section, recovery), recovery));
   }
   return {};
+}
+
+Status IndexedValueLog::remove_orphan(Section section, RecoveryLog& recovery) {
+  TRY(values_->save_before_cut(section, 0, "values without an index section", recovery));
+  recovery.note(concat(recovery.read_only() ? "ignored" : "removed", " the values of section ",
+                       section, ", which has no index"));
+  return recovery.read_only() ? Status() : values_->remove_section(section);
 }
 
 Result<ValueLocation> IndexedValueLog::location_at(Section section, uint64_t position) const {
@@ -180,9 +257,10 @@ Status IndexedValueLog::begin_appending(Section section) {
   if (!unsynced_.contains(section)) {
     // After a clean close nobody looked at the section yet. Values that were cut off must not be
     // replaced by others under the entries that refer to them.
+    TRY(index_->check_undamaged(section));
     TRY_INTO(const uint64_t needed, value_size(section));
     TRY_INTO(const uint64_t found, values_->size(section));
-    if (found < needed) return fail_missing_values(section, found, needed);
+    if (found < needed) return std::unexpected(missing_values(section, found, needed));
     // Unsynced sections stay open; a bound on them bounds the descriptors.
     if (unsynced_.size() >= unsynced_max_) TRY(sync_all());
     if (floors_ != nullptr) TRY(floors_->begin_writing());
@@ -192,12 +270,13 @@ Status IndexedValueLog::begin_appending(Section section) {
   return {};
 }
 
-std::unexpected<Error> IndexedValueLog::fail_missing_values(Section section, uint64_t found,
-                                                            uint64_t needed) const {
-  return fail(Errc::corrupt,
-              concat("the values of section ", section, " end at ", found, " bytes, but ", needed,
-                     " were synced: blob ", values_->partition(), "/",
-                     journal::section_hex(section), " is cut; restore it or salvage the store"));
+Error IndexedValueLog::missing_values(Section section, uint64_t found, uint64_t needed) const {
+  const std::string blob =
+      concat("blob ", values_->partition(), "/", journal::section_hex(section));
+  if (!values_->contains(section))
+    return {Errc::corrupt, concat(blob, ": missing, although values from offset 0 on were synced")};
+  return {Errc::corrupt,
+          concat(blob, ": ends at offset ", found, ", but values up to ", needed, " were synced")};
 }
 
 Result<IndexedValueLog::Appended> IndexedValueLog::append(Section section, ByteSpan prefix,
@@ -303,21 +382,36 @@ Status IndexedValueLog::verify(bool values, RecoveryLog& findings,
 Status IndexedValueLog::verify_section(Section section, bool values, RecoveryLog& findings,
                                        const std::function<void(uint64_t)>& progress) const {
   TRY(index_->verify_section(section, findings));
-  TRY_INTO(const uint64_t count, index_->record_count(section));
-  TRY_INTO(const uint64_t value_bytes, values_->size(section));
-  progress(count * index_->record_size_bytes());
+  const auto count = index_->record_count(section);
+  if (!count && count.error().code == Errc::corrupt) return {};  // noted
+  if (!count) return fail(count.error().code, count.error().message);
+  progress(*count * index_->record_size_bytes());
+  const auto value_bytes = values_->size(section);
+  const std::string blob = journal::section_hex(section);
+  if (!value_bytes || (*count > 0 && !values_->contains(section))) {
+    const Error failure = value_bytes ? missing_values(section, 0, 0) : Error(value_bytes.error());
+    if (failure.code != Errc::corrupt && failure.code != Errc::unsupported_version)
+      return std::unexpected(failure);
+    findings.note_damage({values_->partition(), blob, 0, 0, failure.message});
+    return {};
+  }
+  LostValues lost({.partition = values_->partition(), .blob = blob, .reason = {}}, *value_bytes,
+                  findings);
   uint64_t end = 0;
-  for (uint64_t position = 0; position < count; ++position) {
+  for (uint64_t position = 0; position < *count; ++position) {
     const Result<ValueLocation> location = location_at(section, position);
     if (!location && location.error().code != Errc::corrupt)
       return fail(location.error().code, location.error().message);
     if (!location) continue;  // its page is already noted
     const auto damaged = [&](const std::string& why) {
-      findings.note_damage({values_->partition(), journal::section_hex(section), location->offset,
-                            location->size_bytes, concat("value of entry ", position, ": ", why)});
+      findings.note_damage({values_->partition(), blob, location->offset, location->size_bytes,
+                            concat("value of entry ", position, ": ", why)});
     };
-    if (location->offset < end || end_of(*location) > value_bytes) {
+    const bool ends_nowhere = end_of(*location) == UINT64_MAX;
+    if (location->offset < end || ends_nowhere) {
       damaged("its location is impossible");
+    } else if (end_of(*location) > *value_bytes) {
+      lost.add(position, *location);
     } else if (values) {
       const Status checked = values_->check(section, *location);
       if (!checked && checked.error().code != Errc::corrupt)
@@ -325,7 +419,7 @@ Status IndexedValueLog::verify_section(Section section, bool values, RecoveryLog
       if (!checked) damaged(checked.error().message);
       progress(location->size_bytes);
     }
-    end = std::max(end, std::min(end_of(*location), value_bytes));
+    end = std::max(end, std::min(end_of(*location), *value_bytes));
   }
   return {};
 }

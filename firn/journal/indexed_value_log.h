@@ -15,7 +15,9 @@
 //   rewind -> the index shrinks durably, then the values do; only then is the range reused.
 //   prune  -> boundary, then index sections, then value sections.
 //   open   -> at or below the floor every entry's value must lie inside the value blob, else the
-//             store is corrupt and nothing changes. Above it entries count up to the first whose
+//             section is set aside: nothing of it changes, appends to it are refused, and what is
+//             readable is read (see FixedJournal for a damaged index). A writer looks at all
+//             sections before it changes any. Above the floor entries count up to the first whose
 //             value is missing or fails its checksum; the rest is cut and reported, and its value
 //             bytes are saved aside; value bytes that no entry refers to are reclaimed. What is
 //             adopted is made durable first. With unknown floors (a store of the original) each
@@ -32,6 +34,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -62,11 +65,13 @@ class IndexedValueLog {
     ValueLocation location;
   };
 
+  // Errors: invalid_argument (options, page size), corrupt (a blob that is no section), io,
+  // no_space.
   [[nodiscard]] static Result<std::unique_ptr<IndexedValueLog>> open(
       Storage& storage, const IndexedValueLogOptions& options, RecoveryLog& recovery);
 
   // Appends a value and its entry: `prefix` is the entry without its location.
-  // Errors: as FixedJournal::append and ValueLog::append.
+  // Errors: as FixedJournal::append and ValueLog::append; corrupt if the section is damaged.
   [[nodiscard]] Result<Appended> append(Section section, ByteSpan prefix,
                                         std::span<const ByteSpan> value);
   [[nodiscard]] Result<Appended> append(Section section, ByteSpan prefix, ByteSpan value) {
@@ -118,9 +123,11 @@ class IndexedValueLog {
   [[nodiscard]] Status rewind_section(Section section, uint64_t index_size_bytes);
   [[nodiscard]] Status destroy();
 
+  // The sections that were set aside, each with what is wrong, the blob and the offset.
+  [[nodiscard]] std::map<Section, Error> damaged() const { return index_->damaged(); }
   // Checks every page of the index and every location; with `values`, every value's checksum too.
-  // Notes each damaged range; changes nothing. `progress` gets the bytes checked since its last
-  // call.
+  // Notes each damaged range and goes on; changes nothing. Fails only if something could not be
+  // checked (io). `progress` gets the bytes checked since its last call.
   [[nodiscard]] Status verify(bool values, RecoveryLog& findings,
                               const std::function<void(uint64_t)>& progress) const;
 
@@ -136,8 +143,13 @@ class IndexedValueLog {
   IndexedValueLog(Floors* floors, size_t unsynced_max)
       : floors_(floors), unsynced_max_(unsynced_max) {}
 
-  [[nodiscard]] Status recover(RecoveryLog& recovery);
+  [[nodiscard]] static Result<std::unique_ptr<IndexedValueLog>> open_once(
+      Storage& storage, const IndexedValueLogOptions& options,
+      const std::map<Section, Error>& known_damage, RecoveryLog& recovery);
+  [[nodiscard]] Status recover(const std::map<Section, Error>& known_damage, RecoveryLog& recovery);
   [[nodiscard]] Status recover_section(Section section, RecoveryLog& recovery);
+  [[nodiscard]] Status unless_damaged(Section section, Status outcome, RecoveryLog& recovery);
+  [[nodiscard]] Status set_aside(Section section, const Error& damage, RecoveryLog& recovery);
   [[nodiscard]] Result<uint64_t> count_from_floor(Section section, uint64_t count,
                                                   uint64_t value_bytes, std::string& reason) const;
   [[nodiscard]] Result<uint64_t> count_like_original(Section section, uint64_t count,
@@ -146,10 +158,10 @@ class IndexedValueLog {
                            const std::string& reason, RecoveryLog& recovery);
   [[nodiscard]] Result<uint64_t> end_of_entry(Section section, uint64_t position) const;
   [[nodiscard]] Status begin_appending(Section section);
-  [[nodiscard]] std::unexpected<Error> fail_missing_values(Section section, uint64_t found,
-                                                           uint64_t needed) const;
+  [[nodiscard]] Error missing_values(Section section, uint64_t found, uint64_t needed) const;
   [[nodiscard]] Status rewind_values(Section section, bool later_too);
   [[nodiscard]] Status remove_orphans(RecoveryLog& recovery);
+  [[nodiscard]] Status remove_orphan(Section section, RecoveryLog& recovery);
   [[nodiscard]] Status verify_section(Section section, bool values, RecoveryLog& findings,
                                       const std::function<void(uint64_t)>& progress) const;
 

@@ -33,11 +33,19 @@ class IndexedValueLogRecoveryTest : public IndexedValueLogTest {
   // A whole physical page of one entry, with a right checksum.
   static Bytes page_of(uint64_t id, uint64_t offset, uint32_t size);
 
-  void expect_refused_unchanged(std::string_view part) {
+  // The section is set aside, its reads tell of the damage, and nothing on disk changes.
+  void expect_set_aside(uint64_t section, std::string_view part) {
     const auto before = all_blobs();
-    log_.reset();
     for (int attempt = 0; attempt < 2; ++attempt) {
-      EXPECT_THAT(try_open(storage_), FailsWith(Errc::corrupt, std::string(part)));
+      reopen();
+      const auto damaged = log_->damaged();
+      ASSERT_EQ(damaged.size(), 1u);
+      EXPECT_EQ(damaged.begin()->first, Section(section));
+      EXPECT_THAT(damaged.begin()->second.message, ::testing::HasSubstr(std::string(part)));
+      ASSERT_EQ(report_.damage.size(), 1u);
+      EXPECT_EQ(report_.damage[0].reason, damaged.begin()->second.message);
+      EXPECT_THAT(append(section, 0), FailsWith(Errc::corrupt, std::string(part)));
+      EXPECT_TRUE(floors_.is_kept_unclean());
       EXPECT_EQ(all_blobs(), before);
       EXPECT_FALSE(has_lost_found());
     }
@@ -121,7 +129,7 @@ TEST_F(IndexedValueLogRecoveryTest, GivenADamagedLastPage_WhenReopened_ThenOnlyI
   reopen();
 
   expect_entries(1, 4);
-  EXPECT_EQ(report_.cuts.size(), 1u);
+  EXPECT_EQ(report_.cuts.size(), 2u);  // the page, and the value of its entry
   EXPECT_TRUE(has_lost_found());
   expect_next_position(1, 4);
 }
@@ -476,81 +484,81 @@ TEST_F(IndexedValueLogRecoveryTest, GivenACleanupThatWasInterrupted_WhenReopened
 // ------------------------------------------------------------------------------ with known floors
 
 // Rule 4, as 7.1.2, 7.1.10 and 7.1.21.
-TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenValuesBelowThemAreCut_ThenOpenRefuses) {
+TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenValuesBelowThemAreCut_ThenItIsSetAside) {
   use_floors();
   write_sections({{1, 5}});
 
   keep_values(1, 2);
 
-  expect_refused_unchanged("end at 40 bytes, but 100 were synced");
+  expect_set_aside(1, "ends at offset 40, but values up to 100 were synced");
 }
 
 // Rule 4, as 7.1.11.
-TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenOneByteOfTheLastValueIsCut_ThenOpenRefuses) {
+TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenOneByteOfTheLastValueIsCut_ThenItIsSetAside) {
   use_floors();
   write_sections({{1, 3}});
 
   resize_blob(kValues, 1, 3 * kStoredSizeBytes - 1);
 
-  expect_refused_unchanged("end at 59 bytes, but 60 were synced");
+  expect_set_aside(1, "ends at offset 59, but values up to 60 were synced");
 }
 
 // Rules 4 and 7, as 7.1.12 and 7.1.14: what is missing was not pruned.
-TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenTheValueBlobIsMissing_ThenOpenRefuses) {
+TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenTheValueBlobIsMissing_ThenItIsSetAside) {
   use_floors();
   write_sections({{1, 3}, {2, 1}});
 
   remove_blob(kValues, 1);
 
-  expect_refused_unchanged("section 1");
+  expect_set_aside(1, "values/0000000000000001: missing");
   floors_.mark_clean();
-  expect_refused_unchanged("section 1");
+  expect_set_aside(1, "values/0000000000000001: missing");
 }
 
 // Rules 4 and 7, as 7.1.15.
-TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenTheIndexBlobIsMissing_ThenOpenRefuses) {
+TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenTheIndexBlobIsMissing_ThenItIsSetAside) {
   use_floors();
   write_sections({{1, 1}, {2, 1}, {3, 1}});
 
   remove_blob(kIndex, 2);
 
-  expect_refused_unchanged("section 2");
+  expect_set_aside(2, "index/0000000000000002: missing");
   floors_.mark_clean();
-  expect_refused_unchanged("section 2");
+  expect_set_aside(2, "index/0000000000000002: missing");
 }
 
 // Rule 4, as 7.1.8.
-TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenTheLastPageIsDamaged_ThenOpenRefuses) {
+TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenTheLastPageIsDamaged_ThenItIsSetAside) {
   use_floors();
   use_one_entry_a_page();
   write_sections({{1, 5}});
 
   patch_blob(kIndex, 1, 160 - 12, Bytes(12, std::byte{0xFF}));
 
-  expect_refused_unchanged("nothing was changed");
+  expect_set_aside(1, "index/0000000000000001: page 4 at offset 128");
 }
 
 // Rule 4, as 7.1.17, 7.1.19, 7.1.20, 7.1.29 and 7.1.33.
-TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenTheIndexIsCut_ThenOpenRefuses) {
+TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenTheIndexIsCut_ThenItIsSetAside) {
   use_floors();
   use_one_entry_a_page();
   write_sections({{1, 3}});
 
   for (const uint64_t size : {2 * kPagedEntrySizeBytes, uint64_t{10}, uint64_t{0}}) {
     resize_blob(kIndex, 1, size);
-    expect_refused_unchanged("known durable");
+    expect_set_aside(1, "known durable");
   }
 }
 
 // Rule 4, as 7.1.32: at the floor an impossible location is damage.
-TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenALocationOverflows_ThenOpenRefuses) {
+TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenALocationOverflows_ThenItIsSetAside) {
   use_floors();
   use_one_entry_a_page();
   write_sections({{1, 1}});
 
   patch_blob(kIndex, 1, 0, page_of(1, UINT64_MAX - 10, 100));
 
-  expect_refused_unchanged("values of section 1");
+  expect_set_aside(1, "values/0000000000000001");
 }
 
 // As 7.1.18 and 7.1.31: what follows the synced bytes was never promised.
@@ -565,8 +573,10 @@ TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenBytesFollowThem_ThenTheyAreC
   expect_entries(1, 3);
   EXPECT_EQ(blob_size(kIndex, 1), 76u);
   EXPECT_EQ(blob_size(kValues, 1), 3 * kStoredSizeBytes);
-  EXPECT_EQ(report_.cuts.size(), 1u);
-  EXPECT_THAT(report_.notes, ::testing::ElementsAre(::testing::HasSubstr("100 value bytes")));
+  ASSERT_EQ(report_.cuts.size(), 2u);
+  EXPECT_EQ(report_.cuts[1].range.offset, 3 * kStoredSizeBytes);
+  EXPECT_EQ(report_.cuts[1].range.size_bytes, 100u);
+  EXPECT_EQ(report_.cuts[1].saved_as, "");
   expect_next_position(1, 3);
 }
 
@@ -617,7 +627,7 @@ TEST_F(IndexedValueLogRecoveryTest, GivenACleanClose_WhenValuesWereCut_ThenAppen
 
   reopen();
 
-  EXPECT_THAT(append(1, id_of(1, 5)), FailsWith(Errc::corrupt, "but 100 were synced"));
+  EXPECT_THAT(append(1, id_of(1, 5)), FailsWith(Errc::corrupt, "values up to 100 were synced"));
   expect_entry(1, 1);
   ASSERT_OK_INTO(const Entry cut, get(1, 2));
   EXPECT_THAT(get_value(1, cut.location), FailsWith(Errc::out_of_range));

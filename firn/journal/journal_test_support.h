@@ -212,6 +212,19 @@ class FixedJournalTest : public JournalTest {
     return all;
   }
 
+  // Whatever is asked of the section, the answer tells of the damage.
+  void expect_set_aside(uint64_t section, const std::string& part) {
+    EXPECT_THAT(journal_->damaged(), ::testing::ElementsAre(::testing::Key(Section(section))));
+    EXPECT_EQ(report_.damage.size(), 1u);
+    EXPECT_TRUE(floors_.is_kept_unclean());
+    EXPECT_THAT(get(section, 0), FailsWith(Errc::corrupt, part));
+    EXPECT_THAT(last(section), FailsWith(Errc::corrupt, part));
+    EXPECT_THAT(journal_->size(Section(section)), FailsWith(Errc::corrupt, part));
+    EXPECT_THAT(replay(0, 0), FailsWith(Errc::corrupt, part));
+    EXPECT_THAT(append(section, 1), FailsWith(Errc::corrupt, part));
+    EXPECT_THAT(journal_->rewind(Section(section), 0), FailsWith(Errc::corrupt, part));
+  }
+
   size_t open_sections_max_ = 128;
   Opened<FixedJournal> journal_;
 };

@@ -7,6 +7,9 @@
 // least recently used one that has nothing unsynced and no reader is closed. Handles with unsynced
 // bytes are never closed: closing a file loses the error of a failed flush.
 //
+// A damaged section is set aside: it stays in the table with its error, is opened for reading only,
+// or, if nothing of it can be read, not at all.
+//
 // Handle needs: uint64_t size() const, bool dirty() const.
 // Threads. All calls, concurrently. A call that must open a blob does so under the table's lock.
 #pragma once
@@ -33,11 +36,12 @@ class SectionTable {
     std::shared_ptr<Handle> handle;  // null while closed
     std::optional<uint64_t> size;    // as of the last close; nullopt before the first open
     uint64_t cache_id = 0;
+    std::optional<Error> damage;      // set aside: never changed
+    bool readable = true;             // false: every find() fails with the damage
     std::list<Entry*>::iterator use;  // place in recently_used_, while open
   };
-  // Opens the blob of a known section; `known_size` is its size if it was open before.
-  using Opener =
-      std::function<Result<std::shared_ptr<Handle>>(Section, std::optional<uint64_t>, uint64_t)>;
+  // Opens the blob of a known section.
+  using Opener = std::function<Result<std::shared_ptr<Handle>>(Section, const Entry&)>;
 
   SectionTable(size_t open_max, Opener opener) : open_max_(open_max), opener_(std::move(opener)) {}
 
@@ -54,14 +58,39 @@ class SectionTable {
     install(entry, std::move(handle));
   }
 
+  enum class Readable : uint8_t { no, yes };
+  void set_aside(Section section, Error damage, Readable readable) {
+    MutexLock lock(mutex_);
+    Entry& entry = entries_[section];
+    entry.damage = std::move(damage);
+    entry.readable = readable == Readable::yes;
+  }
+
+  // Why the section was set aside; nullopt if it was not.
+  [[nodiscard]] std::optional<Error> damage(Section section) const {
+    MutexLock lock(mutex_);
+    const auto found = entries_.find(section);
+    return found == entries_.end() ? std::nullopt : found->second.damage;
+  }
+
+  // The sections that were set aside, with the reasons.
+  [[nodiscard]] std::map<Section, Error> damaged() const {
+    MutexLock lock(mutex_);
+    std::map<Section, Error> result;
+    for (const auto& [section, entry] : entries_)
+      if (entry.damage) result.emplace(section, *entry.damage);
+    return result;
+  }
+
   // The open handle of a section, or null if there is no such section.
   [[nodiscard]] Result<std::shared_ptr<Handle>> find(Section section) const {
     MutexLock lock(mutex_);
     const auto found = entries_.find(section);
     if (found == entries_.end()) return std::shared_ptr<Handle>();
     Entry& entry = found->second;
+    if (!entry.readable) return std::unexpected(*entry.damage);
     if (entry.handle == nullptr) {
-      TRY_INTO(auto handle, opener_(section, entry.size, entry.cache_id));
+      TRY_INTO(auto handle, opener_(section, entry));
       install(entry, std::move(handle));
     }
     if (entry.use != recently_used_.begin())
@@ -116,11 +145,12 @@ class SectionTable {
     return result;
   }
 
-  // The sizes of the sections that are or were open, ascending.
+  // The sizes of the sections that are or were open, ascending; without those set aside.
   [[nodiscard]] std::vector<std::pair<Section, uint64_t>> known_sizes() const {
     MutexLock lock(mutex_);
     std::vector<std::pair<Section, uint64_t>> result;
     for (const auto& [section, entry] : entries_) {
+      if (entry.damage) continue;
       if (entry.handle != nullptr)
         result.emplace_back(section, entry.handle->size());
       else if (entry.size)

@@ -47,9 +47,10 @@ ValueLog::ValueLog(Storage& storage, const ValueLogOptions& options, bool read_o
       options_(options),
       read_only_(read_only),
       table_(std::max<size_t>(options.open_sections_max, 1),
-             [this](Section section, std::optional<uint64_t> known_size, uint64_t cache_id) {
-               return open_section(section, read_only_ ? OpenMode::read_only : OpenMode::read_write,
-                                   known_size, cache_id);
+             [this](Section section, const decltype(table_)::Entry& entry) {
+               const bool changes = !read_only_ && !entry.damage;
+               return open_section(section, changes ? OpenMode::read_write : OpenMode::read_only,
+                                   entry.size, entry.cache_id);
              }) {}
 
 ValueLog::~ValueLog() = default;
@@ -103,11 +104,11 @@ Status ValueLog::check_writable() const {
 Result<ValueLog::Handle> ValueLog::find_existing(Section section) const {
   TRY(check_retained(section));
   TRY_INTO(auto handle, table_.find(section));
-  if (handle == nullptr) {
-    return fail(Errc::out_of_range,
-                concat("partition ", options_.partition, " has no section ", section));
-  }
-  return handle;
+  if (handle != nullptr) return handle;
+  // A prune that began in between has removed it: its boundary came first.
+  TRY(check_retained(section));
+  return fail(Errc::out_of_range,
+              concat("there is no blob ", options_.partition, "/", journal::section_hex(section)));
 }
 
 Result<ValueLog::Handle> ValueLog::find_or_create(Section section) {
@@ -118,6 +119,11 @@ Result<ValueLog::Handle> ValueLog::find_or_create(Section section) {
   TRY_INTO(auto handle, open_section(section, OpenMode::create_new, 0, cache_id));
   table_.add_open(section, cache_id, handle);
   return handle;
+}
+
+void ValueLog::set_aside(Section section, const Error& damage) {
+  using Readable = decltype(table_)::Readable;
+  table_.set_aside(section, damage, table_.contains(section) ? Readable::yes : Readable::no);
 }
 
 Status ValueLog::create(Section section) {
@@ -178,9 +184,9 @@ Result<Value> ValueLog::read_checked(Section section, ValueLocation location,
   if (location.size_bytes < kChecksumSizeBytes || location.offset > end ||
       location.size_bytes > end - location.offset) {
     return fail(Errc::out_of_range,
-                concat("section ", section, " of partition ", options_.partition, " holds ", end,
-                       " bytes: there is no value of ", location.size_bytes, " bytes at offset ",
-                       location.offset));
+                concat("blob ", options_.partition, "/", journal::section_hex(section), " holds ",
+                       end, " bytes: there is no value of ", location.size_bytes,
+                       " bytes at offset ", location.offset));
   }
   const size_t payload_bytes = location.size_bytes - kChecksumSizeBytes;
   Value entry;

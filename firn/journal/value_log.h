@@ -92,6 +92,9 @@ class ValueLog {
 
   // Creates the (empty) blob of a section durably, if it does not exist.
   [[nodiscard]] Status create(Section section);
+  // From now on the section is opened for reading only; if its blob is missing, reads fail with
+  // `damage`.
+  void set_aside(Section section, const Error& damage);
   // Errc::poisoned if an earlier mutation failed, invalid_argument if open for reading only.
   [[nodiscard]] Status check_writable() const;
   [[nodiscard]] Status sync(Section section);

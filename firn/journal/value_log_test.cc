@@ -196,7 +196,7 @@ TEST_F(ValueLogTest, WhenTheLocationLiesBeyondTheEnd_ThenTheReadIsOutOfRange) {
   EXPECT_THAT(get(1, {20, 4}), FailsWith(Errc::out_of_range));
   EXPECT_THAT(get(1, {UINT64_MAX - 2, 20}), FailsWith(Errc::out_of_range));
   EXPECT_THAT(get(1, {0, UINT32_MAX}), FailsWith(Errc::out_of_range));
-  EXPECT_THAT(get(2, {0, 20}), FailsWith(Errc::out_of_range, "no section 2"));
+  EXPECT_THAT(get(2, {0, 20}), FailsWith(Errc::out_of_range, "no blob values/0000000000000002"));
 }
 
 TEST_F(ValueLogTest, WhenGivenInParts_ThenTheValueIsTheirConcatenation) {

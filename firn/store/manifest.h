@@ -122,6 +122,8 @@ class Manifest {
   [[nodiscard]] Status begin_writing() EXCLUDES(mutex_);
   // Commits all floors now, so that a power cut cannot lose them.
   [[nodiscard]] Status checkpoint() EXCLUDES(mutex_);
+  // From now on close() leaves the store not clean if it was written to: see Floors::keep_unclean.
+  void keep_unclean() EXCLUDES(mutex_);
   // Everything written is synced and its floors are raised: sets the clean mark. Further mutations
   // fail. Without any write since open() the mark stays as it was, and there is no I/O.
   [[nodiscard]] Status close() EXCLUDES(mutex_);
@@ -185,6 +187,7 @@ class Manifest {
   bool writing_ GUARDED_BY(mutex_) = false;  // the clean mark is durably off
   bool changed_ GUARDED_BY(mutex_) = false;  // something waits for the next commit
   bool closed_ GUARDED_BY(mutex_) = false;
+  bool kept_unclean_ GUARDED_BY(mutex_) = false;
   std::map<FloorKey, uint64_t> floors_ GUARDED_BY(mutex_);
   std::map<StoreRole, Section> boundaries_ GUARDED_BY(mutex_);
   // Since the last commit: floors that it lacks, how often one was raised, how many were new.

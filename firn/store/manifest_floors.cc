@@ -97,6 +97,11 @@ Status Manifest::checkpoint() {
   return poison_.watch(commit(false));
 }
 
+void Manifest::keep_unclean() {
+  MutexLock lock(mutex_);
+  kept_unclean_ = true;
+}
+
 Status Manifest::close() {
   MutexLock lock(mutex_);
   if (closed_) return {};
@@ -111,7 +116,7 @@ Status Manifest::close() {
 Status Manifest::close_locked() {
   if (!writing_ && !changed_) return {};
   // A store that was not clean and in which nothing was recovered or written stays not clean.
-  if (writing_ || was_clean_)
+  if (!kept_unclean_ && (writing_ || was_clean_))
     TRY(metadata_->put(encode_key({ManifestTag::clean}), encode_number(1)));
   return commit(true);
 }

@@ -31,6 +31,7 @@ class Manifest::RoleFloors : public Floors {
     return manifest_.set_boundary(role_, oldest_retained);
   }
   Status forget(std::vector<Section> removed) override { return manifest_.forget(role_, removed); }
+  void keep_unclean() override { manifest_.keep_unclean(); }
 
  private:
   Manifest& manifest_;

@@ -28,12 +28,23 @@ Store::~Store() = default;
 Result<std::unique_ptr<Store>> Store::open(Storage& storage, const StoreOptions& options) {
   std::unique_ptr<Store> store(new Store(storage, options.read_only));
   TRY_INTO(store->lock_, storage.lock(options.read_only ? LockMode::shared : LockMode::exclusive));
+  if (options.strict) TRY(store->check_strictly());
   TRY_INTO(store->manifest_, Manifest::open(storage, options.read_only, store->recovery_));
   if (!store->manifest_) TRY(store->open_without_manifest(options));
   if (!store->manifest_) return store;
   TRY(check_identity(*store->manifest_, options));
   store->recovery_.report().was_clean = store->manifest_->was_clean();
   return store;
+}
+
+Status Store::check_strictly() const {
+  RecoveryLog look_only(storage_, true);
+  TRY(Manifest::open(storage_, true, look_only));
+  if (look_only.report().damage.empty()) return {};
+  const BlobRange& range = look_only.report().damage.front();
+  return fail(Errc::corrupt,
+              concat("refused, as `strict` asks: blob ", range.partition, "/", range.blob,
+                     " is damaged: ", range.reason, "; nothing was changed"));
 }
 
 // Nothing here yet, or files of the original.

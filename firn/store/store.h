@@ -27,7 +27,8 @@ struct StoreOptions {
   std::vector<GeometryField> required_geometry;
   std::vector<std::pair<StoreRole, std::string>> required_partitions;
   bool read_only = false;
-  bool create = true;  // make the store if the storage is empty; otherwise Errc::not_found
+  bool create = true;   // make the store if the storage is empty; otherwise Errc::not_found
+  bool strict = false;  // Errc::corrupt if the manifest is damaged, although it could be repaired
 };
 
 class Store {
@@ -51,6 +52,7 @@ class Store {
 
  private:
   Store(Storage& storage, bool read_only);
+  [[nodiscard]] Status check_strictly() const;
   Status open_without_manifest(const StoreOptions& options);
 
   Storage& storage_;

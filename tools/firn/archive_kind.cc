@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What info and verify do with an archive.
+#include <algorithm>
+#include <iterator>
+
 #include "firn/base/text.h"
 #include "tools/firn/exit_code.h"
 #include "tools/firn/salvage_scan.h"
@@ -87,7 +90,12 @@ Status verify_archive_store(const VerifyRequest& request, Verified& verified, Pr
   verified.report.cuts = opening.cuts;
   verified.report.notes.insert(verified.report.notes.end(), opening.notes.begin(),
                                opening.notes.end());
-  if (verified.report.damage.empty()) verified.report.damage = opening.damage;
+  const auto is_found = [&](const BlobRange& range) {
+    return std::ranges::any_of(findings.report().damage, [&](const BlobRange& found) {
+      return found.partition == range.partition && found.blob == range.blob;
+    });
+  };
+  std::ranges::remove_copy_if(opening.damage, std::back_inserter(verified.report.damage), is_found);
   return {};
 }
 

@@ -75,10 +75,53 @@ class Damage(CommandTest):
         self.expect(CORRUPT, "archive", "stat", self.store)
 
     def test_a_lost_index_file(self):
-        self.index_file().unlink()
+        lost = self.index_file()
+        lost.unlink()
         self.expect(CORRUPT, "archive", "get", self.store, "--index", 0)
-        self.assertFalse(self.verify_fails("--deep")["opens"])
-        self.expect(CORRUPT, "info", self.store)
+        found = self.verify_fails("--deep")
+        self.assertEqual([d["file"] for d in found["damage"]], [str(lost)])
+        self.assertIn("damaged", self.output("info", self.store).decode())
+
+    def test_one_lost_file_of_many(self):
+        shutil.rmtree(self.store)
+        self.import_lines(self.lines, "--items-per-section", "400")
+        sections = sorted((self.store / "index").iterdir())
+        self.assertEqual(len(sections), 3)
+        for partition in ("index", "values"):
+            lost = self.store / partition / sections[1].name
+            content = lost.read_bytes()
+            lost.unlink()
+            self.assertEqual(self.output("archive", "get", self.store, "--index", 399),
+                             self.lines[399])
+            self.assertEqual(self.output("archive", "get", self.store, "--index", 800),
+                             self.lines[800])
+            self.assertIn(lost.name, self.failure(CORRUPT, "archive", "get", self.store,
+                                                  "--index", 400))
+            listed = self.expect(CORRUPT, "archive", "list", self.store).stdout.splitlines()
+            self.assertGreaterEqual(len(listed), 600)
+            self.assertEqual(self.expect(CORRUPT, "archive", "gaps", self.store).stdout, b"")
+            found, = self.json_lines("archive", "stat", self.store, code=CORRUPT)
+            self.assertEqual((found["missing"], found["damaged_sections"]), (0, 1))
+            damage, = self.verify_fails("--deep")["damage"]
+            self.assertEqual(damage["file"], str(lost))
+            self.import_lines([b"goes on"])
+            lost.write_bytes(content)
+            self.output("verify", self.store, "--deep")
+        self.assertEqual(self.output("archive", "get", self.store, "--index", 1001), b"goes on")
+
+    def test_a_damaged_section_that_is_pruned(self):
+        shutil.rmtree(self.store)
+        self.import_lines(self.lines, "--items-per-section", "400")
+        os.truncate(sorted((self.store / "index").iterdir())[0], 9)
+        self.verify_fails()
+        self.output("archive", "prune", self.store, "--before", 400)
+        self.output("verify", self.store, "--deep")
+
+    def test_a_lost_end_of_many_values(self):
+        os.truncate(self.values_file(), 8 + 105 * 10)
+        damage, = self.verify_fails("--deep")["damage"]
+        self.assertEqual((damage["offset"], damage["length"]), (8 + 105 * 10, 105 * 990))
+        self.assertIn("990 entries, 10 to 999", damage["reason"])
 
     def test_a_lost_end_of_the_index(self):
         os.truncate(self.index_file(), 8 + 4096 * 2)

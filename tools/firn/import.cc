@@ -46,6 +46,18 @@ class ArchiveSink final : public ItemSink {
   bool is_full_ = false;
 };
 
+// Items go after the last one, which may hide in a damaged section.
+Status check_next_index(const PrunableArchive& archive) {
+  const auto damaged = archive.damaged_sections();
+  if (damaged.empty() || damaged.back().value / archive.items_per_section() <
+                             archive.last_index().value_or(0) / archive.items_per_section())
+    return {};
+  return fail(Errc::corrupt,
+              concat("section ", damaged.back(),
+                     ", the last one, is damaged: which index comes next cannot be told. "
+                     "'firn verify' tells which file to restore"));
+}
+
 }  // namespace
 
 Status run_import(const ImportRequest& request, Output& output) {
@@ -54,6 +66,7 @@ Status run_import(const ImportRequest& request, Output& output) {
   TRY_INTO(const OpenedArchive opened, open_archive(request.store, Access::create));
   PrunableArchive& archive = *opened.archive;
   TRY(check_sources(request.sources, archive.key_size_bytes()));
+  TRY(check_next_index(archive));
   warn_of_cuts(archive.recovery());
   ArchiveSink sink(archive);
   TRY_INTO(const Imported imported, import_items(request.sources, found, sink, output));

@@ -28,12 +28,13 @@ Result<ArchiveSurvey> survey_archive(const PrunableArchive& archive) {
   survey.items_per_section = archive.items_per_section();
   const IndexedValueLog& log = archive.log();
   for (const Section section : log.sections()) {
-    TRY_INTO(const uint64_t index_bytes, log.size(section));
-    TRY_INTO(const uint64_t all_value_bytes, log.values().size(section));
+    // Of a damaged section the files, or the last entry, may be unreadable: then all count as
+    // referred to.
+    const auto index_bytes = log.size(section);
+    const uint64_t all_value_bytes = log.values().size(section).value_or(0);
     const auto value_bytes = log.value_size(section);
     ++survey.sections;
-    survey.index_bytes += index_bytes;
-    // The last entry of a damaged section may be unreadable: then all count as referred to.
+    survey.index_bytes += index_bytes.value_or(0);
     const uint64_t referred = std::min(value_bytes.value_or(all_value_bytes), all_value_bytes);
     survey.value_bytes += referred;
     survey.unreferenced_bytes += all_value_bytes - referred;

@@ -18,22 +18,24 @@ using nlohmann::ordered_json;
 std::vector<IndexRange> missing_ranges(const PrunableArchive& archive, uint64_t max) {
   std::vector<IndexRange> missing;
   uint64_t next = archive.oldest_allowed();
-  for (const IndexRange& present : archive.ranges()) {
-    if (missing.size() >= max) break;
-    if (present.start > next) missing.push_back({next, present.start - 1});
-    next = present.end + 1;
+  while (missing.size() < max) {
+    IndexGap gap = archive.next_gap(next);
+    if (gap.current_end == UINT64_MAX) break;
+    if (gap.current_end) next = *gap.current_end + 1;
+    if (!gap.next_start) break;
+    missing.push_back({next, *gap.next_start - 1});
+    next = *gap.next_start;
   }
   return missing;
 }
 
-// Nobody can tell a gap from an item whose record is damaged.
+// What is missing in a damaged section cannot be told, so it is left out.
 Status check_undamaged(const PrunableArchive& archive) {
-  const auto& damaged = archive.damaged_sections();
+  const auto damaged = archive.damaged_sections();
   if (damaged.empty()) return {};
   return fail(Errc::corrupt,
-              concat("the index of section ", damaged.front(), " and of ", damaged.size() - 1,
-                     " others is damaged: which of their items are missing cannot be told; run "
-                     "'firn verify'"));
+              concat(damaged.size(), " sections are damaged, the first is ", damaged.front(),
+                     ": what is missing in them is not counted; 'firn verify' tells more"));
 }
 
 }  // namespace
@@ -59,7 +61,6 @@ Status run_stat(const StatRequest& request, Output& output) {
 
 Status run_gaps(const GapsRequest& request, Output& output) {
   TRY_INTO(const OpenedArchive opened, open_archive(request.store, Access::read));
-  TRY(check_undamaged(*opened.archive));
   for (const IndexRange& gap :
        missing_ranges(*opened.archive, request.limit.value_or(UINT64_MAX))) {
     const uint64_t count = gap.end - gap.start + 1;
@@ -68,7 +69,8 @@ Status run_gaps(const GapsRequest& request, Output& output) {
     else
       TRY(output.line(fmt::format("{}\t{}\t{}", gap.start, gap.end, count)));
   }
-  return output.flush();
+  TRY(output.flush());
+  return check_undamaged(*opened.archive);
 }
 
 Status run_prune(const PruneRequest& request, Output& output) {
@@ -82,9 +84,10 @@ Status run_prune(const PruneRequest& request, Output& output) {
   uint64_t bytes = 0;
   for (const Section section : archive.log().sections()) {
     if (section.value >= boundary) break;
-    TRY_INTO(const uint64_t entries, archive.log().entry_count(section));
-    TRY_INTO(const uint64_t index_bytes, archive.log().size(section));
-    TRY_INTO(const uint64_t value_bytes, archive.log().values().size(section));
+    // A damaged section goes, too, whatever can be told of it.
+    const uint64_t entries = archive.log().entry_count(section).value_or(0);
+    const uint64_t index_bytes = archive.log().size(section).value_or(0);
+    const uint64_t value_bytes = archive.log().values().size(section).value_or(0);
     ++sections;
     items += entries;
     bytes += index_bytes + value_bytes;
