@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/firn/metadata_access.h"
 
-#include <algorithm>
-
 #include "firn/base/text.h"
 
 namespace firn::command {
@@ -21,25 +19,6 @@ StoreOptions store_options(const StoreArguments& arguments, Access access) {
   options.read_only = access == Access::read;
   options.create = access == Access::create;
   return options;
-}
-
-// Without a manifest there is a store of the original here, nothing yet, or somebody else's files.
-Status check_partitions(Storage& storage, const StoreArguments& arguments, Access access) {
-  TRY_INTO(const auto names, storage.partitions());
-  const std::string partition = metadata_partition(arguments, nullptr);
-  const bool may_create = access == Access::create;
-  if (std::ranges::count(names, kManifestPartition) > 0 ||
-      std::ranges::count(names, partition) > 0 || (may_create && names.empty()))
-    return {};
-  if (names.empty()) {
-    return fail(Errc::not_found, concat("there is no store in '", storage.description(),
-                                        "': it has neither a manifest nor any partition"));
-  }
-  return fail(may_create ? Errc::invalid_argument : Errc::not_found,
-              concat("there is no metadata in '", storage.description(),
-                     "': it has no manifest and no partition '", partition,
-                     "'; its directories are: ", partition_list(storage),
-                     "; name the partition with --partition metadata=NAME"));
 }
 
 Status check_key_size(const StoreArguments& arguments) {
@@ -61,7 +40,8 @@ Result<OpenedMetadata> open_metadata(const StoreArguments& arguments, Access acc
   TRY(check_key_size(arguments));
   OpenedMetadata opened;
   TRY_INTO(opened.storage, open_storage(arguments.path, access));
-  TRY(check_partitions(*opened.storage, arguments, access));
+  TRY(check_is_store(*opened.storage, access, kMetadataKind, metadata_partition(arguments, nullptr),
+                     "partition with --partition metadata=NAME"));
   TRY_INTO(opened.store, Store::open(*opened.storage, store_options(arguments, access)));
   const Manifest* const manifest = opened.store->manifest();
   opened.partition = metadata_partition(arguments, manifest);

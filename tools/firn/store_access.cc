@@ -13,14 +13,25 @@ Result<std::unique_ptr<Storage>> open_storage(const std::string& path, Access ac
       path, {.create = access == Access::create, .read_only = access == Access::read});
 }
 
-std::string partition_list(Storage& storage) {
-  const auto names = storage.partitions();
-  std::string list;
-  if (names) {
-    for (const std::string& name : *names)
-      list += concat(list.empty() ? "" : ", ", name);
+Status check_is_store(Storage& storage, Access access, std::string_view kind,
+                      const std::string& partition, std::string_view advice) {
+  // A store has its manifest from the start, so this can be asked before the lock is taken.
+  TRY_INTO(const auto names, storage.partitions());
+  const bool may_create = access == Access::create;
+  if (std::ranges::count(names, kManifestPartition) > 0 ||
+      std::ranges::count(names, partition) > 0 || (may_create && names.empty()))
+    return {};
+  if (names.empty()) {
+    return fail(Errc::not_found, concat("there is no store in '", storage.description(),
+                                        "': it has neither a manifest nor any partition"));
   }
-  return list.empty() ? "none" : list;
+  std::string list;
+  for (const std::string& name : names)
+    list += concat(list.empty() ? "" : ", ", name);
+  return fail(may_create ? Errc::invalid_argument : Errc::not_found,
+              concat("there is no ", kind, " in '", storage.description(),
+                     "': it has no manifest and no partition '", partition,
+                     "'; its directories are: ", list, "; name the ", advice));
 }
 
 namespace {
@@ -41,33 +52,14 @@ PrunableArchiveOptions archive_options(const StoreArguments& arguments, Access a
   return options;
 }
 
-// Without a manifest and without its index partition there is no archive here: either nothing at
-// all, or one of the original under other names, or somebody else's directory.
-Status check_is_archive(Storage& storage, const StoreArguments& arguments, Access access) {
-  TRY_INTO(const auto names, storage.partitions());
-  const std::string index = arguments.index_partition.value_or(kDefaultIndexPartition);
-  const bool may_create = access == Access::create;
-  if (std::ranges::count(names, index) > 0 || (may_create && names.empty())) return {};
-  if (names.empty()) {
-    return fail(Errc::not_found, concat("there is no store in '", storage.description(),
-                                        "': it has neither a manifest nor any partition"));
-  }
-  return fail(may_create ? Errc::invalid_argument : Errc::not_found,
-              concat("there is no archive in '", storage.description(),
-                     "': it has no manifest and no partition '", index,
-                     "'; its directories are: ", partition_list(storage),
-                     "; name the partitions with --partition index=NAME --partition values=NAME"));
-}
-
 }  // namespace
 
 Result<OpenedArchive> open_archive(const StoreArguments& arguments, Access access) {
   OpenedArchive opened;
   TRY_INTO(opened.storage, open_storage(arguments.path, access));
-  // A store has its manifest from the start, so this can be asked before the lock is taken.
-  TRY_INTO(const auto names, opened.storage->partitions());
-  if (std::ranges::count(names, kManifestPartition) == 0)
-    TRY(check_is_archive(*opened.storage, arguments, access));
+  TRY(check_is_store(*opened.storage, access, "archive",
+                     arguments.index_partition.value_or(kDefaultIndexPartition),
+                     "partitions with --partition index=NAME --partition values=NAME"));
   TRY_INTO(opened.archive,
            PrunableArchive::open(*opened.storage, archive_options(arguments, access)));
   return opened;

@@ -49,7 +49,10 @@ struct OpenedArchive {
 
 [[nodiscard]] Result<OpenedArchive> open_archive(const StoreArguments& arguments, Access access);
 
-// "a, b"; "none" if there are none.
-[[nodiscard]] std::string partition_list(Storage& storage);
+// Success if the storage has a manifest, the partition that a store of this kind cannot be without,
+// or nothing and may get it. Otherwise nothing is there, or a store of the original under other
+// names, or somebody else's directory: `advice` says how to name the partitions.
+[[nodiscard]] Status check_is_store(Storage& storage, Access access, std::string_view kind,
+                                    const std::string& partition, std::string_view advice);
 
 }  // namespace firn::command
