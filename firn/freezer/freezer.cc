@@ -49,7 +49,7 @@ MutableByteSpan Freezer::record_in(RecordBuffer& buffer) const {
 // ---- lookups
 
 Status Freezer::read_record(Place place, MutableByteSpan record) const {
-  const Status read = log_->read_entry(place.section, place.position, record);
+  Status read = log_->read_entry(place.section, place.position, record);
   if (read || read.error().code != Errc::out_of_range) return read;
   return fail(Errc::corrupt,
               concat("a chain of the freezer leads past the end of its key journal: ",

@@ -44,6 +44,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "firn/base/bytes.h"
@@ -108,7 +109,7 @@ class Freezer {
   // sync, the table on disk, then the clean mark: the original can open the store now, with the
   // checkpoint or without. The freezer is then unusable.
   [[nodiscard]] Result<FreezerCheckpoint> close();
-  // Success unless a change failed half-way: then its error, and every change fails.
+  // The error of the change that failed half-way: every change fails then.
   [[nodiscard]] Status check_writable() const;
   // Removes the freezer's partitions. The freezer is then unusable.
   [[nodiscard]] Status destroy();
@@ -211,7 +212,7 @@ class Freezer {
   [[nodiscard]] Status verify_slots(RecoveryLog& findings) const REQUIRES(writer_);
   [[nodiscard]] Status verify_chains(uint64_t begin, uint64_t end, RecoveryLog& findings) const
       REQUIRES(writer_);
-  void note_damaged_position(uint64_t position, std::string reason, RecoveryLog& findings) const;
+  void note_position(uint64_t position, std::string_view reason, RecoveryLog& findings) const;
   [[nodiscard]] uint32_t table_size() const EXCLUDES(state_);
 
   // Constant after open.
@@ -235,8 +236,7 @@ class Freezer {
   uint64_t synced_count_ GUARDED_BY(writer_) = 0;  // puts that a sync covered
   std::optional<FreezerCheckpoint> last_checkpoint_ GUARDED_BY(writer_);
   std::optional<freezer::TableRecord> recorded_ GUARDED_BY(writer_);  // as the manifest has it
-  bool in_memory_ GUARDED_BY(writer_) = false;  // resident_ is there: only the writer removes it
-  bool closed_ GUARDED_BY(writer_) = false;
+  bool closed_ GUARDED_BY(writer_) = false, in_memory_ GUARDED_BY(writer_) = false;
   Poison poison_;  // of the table and the manifest; the journals have their own
 
   mutable SharedMutex state_;  // held for memory only, never during I/O

@@ -312,6 +312,48 @@ TEST_P(FreezerTest, GivenManyCheckpoints_WhenGoneBackToAny_ThenExactlyItsKeysAre
   }
 }
 
+// Syncs in memory write no slots. When those are written later, with a later epoch, they must not
+// be dropped with what came after such a sync.
+TEST(FreezerDisk,
+     GivenSyncsInMemoryThatTheTableCaughtUpWith_WhenGoneBackToOne_ThenItsKeysAreThere) {
+  for (uint64_t target = 0; target < 3; ++target) {
+    for (const bool synced : {false, true}) {
+      SCOPED_TRACE(concat("checkpoint ", target, synced ? ", synced" : ", killed"));
+      MemoryStorage storage;
+      FreezerOptions options = small_options(Engine::resident);
+      options.table.initial_size = 64;
+      {
+        ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+        freezer::put_range(freezer, 0, 3);
+        ASSERT_OK(freezer->close());
+      }
+      std::vector<FreezerCheckpoint> checkpoints;
+      {
+        ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+        for (uint64_t i = 3; i < 6; ++i) {
+          freezer::put_range(freezer, i, i + 1);
+          ASSERT_OK_INTO(checkpoints.emplace_back(), freezer->sync());
+        }
+      }
+      options = freezer::with_engine(options, Engine::on_disk);
+      {
+        ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+        freezer::expect_range(freezer, 0, 6);
+        if (synced) {
+          ASSERT_OK(freezer->sync());
+        }
+      }
+      options.checkpoint = checkpoints[target];
+
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+
+      freezer::expect_range(freezer, 0, 4 + target);
+      EXPECT_EQ(freezer->item_count(), 4 + target);
+      EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+    }
+  }
+}
+
 // A store as the original leaves it: no manifest, no lock.
 void drop_manifest(Storage& storage) {
   ASSERT_OK(storage.remove_partition(kManifestPartition));
@@ -363,7 +405,9 @@ TEST_P(FreezerTest, GivenNeitherManifestNorTable_WhenOpened_ThenEveryKeyIsFound)
   for (const Engine engine : kEngines) {
     MemoryStorage storage;
     {
-      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, small_options(GetParam())));
+      FreezerOptions options = small_options(GetParam());
+      options.table.resize_chunk = 1024;  // larger than a table in memory would be
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
       for (uint64_t i = 0; i < 200; ++i) {
         freezer::put_range(freezer, i, i + 1);
         ASSERT_OK(freezer->sync());

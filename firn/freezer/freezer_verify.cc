@@ -109,8 +109,8 @@ Status Freezer::verify(FreezerDepth depth, RecoveryLog& findings,
   return {};
 }
 
-void Freezer::note_damaged_position(uint64_t position, std::string reason,
-                                    RecoveryLog& findings) const {
+void Freezer::note_position(uint64_t position, std::string_view reason,
+                            RecoveryLog& findings) const {
   findings.note_damage({table_partition_, to_hex(as_bytes("table")),
                         position * freezer::kPairSizeBytes, freezer::kPairSizeBytes,
                         concat("position ", position, ": ", reason)});
@@ -138,14 +138,14 @@ Status Freezer::verify_slots(RecoveryLog& findings) const {
     if (!pair && pair.error().code != Errc::corrupt)
       return fail(pair.error().code, pair.error().message);
     if (!pair) {
-      note_damaged_position(position, pair.error().message, findings);
+      note_position(position, pair.error().message, findings);
       continue;
     }
     const freezer::Slot* const head = pair->head();
     const auto expected = resident_->head_of_position(position);
     // A head may be a newer record of the position's other half, which leads to this one.
     if (expected && (head == nullptr || head->head < *expected))
-      note_damaged_position(position, "it does not lead to its newest record", findings);
+      note_position(position, "it does not lead to its newest record", findings);
   }
   return {};
 }
@@ -179,11 +179,11 @@ Status Freezer::verify_chains(uint64_t begin, uint64_t end, RecoveryLog& finding
     const Error* const error = !head ? &head.error() : !walked ? &walked.error() : nullptr;
     if (error != nullptr && error->code != Errc::corrupt) return fail(error->code, error->message);
     if (error != nullptr)
-      note_damaged_position(position, error->message, findings);
+      note_position(position, error->message, findings);
     else if (members < counts[position - begin])
-      note_damaged_position(
-          position, concat("its chain has ", members, " of ", counts[position - begin], " records"),
-          findings);
+      note_position(position,
+                    concat("its chain has ", members, " of ", counts[position - begin], " records"),
+                    findings);
   }
   return {};
 }
