@@ -80,7 +80,7 @@ void compare(Report& report, const Arguments& arguments, int repetitions) {
 // One put and one sync at a time. Engines take turns with the floor, so that a busy moment of the
 // machine is one for both.
 void compare_durable_put(Report& report, const Arguments& arguments, int repetitions) {
-  constexpr size_t kPuts = 200;
+  constexpr size_t kPuts = 100;
   const std::string phase = "durable put";
   Samples samples;
   for (int repetition = 0; repetition < repetitions; ++repetition) {

@@ -64,7 +64,7 @@ Result<std::optional<Freezer::Place>> Freezer::locate(ByteSpan key, MutableByteS
   {
     ReaderLock lock(state_);
     if (resident_) {
-      resident_->for_each_candidate(resident_->hash(key).fingerprint,
+      resident_->for_each_candidate(resident_->fingerprint(key),
                                     [](Place place) { candidates.push_back(place); });
     } else {
       on_disk = table_.get();
@@ -157,7 +157,7 @@ std::vector<Result<std::optional<Value>>> Freezer::get_many(std::span<const Byte
     ReaderLock lock(state_);
     if (resident_) {
       for (size_t i = 0; i < keys.size(); ++i)
-        fingerprints[i] = resident_->hash(keys[i]).fingerprint;
+        fingerprints[i] = resident_->fingerprint(keys[i]);
       resident_->find_many(fingerprints,
                            [&](size_t i, Place place) { located.emplace_back(i, place); });
     }

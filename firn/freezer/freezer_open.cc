@@ -190,6 +190,7 @@ Status Freezer::open_log(Storage& storage, const FreezerOptions& options) {
     log.values.compression_level = 0;
   log.values.write_buffer_bytes = options.write_buffer_bytes;
   log.values.open_sections_max = options.open_sections_max;
+  log.values.cache = cache_.get();
   if (manifest == nullptr) {
     TRY(check_unrecorded_geometry(storage, log));
   } else if (!manifest->was_clean() && !store_->read_only()) {

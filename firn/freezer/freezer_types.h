@@ -77,7 +77,7 @@ struct FreezerOptions {
   // In memory. What keeps lookups from reading the table and from reading anything for absent keys:
   // about 30 bytes a record. A store that outgrows it, and 0, work from disk.
   size_t memory_budget_bytes = size_t{1} << 30;
-  size_t page_cache_bytes = 64 << 20;   // for key journal pages
+  size_t page_cache_bytes = 64 << 20;   // for key journal pages and small values
   size_t write_buffer_bytes = 1 << 20;  // a touched section's keys; as much for its values
   size_t open_sections_max = 128;       // bound on open key blobs; as many value blobs
   FreezerAccess access = FreezerAccess::create;

@@ -61,7 +61,8 @@ class ResidentTable {
 
   ResidentTable(uint32_t size, uint64_t seed);
 
-  [[nodiscard]] KeyHashes hash(ByteSpan key) const { return {crc32c(key), hash64(key, seed_)}; }
+  [[nodiscard]] uint64_t fingerprint(ByteSpan key) const { return hash64(key, seed_); }
+  [[nodiscard]] KeyHashes hash(ByteSpan key) const { return {crc32c(key), fingerprint(key)}; }
   [[nodiscard]] uint32_t size() const { return size_; }
   [[nodiscard]] uint64_t count() const { return count_; }
   // The size that a table of so many records has at least.
