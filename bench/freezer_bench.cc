@@ -7,6 +7,7 @@
 // firn-mapped is firn with PosixOptions::map_reads, as all peers but RocksDB read.
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 
 #include "bench/freezer_phases.h"
@@ -34,12 +35,15 @@ void run_engine(const NamedKeyEngine& named, const std::string& directory, Items
   const KeyEngineOptions options{.key_size_bytes = kKeySizeBytes, .items_expected = kItems};
   const auto engine = named.make();
   engine->open(place, options);
+  const std::clock_t processor = std::clock();
   samples[label + " put, one sync"][named.name].push_back(
       1e3 * seconds_of([&] {
         for (uint64_t i = 0; i < items.count; ++i)
           engine->put(items.key(i), items.value(i));
         engine->sync();
       }));
+  samples[label + " put, processor"][named.name].push_back(
+      1e3 * static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC);
   engine->settle();
   measure_gets(*engine, named.name, items, absent, kGets, label, samples);
   engine->close();
@@ -73,6 +77,7 @@ void compare(Report& report, const Arguments& arguments, int repetitions) {
     }
   }
   report.add(row_of(samples, label + " put, one sync", "ms", Better::lower));
+  report.add(row_of(samples, label + " put, processor", "ms", Better::lower));
   report_gets(report, samples, label);
   report.add(row_of(samples, label + " open", "ms", Better::lower));
 }
