@@ -8,6 +8,7 @@ import os
 import pty
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -241,8 +242,9 @@ class Processes(CommandTest):
                 self.expect(IO, *arguments, stdout=full)
             reader, writer = os.pipe()
             os.close(reader)
-            self.expect(IO, *arguments, stdout=writer)
+            ended = self.run_firn(*arguments, stdout=writer)
             os.close(writer)
+            self.assertEqual((ended.returncode, ended.stderr), (-signal.SIGPIPE, b""))
 
     def test_progress_on_a_terminal(self):
         for environment, has_escapes in (({"TERM": "xterm"}, True),

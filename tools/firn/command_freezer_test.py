@@ -133,6 +133,10 @@ class Requests(FreezerTest):
     def test_wrong_requests_are_refused_and_make_nothing(self):
         self.failure(NOT_FOUND, "freezer", "get", self.store, "--key", "00" * 32)
         self.failure(USAGE, "freezer", "import", self.store, "-", "--lines", "--table-size", "3")
+        for family in "archive", "freezer":
+            self.failure(USAGE, family, "import", self.store, "-", "--lines", "--partition",
+                         "index=no/slash")
+        self.assertFalse(self.store.exists())
         self.failure(NOT_FOUND, "freezer", "import", self.store, self.folder / "no")
         self.failure(USAGE, "freezer", "import", self.store, "-", "--lines", "--key-size", "20")
         self.import_lines(LINES)

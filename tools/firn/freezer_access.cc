@@ -30,6 +30,7 @@ FreezerOptions freezer_options(const StoreArguments& arguments, FreezerAccess ac
 }  // namespace
 
 Result<OpenedFreezer> open_freezer(const StoreArguments& arguments, Access access, bool rebuild) {
+  const NewStoreGuard guard(arguments.path, access);
   OpenedFreezer opened;
   TRY_INTO(opened.storage, open_storage(arguments.path, access));
   TRY(check_is_store(*opened.storage, access, kFreezerKind,

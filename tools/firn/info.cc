@@ -137,7 +137,9 @@ std::string info_text(const StoreInfo& info, const std::string& path) {
     }
     text.replace(text.size() - 2, 2, "\n");
   } else {
-    text += "manifest     none (a store of the original)\n";
+    text += info.survey ? "manifest     none (a store of the original)\n"
+                        : "manifest     none: no store, or one of the original under other names "
+                          "(--partition ROLE=NAME)\n";
   }
   if (!info.locked_by.empty()) text += fmt::format("locked       {}\n", info.locked_by);
   if (info.survey) {

@@ -38,6 +38,11 @@ int run_command(int argument_count, char** arguments) {
   Output output(line.json);
   if (outcome) outcome = run_guarded(line, output);
   if (outcome) return static_cast<int>(ExitCode::done);
+  if (!output.has_reader()) {
+    // The store is closed by now. Whoever stopped reading, as head does, wants no complaint.
+    (void)std::signal(SIGPIPE, SIG_DFL);
+    (void)std::raise(SIGPIPE);
+  }
   output.failure(line.verb, outcome.error());
   return static_cast<int>(exit_code_of(outcome.error().code));
 }

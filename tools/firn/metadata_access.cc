@@ -38,6 +38,7 @@ std::string metadata_partition(const StoreArguments& arguments, const Manifest* 
 
 Result<OpenedMetadata> open_metadata(const StoreArguments& arguments, Access access) {
   TRY(check_key_size(arguments));
+  const NewStoreGuard guard(arguments.path, access);
   OpenedMetadata opened;
   TRY_INTO(opened.storage, open_storage(arguments.path, access));
   TRY(check_is_store(*opened.storage, access, kMetadataKind, metadata_partition(arguments, nullptr),

@@ -60,7 +60,7 @@ Status Output::write(ByteSpan bytes) {
     return {};
   }
   TRY(flush());
-  return write_all(STDOUT_FILENO, bytes);
+  return write_out(bytes);
 }
 
 Status Output::line(std::string_view text) {
@@ -74,7 +74,13 @@ Status Output::object(const nlohmann::ordered_json& object) {
 
 Status Output::flush() {
   const std::string pending = std::exchange(buffer_, {});
-  return write_all(STDOUT_FILENO, as_bytes(pending));
+  return write_out(as_bytes(pending));
+}
+
+Status Output::write_out(ByteSpan bytes) {
+  Status written = write_all(STDOUT_FILENO, bytes);
+  if (!written && errno == EPIPE) has_reader_ = false;
+  return written;
 }
 
 Status Output::result(nlohmann::ordered_json object, std::string_view text, Status outcome) {

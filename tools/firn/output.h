@@ -35,8 +35,14 @@ class Output {
   // Says on standard error, and with --json here, why the command failed.
   void failure(std::string_view verb, const Error& error);
 
+  // False once a write met a pipe that nobody reads any more.
+  [[nodiscard]] bool has_reader() const { return has_reader_; }
+
  private:
+  Status write_out(ByteSpan bytes);
+
   const bool json_;
+  bool has_reader_ = true;
   bool failure_shown_ = false;  // as a member of the result
   std::string buffer_;
 };

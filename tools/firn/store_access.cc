@@ -2,6 +2,9 @@
 #include "tools/firn/store_access.h"
 
 #include <algorithm>
+#include <utility>
+
+#include <unistd.h>
 
 #include "firn/base/text.h"
 #include "firn/io/posix_storage.h"
@@ -11,6 +14,14 @@ namespace firn::command {
 Result<std::unique_ptr<Storage>> open_storage(const std::string& path, Access access) {
   return open_posix_storage(
       path, {.create = access == Access::create, .read_only = access == Access::read});
+}
+
+NewStoreGuard::NewStoreGuard(std::string path, Access access)
+    : path_(std::move(path)),
+      is_new_(access == Access::create && ::access(path_.c_str(), F_OK) != 0) {}
+
+NewStoreGuard::~NewStoreGuard() {
+  if (is_new_) (void)::rmdir(path_.c_str());  // fails, as it should, if anything is in it
 }
 
 Status check_is_store(Storage& storage, Access access, std::string_view kind,
@@ -55,6 +66,7 @@ PrunableArchiveOptions archive_options(const StoreArguments& arguments, Access a
 }  // namespace
 
 Result<OpenedArchive> open_archive(const StoreArguments& arguments, Access access) {
+  const NewStoreGuard guard(arguments.path, access);
   OpenedArchive opened;
   TRY_INTO(opened.storage, open_storage(arguments.path, access));
   TRY(check_is_store(*opened.storage, access, "archive",

@@ -47,6 +47,20 @@ struct OpenedArchive {
 
 [[nodiscard]] Result<std::unique_ptr<Storage>> open_storage(const std::string& path, Access access);
 
+// Takes away the directory of a store that could not be made, if it is empty.
+class NewStoreGuard {
+ public:
+  // Before the storage is opened.
+  NewStoreGuard(std::string path, Access access);
+  ~NewStoreGuard();
+  NewStoreGuard(const NewStoreGuard&) = delete;
+  NewStoreGuard& operator=(const NewStoreGuard&) = delete;
+
+ private:
+  const std::string path_;
+  const bool is_new_;
+};
+
 [[nodiscard]] Result<OpenedArchive> open_archive(const StoreArguments& arguments, Access access);
 
 // Success if the storage has a manifest, the partition that a store of this kind cannot be without,
