@@ -66,7 +66,7 @@ class FreezerScenario : public testkit::Scenario {
       draw_open_options(random);
       return back ? go_back(*back) : open_freezer(std::nullopt);
     }
-    const uint64_t count = random.one_in(batch_once_in_) ? random.between(2, 20) : 1;
+    const uint64_t count = random.one_in(batch_once_in_) ? random.between(2, 6) : 1;
     std::vector<Record> records;
     for (uint64_t i = 0; i < count; ++i)
       records.push_back({key(random.below(keys_)), random.bytes(random.below(value_size_max_))});
