@@ -25,6 +25,8 @@ target_compile_definitions(firn_warnings INTERFACE _GLIBCXX_ASSERTIONS
   $<$<CONFIG:Debug,Sanitize>:FIRN_DCHECKS>)
 
 if(FIRN_SANITIZE)
+  # Instrumented code confuses this warning: it names members of optionals that are never read.
+  add_compile_options(-Wno-maybe-uninitialized)
   add_compile_options(-fsanitize=${FIRN_SANITIZE} -fno-sanitize-recover=all
                       -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${FIRN_SANITIZE})
