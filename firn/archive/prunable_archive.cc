@@ -26,7 +26,7 @@ constexpr Position position_of(uint64_t packed) {
 constexpr uint64_t kStaleTokensMin = 4096;
 
 constexpr std::string_view kAdvice =
-    "; restore the file from a copy, or save what is readable with 'firn salvage SRC DST'";
+    "; restore the file from a copy; what is readable is still served";
 
 }  // namespace
 

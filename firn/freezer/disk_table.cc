@@ -13,10 +13,6 @@ namespace {
 // Positions that are read or written at once: 928 KiB.
 constexpr uint64_t kBatchPositions = 16384;
 
-Bytes blob_name() {
-  return to_bytes(as_bytes("table"));
-}
-
 constexpr uint64_t offset_of(uint64_t position) {
   return position * kPairSizeBytes;
 }
@@ -26,6 +22,10 @@ uint8_t one_more(uint8_t added) {
 }
 
 }  // namespace
+
+Bytes DiskTable::blob_name() {
+  return to_bytes(as_bytes("table"));
+}
 
 Result<std::unique_ptr<DiskTable>> DiskTable::open(Storage& storage,
                                                    const DiskTableOptions& options, OpenMode mode) {

@@ -41,7 +41,8 @@ struct DiskTableOptions {
 
 class DiskTable {
  public:
-  // Errc::not_found in the modes that need the blob to exist.
+  [[nodiscard]] static Bytes blob_name();
+  // Errc::not_found in the modes that need the blob to exist; corrupt if it has no valid header.
   [[nodiscard]] static Result<std::unique_ptr<DiskTable>> open(Storage& storage,
                                                                const DiskTableOptions& options,
                                                                OpenMode mode);

@@ -86,7 +86,7 @@ Result<std::optional<Freezer::Place>> Freezer::locate_among(std::span<Place> can
   }
   if (damaged_.empty()) return std::optional<Place>();
   return fail(Errc::corrupt, concat("the key was not found, but section ", damaged_.front(),
-                                    " is damaged: run verify, then salvage the store"));
+                                    " is damaged: run verify, then restore the file from a copy"));
 }
 
 Result<std::optional<Freezer::Place>> Freezer::walk(const DiskTable& table, ByteSpan key,
@@ -229,7 +229,7 @@ Result<FreezerCursor> Freezer::put_locked(ByteSpan key, std::span<const ByteSpan
   if (!damaged_.empty()) {
     return fail(Errc::corrupt,
                 concat("key section ", damaged_.front(),
-                       " is damaged: the freezer is read-only until it is salvaged"));
+                       " is damaged: the freezer is read-only until the file is restored"));
   }
   Section section = section_;
   if (section_value_bytes_ >= section_target_bytes_) {

@@ -170,6 +170,35 @@ TEST_P(FreezerDamage, GivenATableOfAnyLength_WhenReopened_ThenEveryKeyIsFound) {
   }
 }
 
+TEST_P(FreezerDamage, GivenADamagedTableHeader_WhenReopened_ThenEveryKeyIsFoundAndItIsMended) {
+  const auto break_header = [](MemoryStorage& storage) {
+    Bytes raw = storage.raw("table", as_bytes("table")).value_or(Bytes(8));
+    raw[1] ^= std::byte{0x20};
+    storage.set_raw("table", as_bytes("table"), raw);
+  };
+  for (const Engine engine : kEngines) {
+    MemoryStorage storage;
+    make_store(storage, GetParam());
+    break_header(storage);
+    {
+      FreezerOptions options = small_options(Engine::resident);
+      options.access = FreezerAccess::read_only;
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+      freezer::expect_range(freezer, 0, kKeys);
+      ASSERT_EQ(freezer->recovery().damage.size(), 1);
+      EXPECT_THAT(freezer->recovery().damage[0].reason,
+                  ::testing::HasSubstr("firn freezer rebuild"));
+    }
+    FreezerOptions options = small_options(engine);
+    options.access = FreezerAccess::rebuild;
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    freezer::expect_range(freezer, 0, kKeys);
+    ASSERT_OK(freezer->close());
+    ASSERT_OK_INTO(const Store again, Freezer::open(storage, small_options(engine)));
+    EXPECT_EQ(freezer::findings_of(again, storage), "");
+  }
+}
+
 // Any slot replaced by zeros, garbage, another slot, or a valid slot that leads elsewhere.
 TEST_P(FreezerDamage, GivenAnySlotIsWrong_WhenRead_ThenNoWrongAnswerAndRebuildRepairs) {
   MemoryStorage whole;

@@ -465,10 +465,10 @@ Status Freezer::open_on_disk_read_only(const TableSource& source) {
                           table->length_positions() >= source.checkpoint.table_size &&
                           recorded_->items == items_;
   if (is_current) return table->start_reading(source.checkpoint.table_size);
-  return fail(Errc::invalid_argument,
+  return fail(table == nullptr ? Errc::corrupt : Errc::invalid_argument,
               concat("the table of ", store_->storage().description(),
-                     " must be brought up to date: open the store for writing once, or give more "
-                     "memory than ",
+                     " is missing or not up to date: run `firn freezer rebuild`, open the store "
+                     "for writing once, or give more memory than ",
                      memory_budget_bytes_, " bytes"));
 }
 

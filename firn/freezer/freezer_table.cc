@@ -45,10 +45,23 @@ Status Freezer::open_table_blob(bool create) {
   if (disk_table() != nullptr) return {};
   OpenMode mode = OpenMode::create;
   if (!create) mode = store_->read_only() ? OpenMode::read_only : OpenMode::read_write;
-  auto opened = DiskTable::open(
-      store_->storage(),
-      {.partition = table_partition_, .frequency = resize_frequency_, .chunk = resize_chunk_},
-      mode);
+  const freezer::DiskTableOptions options = {
+      .partition = table_partition_, .frequency = resize_frequency_, .chunk = resize_chunk_};
+  auto opened = DiskTable::open(store_->storage(), options, mode);
+  if (!opened && opened.error().code == Errc::corrupt) {
+    // The header is not readable. A table is derived: every key is found without it.
+    if (store_->read_only()) {
+      store_->recovery().note_damage(
+          {table_partition_, to_hex(DiskTable::blob_name()), 0, 8,
+           concat(opened.error().message, "; nothing is lost, run `", "firn freezer rebuild`")});
+      return {};
+    }
+    store_->recovery().note(concat(opened.error().message, ": the table is made anew"));
+    const Bytes name = DiskTable::blob_name();
+    TRY(store_->storage().remove(table_partition_, std::span(&name, 1)));
+    if (!create) return {};
+    opened = DiskTable::open(store_->storage(), options, mode);
+  }
   if (!create && !opened && opened.error().code == Errc::not_found) return {};
   TRY_INTO(auto table, std::move(opened));
   WriterLock lock(state_);

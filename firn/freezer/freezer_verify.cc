@@ -111,7 +111,7 @@ Status Freezer::verify(FreezerDepth depth, RecoveryLog& findings,
 
 void Freezer::note_position(uint64_t position, std::string_view reason,
                             RecoveryLog& findings) const {
-  findings.note_damage({table_partition_, to_hex(as_bytes("table")),
+  findings.note_damage({table_partition_, to_hex(DiskTable::blob_name()),
                         position * freezer::kPairSizeBytes, freezer::kPairSizeBytes,
                         concat("position ", position, ": ", reason)});
 }
@@ -126,7 +126,7 @@ Status Freezer::verify_slots(RecoveryLog& findings) const {
     return fail(table.error().code, table.error().message);
   const uint32_t size = recorded_->checkpoint.table_size;
   if (!table || (*table)->length_positions() < size) {
-    findings.note_damage({table_partition_, to_hex(as_bytes("table")), 0, 0,
+    findings.note_damage({table_partition_, to_hex(DiskTable::blob_name()), 0, 0,
                           "the table is missing or cut: it is made anew at close"});
     return {};
   }

@@ -100,6 +100,8 @@ Status run_freezer_import(const FreezerImportRequest& request, Output& output) {
 }
 
 Status run_freezer_put(const FreezerPutRequest& request, Output& output) {
+  // Before a store is made.
+  if (request.key_hex.empty()) TRY(check_sources({}, request.store.key_size_bytes));
   TRY_INTO(const Bytes content, request.value ? Result<Bytes>(to_bytes(as_bytes(*request.value)))
                                               : read_input(request.file, kContentMaxBytes));
   TRY_INTO(const OpenedFreezer opened, open_freezer(request.store, Access::create));

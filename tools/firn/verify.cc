@@ -113,11 +113,11 @@ Status run_verify(const VerifyRequest& request, Output& output) {
 
   Status outcome;
   if (!report.damage.empty() || verified.open_failure) {
-    outcome = fail(Errc::corrupt, concat("'", store, "' is damaged (", report.damage.size(),
-                                         " ranges): restore the damaged files from a copy, or ",
-                                         verified.open_failure
-                                             ? "save what is readable with 'firn salvage SRC DST'"
-                                             : concat("read what is left with ", kind->rescue)));
+    outcome = fail(Errc::corrupt,
+                   concat("'", store, "' is damaged (", report.damage.size(),
+                          " ranges): restore the damaged files from a copy, or ",
+                          verified.open_failure ? "save what they hold before anything else"
+                                                : concat("read what is left with ", kind->rescue)));
   } else {
     text += fmt::format(
         "{}: no damage; checked {} in {} ({}/s){}\n", store,
