@@ -136,7 +136,7 @@ Bytes encode_table_record(const TableRecord& record) {
   writer.write_bytes(encode_checkpoint(record.checkpoint));
   writer.write_u64(record.items);
   writer.write_u64(record.resizable);
-  writer.write_u64(record.oldest_epoch);
+  writer.write_u64(record.checkpoint.epoch);  // nobody reads it
   return bytes;
 }
 
@@ -152,7 +152,7 @@ Result<TableRecord> decode_table_record(ByteSpan bytes) {
   TRY_INTO(record.checkpoint, decode_checkpoint(checkpoint));
   TRY_INTO(record.items, reader.read_u64());
   TRY_INTO(record.resizable, reader.read_u64());
-  TRY_INTO(record.oldest_epoch, reader.read_u64());
+  TRY(reader.read_u64());
   TRY(reader.finish());
   if (!is_table_size(record.checkpoint.table_size))
     return reader.corrupt("the table's size is no power of two");

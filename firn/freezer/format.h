@@ -91,9 +91,6 @@ void encode_prefix(Bytes& target, ByteSpan key, std::optional<RecordPlace> next)
 [[nodiscard]] Bytes encode_checkpoint(const FreezerCheckpoint& checkpoint);
 [[nodiscard]] Result<FreezerCheckpoint> decode_checkpoint(ByteSpan bytes);
 
-// How the records behind a checkpoint fit its table.
-enum class Applied : uint8_t { all, mismatch };
-
 // What the manifest's record `kTableRecord` says about the table on disk.
 inline constexpr uint32_t kTableRecord = 1;
 enum class TableState : uint8_t {
@@ -106,8 +103,6 @@ struct TableRecord {
   FreezerCheckpoint checkpoint;
   uint64_t items = 0;      // records up to the checkpoint
   uint64_t resizable = 0;  // positions due for a doubling
-  // From this epoch on slots were written in turn, so that dropping later ones goes back to any.
-  uint64_t oldest_epoch = 0;
 
   friend bool operator==(const TableRecord&, const TableRecord&) = default;
 };
@@ -115,8 +110,9 @@ struct TableRecord {
 struct TableSource {
   FreezerCheckpoint checkpoint;
   TableState state = TableState::stale;
-  bool must_survey = false;  // whoever goes back to a checkpoint gets no damage
-  bool may_discard = true;
+  // The user named the checkpoint: every slot is looked at. Unless the manifest has the same one,
+  // only a comparison with the key journal tells that the table can go back to it.
+  bool is_given = false;
 };
 
 [[nodiscard]] Bytes encode_table_record(const TableRecord& record);

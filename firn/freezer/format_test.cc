@@ -167,8 +167,7 @@ TEST(FreezerFormat, GivenATableRecord_WhenDecoded_ThenOnlyPossibleOnesAreTaken) 
       .state = freezer::TableState::written,
       .checkpoint = {.epoch = 7, .section = Section(1), .index_size_bytes = 72, .table_size = 8},
       .items = 9,
-      .resizable = 3,
-      .oldest_epoch = 5};
+      .resizable = 3};
   const Bytes bytes = freezer::encode_table_record(record);
   EXPECT_EQ(*freezer::decode_table_record(bytes), record);
 

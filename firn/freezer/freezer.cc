@@ -347,16 +347,12 @@ Result<FreezerCheckpoint> Freezer::sync_locked() {
     TRY(poison_.watch(table->flush()));
   }
   TRY_INTO(const FreezerCheckpoint checkpoint, checkpoint_now());
-  if (!in_memory_) TRY(commit_synced(TableState::written, checkpoint, oldest_epoch()));
+  if (!in_memory_) TRY(commit_synced(TableState::written, checkpoint));
   ++next_epoch_;
   synced_count_ = covered;
   last_checkpoint_ = checkpoint;
   syncs_.fetch_add(1, std::memory_order_relaxed);
   return checkpoint;
-}
-
-uint64_t Freezer::oldest_epoch() const {
-  return recorded_ ? recorded_->oldest_epoch : next_epoch_;
 }
 
 Result<FreezerCheckpoint> Freezer::close() {
@@ -375,7 +371,7 @@ Result<FreezerCheckpoint> Freezer::close() {
     DiskTable* const table = disk_table();
     TRY(poison_.watch(table->finish_doubling(next_epoch_)));
     TRY(sync_locked());
-    TRY(commit_synced(TableState::whole, *last_checkpoint_, oldest_epoch()));
+    TRY(commit_synced(TableState::whole, *last_checkpoint_));
   }
   TRY(poison_.watch(log_->close()));
   TRY(poison_.watch(store_->close()));

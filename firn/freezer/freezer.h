@@ -145,6 +145,7 @@ class Freezer {
                                                  const IndexedValueLogOptions& options) const;
   [[nodiscard]] Status load_record(FreezerAccess access) REQUIRES(writer_);
   [[nodiscard]] Status check_checkpoint(const Checkpoint& checkpoint) const REQUIRES(writer_);
+  [[nodiscard]] bool is_table_of(const Checkpoint& checkpoint) const REQUIRES(writer_);
   [[nodiscard]] Status go_back(const Checkpoint& checkpoint) REQUIRES(writer_);
   [[nodiscard]] Result<freezer::TableSource> find_source(const FreezerOptions& options)
       REQUIRES(writer_);
@@ -152,6 +153,8 @@ class Freezer {
   [[nodiscard]] Status open_resident(uint32_t size, const freezer::TableSource& source)
       REQUIRES(writer_);
   [[nodiscard]] Status open_on_disk(const freezer::TableSource& source) REQUIRES(writer_);
+  [[nodiscard]] Result<std::string> repair_table(const freezer::TableSource& source)
+      REQUIRES(writer_);
   [[nodiscard]] Status open_on_disk_read_only(const freezer::TableSource& source) REQUIRES(writer_);
 
   // The table: freezer_table.cc.
@@ -164,17 +167,13 @@ class Freezer {
   void note_damage(Section section, const Error& error);
   [[nodiscard]] Status rebuild_table_locked() REQUIRES(writer_);
   [[nodiscard]] Status rebuild_from_journal(uint32_t size, uint64_t epoch) REQUIRES(writer_);
-  // The size that the records of these positions need.
-  [[nodiscard]] Result<uint64_t> rebuild_window(freezer::DiskTable& table, uint64_t begin,
-                                                uint64_t end, uint64_t epoch) const;
-  [[nodiscard]] Result<freezer::Applied> apply_tail(const Checkpoint& checkpoint) REQUIRES(writer_);
+  [[nodiscard]] Result<std::string> apply_tail(const Checkpoint& checkpoint) REQUIRES(writer_);
   [[nodiscard]] Status write_resident_table(const Checkpoint& checkpoint) REQUIRES(writer_);
   [[nodiscard]] Status leave_memory() REQUIRES(writer_);
   [[nodiscard]] Status commit(const freezer::TableRecord& record) REQUIRES(writer_);
   // Requires: all puts are synced, as the checkpoint says.
-  [[nodiscard]] Status commit_synced(freezer::TableState state, const Checkpoint& checkpoint,
-                                     uint64_t oldest_epoch) REQUIRES(writer_);
-  [[nodiscard]] uint64_t oldest_epoch() const REQUIRES(writer_);
+  [[nodiscard]] Status commit_synced(freezer::TableState state, const Checkpoint& checkpoint)
+      REQUIRES(writer_);
   [[nodiscard]] Status begin_writing_slots() REQUIRES(writer_);
   [[nodiscard]] Result<Checkpoint> checkpoint_now() const REQUIRES(writer_);
   [[nodiscard]] Place end_of(const Checkpoint& checkpoint) const;

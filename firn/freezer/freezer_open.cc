@@ -10,12 +10,12 @@
 #include "firn/base/text.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/freezer.h"
+#include "firn/freezer/journal_heads.h"
 #include "firn/freezer/resident_table.h"
 #include "firn/io/blob_header.h"
 
 namespace firn {
 
-using freezer::Applied;
 using freezer::DiskTable;
 using freezer::is_table_size;
 using freezer::ResidentTable;
@@ -311,24 +311,29 @@ Status Freezer::check_checkpoint(const FreezerCheckpoint& checkpoint) const {
   return {};
 }
 
+// The manifest says that the table on disk has exactly the heads of this checkpoint.
+bool Freezer::is_table_of(const FreezerCheckpoint& checkpoint) const {
+  return recorded_ && recorded_->state == TableState::whole && recorded_->checkpoint == checkpoint;
+}
+
 // Drops what came after the checkpoint. The manifest says first that the table is not to be
 // trusted: whatever is left of this by a crash, the store opens without a checkpoint, or goes back
 // with it.
 Status Freezer::go_back(const FreezerCheckpoint& checkpoint) {
   TRY_INTO(const uint64_t size, log_->size(checkpoint.section));
   const bool is_newest = log_->newest_section().value_or(Section(0)) == checkpoint.section;
-  if (is_newest && size == checkpoint.index_size_bytes) return {};
+  const bool is_at_end = is_newest && size == checkpoint.index_size_bytes;
+  if (is_at_end && (store_->read_only() || is_table_of(checkpoint))) return {};
   if (store_->read_only()) {
     return fail(Errc::invalid_argument, concat(store_->storage().description(),
                                                " has newer records than the checkpoint, "
                                                "and is open for reading only"));
   }
   freezer::TableRecord stale{.state = TableState::stale, .checkpoint = checkpoint};
-  if (recorded_) {
+  if (recorded_)
     stale.checkpoint.table_size = std::max(checkpoint.table_size, recorded_->checkpoint.table_size);
-    stale.oldest_epoch = recorded_->oldest_epoch;
-  }
   TRY(commit(stale));
+  if (is_at_end) return {};
   return log_->rewind(checkpoint.section, checkpoint.index_size_bytes);
 }
 
@@ -342,18 +347,13 @@ Result<TableSource> Freezer::find_source(const FreezerOptions& options) {
     TRY(go_back(*options.checkpoint));
     if (*options.checkpoint == FreezerCheckpoint()) return source;
     source.checkpoint = *options.checkpoint;
-    source.must_survey = true;
-    const bool is_usable = before && before->state != TableState::stale;
-    if (is_usable && options.checkpoint->epoch >= before->oldest_epoch) {
-      const bool is_same =
-          recorded_->state == TableState::whole && recorded_->checkpoint == *options.checkpoint;
-      source.state = is_same ? TableState::whole : TableState::written;
-    }
-    // Nobody knows how the slots came about: they serve if there is none that must be dropped.
-    if (store_->manifest() == nullptr) {
+    source.is_given = true;
+    const bool may_serve =
+        store_->manifest() == nullptr || (before && before->state != TableState::stale);
+    if (is_table_of(*options.checkpoint))
+      source.state = TableState::whole;
+    else if (may_serve)
       source.state = TableState::written;
-      source.may_discard = false;
-    }
     return source;
   }
   if (recorded_) {
@@ -432,30 +432,41 @@ Status Freezer::open_on_disk(const TableSource& source) {
   TRY(open_table_blob(true));
   DiskTable& table = *disk_table();
   std::string problem = "the table on disk has no state that can be repaired";
-  if (source.state == TableState::whole && !source.must_survey) {
+  if (source.state == TableState::whole && !source.is_given) {
+    problem = "the table on disk is cut";
     if (table.length_positions() >= base.table_size) {
       TRY(table.start(base.table_size, recorded_->resizable));
-      TRY_INTO(const Applied applied, apply_tail(base));
-      if (applied == Applied::all) return {};
+      TRY_INTO(problem, apply_tail(base));
     }
-    problem = "the table on disk is cut, or does not fit the key journal";
   } else if (source.state != TableState::stale) {
-    TRY_INTO(const auto survey, table.survey(base.table_size, base.epoch, end_of(base)));
-    const uint64_t newest_epoch = source.may_discard ? base.epoch + 1 : base.epoch;
-    const bool is_usable =
-        survey.damage.empty() && survey.foreign_slots == 0 && survey.newest_epoch <= newest_epoch;
-    if (is_usable) {
-      TRY(table.discard(base.table_size, base.epoch));
-      TRY(table.start(base.table_size, survey.resizable));
-      TRY(table.flush());
-      TRY_INTO(const Applied applied, apply_tail(base));
-      if (applied == Applied::all) return {};
-    }
-    problem = survey.damage.empty() ? "the table on disk does not fit the key journal"
-                                    : concat("the table on disk is damaged: ", survey.damage);
+    TRY_INTO(problem, repair_table(source));
   }
+  if (problem.empty()) return {};
   if (items_ > 0) store_->recovery().note(concat(problem, "; it was made anew"));
   return rebuild_from_journal(base.table_size, next_epoch_ - 1);
+}
+
+// Drops the slots that are newer than the checkpoint. Returns why the table cannot be that of the
+// checkpoint; empty: it is.
+Result<std::string> Freezer::repair_table(const TableSource& source) {
+  const FreezerCheckpoint& base = source.checkpoint;
+  DiskTable& table = *disk_table();
+  TRY_INTO(const auto survey, table.survey(base.table_size, base.epoch, end_of(base)));
+  if (!survey.damage.empty()) return concat("the table on disk is damaged: ", survey.damage);
+  // Of two syncs that were not committed, the second may have replaced slots of the checkpoint.
+  const bool is_overwritten = !source.is_given && survey.newest_epoch > base.epoch + 1;
+  if (is_overwritten || survey.foreign_slots > 0)
+    return std::string("the table on disk does not fit the key journal");
+  TRY(table.discard(base.table_size, base.epoch));
+  TRY(table.start(base.table_size, survey.resizable));
+  TRY(table.flush());
+  if (!source.is_given) return apply_tail(base);
+  if (source.state == TableState::whole) return std::string();
+  TRY_INTO(const std::string misfit, freezer::JournalHeads(*log_).find_misfit(table));
+  if (!misfit.empty()) return concat("the table on disk is not that of the checkpoint: ", misfit);
+  last_checkpoint_ = base;
+  TRY(commit_synced(TableState::whole, base));
+  return std::string();
 }
 
 Status Freezer::open_on_disk_read_only(const TableSource& source) {

@@ -2,7 +2,6 @@
 //
 // Freezer: how the table is made from the key journal, in memory and on disk.
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "firn/base/check.h"
@@ -10,11 +9,11 @@
 #include "firn/base/text.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/freezer.h"
+#include "firn/freezer/journal_heads.h"
 #include "firn/freezer/resident_table.h"
 
 namespace firn {
 
-using freezer::Applied;
 using freezer::DiskTable;
 using freezer::ResidentTable;
 using freezer::TableState;
@@ -24,8 +23,6 @@ namespace {
 // Records whose fingerprints are inserted together: 18 MiB of memory, and each shard's part fits a
 // cache.
 constexpr size_t kReplayGroup = 256 << 10;
-// Positions of a table that is rebuilt in one pass over the key journal: 32 MiB of memory.
-constexpr uint64_t kWindowPositions = 1 << 20;
 // A table that would have to be so many times larger than expected is not what the records tell of:
 // some of them are missing in their chains.
 constexpr uint64_t kPlausibleGrowth = 64;
@@ -77,14 +74,12 @@ Status Freezer::commit(const freezer::TableRecord& record) {
   return {};
 }
 
-Status Freezer::commit_synced(TableState state, const FreezerCheckpoint& checkpoint,
-                              uint64_t oldest_epoch) {
+Status Freezer::commit_synced(TableState state, const FreezerCheckpoint& checkpoint) {
   const DiskTable* const table = in_memory_ ? nullptr : disk_table();
   return commit({.state = state,
                  .checkpoint = checkpoint,
                  .items = items_,
-                 .resizable = table == nullptr ? 0 : table->resizable(),
-                 .oldest_epoch = oldest_epoch});
+                 .resizable = table == nullptr ? 0 : table->resizable()});
 }
 
 // From here on the table has slots that the checkpoint does not know.
@@ -218,7 +213,7 @@ Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
   }
   TRY(poison_.watch(table.flush()));
   last_checkpoint_ = written;
-  TRY(commit_synced(TableState::whole, written, written.epoch));
+  TRY(commit_synced(TableState::whole, written));
   WriterLock lock(state_);
   resident_->mark_clean();
   return {};
@@ -268,6 +263,7 @@ Status Freezer::rebuild_from_journal(uint32_t size, uint64_t epoch) {
   DiskTable& table = *disk_table();
   FreezerCheckpoint checkpoint{.epoch = epoch, .section = section_};
   TRY_INTO(checkpoint.index_size_bytes, log_->size(section_));
+  freezer::JournalHeads heads(*log_);
   const uint64_t size_max = plausible_size_max(ResidentTable::size_for(items_, size));
   for (uint64_t begin = 0; begin < size;) {
     if (begin == 0) {
@@ -275,65 +271,27 @@ Status Freezer::rebuild_from_journal(uint32_t size, uint64_t epoch) {
       TRY(commit({.state = TableState::stale, .checkpoint = checkpoint}));
       TRY(poison_.watch(table.start(size, 0)));
     }
-    const uint64_t end = std::min<uint64_t>(size, begin + kWindowPositions);
-    TRY_INTO(const uint64_t needed, poison_.watch(rebuild_window(table, begin, end, epoch)));
+    TRY_INTO(const uint64_t needed, poison_.watch(heads.write_window(table, begin, epoch)));
     if (needed == 0 || needed > size_max) {
       return fail(Errc::corrupt, concat("some records of the key journal do not lead to the ones "
                                         "before them: lookups from disk would not find "
                                         "those. Give more memory than ",
                                         memory_budget_bytes_, " bytes, then every key is found"));
     }
-    begin = needed > size ? 0 : end;
+    begin = needed > size ? 0 : begin + freezer::JournalHeads::kWindowPositions;
     size = static_cast<uint32_t>(std::max<uint64_t>(size, needed));
   }
   TRY(poison_.watch(table.flush()));
   last_checkpoint_ = checkpoint;
   synced_count_ = put_count_.load();
-  return commit_synced(TableState::whole, checkpoint, checkpoint.epoch);
-}
-
-Result<uint64_t> Freezer::rebuild_window(DiskTable& table, uint64_t begin, uint64_t end,
-                                         uint64_t epoch) const {
-  struct Head {
-    Place place;
-    uint32_t hash = 0;
-    bool exists = false;
-  };
-  std::vector<Head> heads(end - begin);
-  uint64_t needed = 1;
-  TRY_INTO(FixedReplay replay, log_->replay());
-  while (true) {
-    TRY_INTO(const auto item, replay.next());
-    if (!item) break;
-    const uint32_t hash = crc32c(freezer::key_of(item->record));
-    const uint64_t position = table.position_of(hash);
-    if (position < begin || position >= end) continue;
-    const Place place{item->section, item->position};
-    const auto next = freezer::next_of(item->record);
-    if (next && *next >= place) return 0;
-    if (next && next->section != place.section) {
-      TRY_INTO(const uint64_t count, log_->entry_count(next->section));
-      if (next->position.value >= count) return 0;
-    }
-    Head& head = heads[position - begin];
-    // See ResidentTable: a record that leaves out the one before it was put with a larger table.
-    if (head.exists && (!next || *next < head.place)) {
-      if (head.hash == hash) return 0;
-      needed = std::max(needed, uint64_t{2} << std::countr_zero(head.hash ^ hash));
-    }
-    head = {place, hash, true};
-  }
-  TRY(table.write_anew(begin, end, epoch, [&](uint32_t position) -> std::optional<Place> {
-    const Head& head = heads[position - begin];
-    if (!head.exists) return std::nullopt;
-    return head.place;
-  }));
-  return needed;
+  return commit_synced(TableState::whole, checkpoint);
 }
 
 // Puts the records behind the checkpoint into the table. Each must lead to the head that it finds:
 // otherwise the table is not that of the checkpoint, or the records were put with another one.
-Result<Applied> Freezer::apply_tail(const FreezerCheckpoint& checkpoint) {
+// Returns what is wrong; empty: nothing.
+Result<std::string> Freezer::apply_tail(const FreezerCheckpoint& checkpoint) {
+  const std::string mismatch = "the table on disk does not fit the key journal";
   DiskTable& table = *disk_table();
   const Place from = end_of(checkpoint);
   TRY_INTO(FixedReplay replay, log_->replay(from.section, from.position));
@@ -341,26 +299,20 @@ Result<Applied> Freezer::apply_tail(const FreezerCheckpoint& checkpoint) {
   while (true) {
     TRY_INTO(const auto item, replay.next());
     if (!item) break;
-    if (!any && recorded_) {
-      // These slots are of a later epoch than the syncs that may have covered the records.
-      freezer::TableRecord record = *recorded_;
-      record.state = TableState::written;
-      record.oldest_epoch = next_epoch_;
-      TRY(commit(record));
-    }
+    if (!any) TRY(begin_writing_slots());
     any = true;
     const uint32_t position = table.position_of(crc32c(freezer::key_of(item->record)));
     const auto pair = table.read(position);
-    if (!pair && pair.error().code == Errc::corrupt) return Applied::mismatch;
+    if (!pair && pair.error().code == Errc::corrupt) return mismatch;
     TRY(pair);
     const freezer::Slot* const head = pair->head();
     std::optional<Place> before;
     if (head != nullptr) before = head->head;
-    if (freezer::next_of(item->record) != before) return Applied::mismatch;
+    if (freezer::next_of(item->record) != before) return mismatch;
     TRY(table.put(position, *pair, next_epoch_, {item->section, item->position}));
   }
   if (any) TRY(table.flush());
-  return Applied::all;
+  return std::string();
 }
 
 }  // namespace firn

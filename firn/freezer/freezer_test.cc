@@ -354,6 +354,75 @@ TEST(FreezerDisk,
   }
 }
 
+// One key, in a position of the table that is in front of a small one and not of a large one.
+void put_versions(const Store& freezer, uint64_t first, uint64_t end) {
+  for (uint64_t i = first; i < end; ++i)
+    ASSERT_OK(put(freezer, "key", concat(i)));
+}
+
+// A crash forgets epochs: checkpoints of different states may have the same one. What the slots in
+// front of the table say about the older state is then no sign that the table can go back to it.
+TEST(FreezerDisk, GivenTwoCheckpointsOfOneEpoch_WhenGoneBackToTheFirst_ThenPutsLeadToItsRecords) {
+  MemoryStorage storage;
+  FreezerOptions options = small_options(Engine::resident);
+  options.table.initial_size = 1;
+  FreezerCheckpoint first;
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    put_versions(freezer, 0, 2);
+    ASSERT_OK_INTO(first, freezer->sync());
+  }
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    put_versions(freezer, 2, 40);
+    ASSERT_OK_INTO(const FreezerCheckpoint second, freezer->close());
+    ASSERT_EQ(second.epoch, first.epoch);
+    ASSERT_GT(second.table_size, first.table_size);
+  }
+  options = freezer::with_engine(options, Engine::immediate);
+  options.checkpoint = first;
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    EXPECT_EQ(get(freezer, "key"), "1");
+    put_versions(freezer, 2, 9);
+    ASSERT_OK(freezer->sync());
+    EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+  }
+  options.checkpoint.reset();
+  options.access = FreezerAccess::rebuild;
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+  EXPECT_EQ(get(freezer, "key"), "8");
+}
+
+// A checkpoint from a future that was given up may have the sizes of the present one.
+TEST(FreezerDisk, GivenACheckpointOfAnAbandonedFuture_WhenGiven_ThenNoPutLosesARecord) {
+  MemoryStorage storage;
+  FreezerOptions options = small_options(Engine::on_disk);
+  options.section_target_bytes = 1 << 20;
+  std::vector<FreezerCheckpoint> checkpoints;
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    freezer::put_range(freezer, 0, 2);
+    ASSERT_OK_INTO(checkpoints.emplace_back(), freezer->sync());
+    freezer::put_range(freezer, 2, 12);
+    ASSERT_OK_INTO(checkpoints.emplace_back(), freezer->sync());
+  }
+  options.checkpoint = checkpoints[0];
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    freezer::put_range(freezer, 2, 4);
+    ASSERT_OK(freezer->sync());
+    freezer::put_range(freezer, 4, 14);
+    ASSERT_OK(freezer->sync());
+  }
+  options.checkpoint = checkpoints[1];
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+  freezer::expect_range(freezer, 0, 12);
+  freezer::put_range(freezer, 12, 30);
+  freezer::expect_range(freezer, 0, 30);
+  EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+}
+
 // A store as the original leaves it: no manifest, no lock.
 void drop_manifest(Storage& storage) {
   ASSERT_OK(storage.remove_partition(kManifestPartition));

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/freezer/journal_heads.h"
+
+#include <algorithm>
+#include <bit>
+#include <optional>
+
+#include "firn/base/crc32c.h"
+#include "firn/base/text.h"
+
+namespace firn::freezer {
+
+// The newest record of each position of the window.
+Result<uint64_t> JournalHeads::gather(uint64_t table_size, uint64_t begin) {
+  const uint64_t end = std::min(table_size, begin + kWindowPositions);
+  heads_.assign(end - begin, {});
+  uint64_t needed = 1;
+  TRY_INTO(FixedReplay replay, log_.replay());
+  while (true) {
+    TRY_INTO(const auto item, replay.next());
+    if (!item) return needed;
+    const uint32_t hash = crc32c(key_of(item->record));
+    const uint64_t position = hash & (table_size - 1);
+    if (position < begin || position >= end) continue;
+    const RecordPlace place{item->section, item->position};
+    const auto next = next_of(item->record);
+    if (next && *next >= place) return 0;
+    if (next && next->section != place.section) {
+      TRY_INTO(const uint64_t count, log_.entry_count(next->section));
+      if (next->position.value >= count) return 0;
+    }
+    Head& head = heads_[position - begin];
+    // See ResidentTable: a record that leaves out the one before it was put with a larger table.
+    if (head.exists && (!next || *next < head.place)) {
+      if (head.hash == hash) return 0;
+      needed = std::max(needed, uint64_t{2} << std::countr_zero(head.hash ^ hash));
+    }
+    head = {place, hash, true};
+  }
+}
+
+Result<uint64_t> JournalHeads::write_window(DiskTable& table, uint64_t begin, uint64_t epoch) {
+  TRY_INTO(const uint64_t needed, gather(table.size(), begin));
+  const auto head_of = [&](uint32_t position) -> std::optional<RecordPlace> {
+    const Head& head = heads_[position - begin];
+    if (!head.exists) return std::nullopt;
+    return head.place;
+  };
+  TRY(table.write_anew(begin, begin + heads_.size(), epoch, head_of));
+  return needed;
+}
+
+Result<std::string> JournalHeads::find_misfit(const DiskTable& table) {
+  for (uint64_t begin = 0; begin < table.size(); begin += kWindowPositions) {
+    TRY_INTO(const uint64_t needed, gather(table.size(), begin));
+    if (needed == 0 || needed > table.size())
+      return std::string("the key journal was written with a larger table");
+    for (uint64_t i = 0; i < heads_.size(); ++i) {
+      if (!heads_[i].exists) continue;
+      TRY_INTO(const Pair pair, table.read(begin + i));
+      std::optional<RecordPlace> found;
+      if (pair.head() != nullptr) {
+        TRY_INTO(found, follow(pair.head()->head, heads_[i].place));
+      }
+      if (found != heads_[i].place)
+        return concat("position ", begin + i, " does not lead to its newest record");
+    }
+  }
+  return std::string();
+}
+
+// A head may be a newer record of another position, which leads to the wanted one. Returns where
+// the chain gets to that is not newer than `to`.
+Result<RecordPlace> JournalHeads::follow(RecordPlace from, RecordPlace to) const {
+  Bytes record(log_.index().record_size_bytes());
+  while (from > to) {
+    TRY(log_.read_entry(from.section, from.position, record));
+    const auto next = next_of(record);
+    if (!next || *next >= from) return RecordPlace{};
+    from = *next;
+  }
+  return from;
+}
+
+}  // namespace firn::freezer

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// JournalHeads: what the table on disk must be, told by the key journal alone. It needs memory for
+// a window of the table only: one pass over the key journal for each.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "firn/base/bytes.h"
+#include "firn/base/result.h"
+#include "firn/freezer/disk_table.h"
+#include "firn/freezer/format.h"
+#include "firn/journal/indexed_value_log.h"
+
+namespace firn::freezer {
+
+class JournalHeads {
+ public:
+  explicit JournalHeads(const IndexedValueLog& log) : log_(log) {}
+
+  // Positions of a window: 32 MiB of memory.
+  static constexpr uint64_t kWindowPositions = 1 << 20;
+
+  // Writes the positions of the window that begins at `begin` anew. Returns the size of the table
+  // that its chains need; 0 if none would do.
+  [[nodiscard]] Result<uint64_t> write_window(DiskTable& table, uint64_t begin, uint64_t epoch);
+  // Why lookups in the table would not find every record; empty: they do.
+  [[nodiscard]] Result<std::string> find_misfit(const DiskTable& table);
+
+ private:
+  struct Head {
+    RecordPlace place;
+    uint32_t hash = 0;
+    bool exists = false;
+  };
+
+  [[nodiscard]] Result<uint64_t> gather(uint64_t table_size, uint64_t begin);
+  [[nodiscard]] Result<RecordPlace> follow(RecordPlace from, RecordPlace to) const;
+
+  const IndexedValueLog& log_;
+  std::vector<Head> heads_;  // of a window
+};
+
+}  // namespace firn::freezer
