@@ -218,7 +218,9 @@ TEST(PrunableArchiveStress, WhileItemsArePutSyncedAndPruned_ReadersSeeThemWhole)
           last = item.index;
           return true;
         }));
-        EXPECT_EQ(archive->missing_items(archive->oldest_allowed(), 1), std::vector<uint64_t>());
+        // What is missing was pruned between the two calls.
+        for (const uint64_t missing : archive->missing_items(archive->oldest_allowed(), 1))
+          EXPECT_LT(missing, archive->oldest_allowed());
       }
     });
   }
