@@ -2,6 +2,7 @@
 //
 // Crash scenarios of FixedJournal and IndexedValueLog, each with a manifest, as stores have them.
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -12,6 +13,7 @@
 #include "firn/base/endian.h"
 #include "firn/base/text.h"
 #include "firn/io/page_cache.h"
+#include "firn/io/page_record.h"
 #include "firn/journal/fixed_journal.h"
 #include "firn/journal/indexed_value_log.h"
 #include "firn/store/manifest.h"
@@ -91,6 +93,14 @@ class Subject {
   [[nodiscard]] virtual Result<size_t> prune(Section oldest_retained) = 0;
   [[nodiscard]] virtual Status rewind(Section section, uint64_t count, bool later_too) = 0;
   [[nodiscard]] virtual Status verify(RecoveryLog& findings) = 0;
+  // While it is not open: damages an item of the section that is neither at the floor nor among the
+  // first `acknowledged`, durably. Returns the records from this item on, which recovery must cut.
+  [[nodiscard]] virtual Result<std::vector<Bytes>> damage_item(Storage& storage, Floors& floors,
+                                                               Section section,
+                                                               uint64_t acknowledged) {
+    (void)storage, (void)floors, (void)section, (void)acknowledged;
+    return std::vector<Bytes>();
+  }
 
  protected:
   FixedJournalOptions journal_options(Floors& floors, PageCache& cache) const {
@@ -199,8 +209,41 @@ class IndexedValueLogSubject final : public Subject {
   Status verify(RecoveryLog& findings) override {
     return log_->verify(true, findings, [](uint64_t) {});
   }
+  Result<std::vector<Bytes>> damage_item(Storage& storage, Floors& floors, Section section,
+                                         uint64_t acknowledged) override {
+    PageCache cache(0);
+    FixedJournalOptions options = journal_options(floors, cache);
+    options.record_size_bytes += IndexedValueLog::kLocationSizeBytes;
+    RecoveryLog look_only(storage, true);
+    TRY_INTO(const auto journal, FixedJournal::open(storage, options, look_only));
+    TRY_INTO(const uint64_t count, journal->record_count(section));
+    const uint64_t first =
+        std::max(acknowledged, floors.floor(section) / options.record_size_bytes);
+    std::vector<Bytes> records;
+    for (uint64_t position = first; position < count; ++position) {
+      records.emplace_back(options.record_size_bytes);
+      TRY(journal->read(section, Position(position), records.back()));
+    }
+    if (!records.empty()) TRY(flip_value(storage, section, records.front()));
+    return records;
+  }
 
  private:
+  // The records are durable before their value is damaged: another power cut must not take them.
+  static Status flip_value(Storage& storage, Section section, ByteSpan record) {
+    std::byte name[sizeof(uint64_t)];
+    store_big_endian(name, section.value);
+    TRY_INTO(const auto index, storage.open("index", name, OpenMode::read_write));
+    TRY(index->sync());
+    TRY_INTO(const auto values, storage.open("values", name, OpenMode::read_write));
+    const uint64_t offset = IndexedValueLog::location_of(record).offset;
+    std::byte first;
+    TRY(values->read_at(offset, MutableByteSpan(&first, 1)));
+    first = ~first;
+    TRY(values->write_at(offset, ByteSpan(&first, 1)));
+    return values->sync();
+  }
+
   std::unique_ptr<IndexedValueLog> log_;
 };
 
@@ -214,10 +257,13 @@ struct SectionModel {
 template <class Tested>
 class JournalScenario final : public Scenario {
  public:
-  explicit JournalScenario(Random& config) : options_(config), subject_(options_) {}
+  explicit JournalScenario(Random& config)
+      : options_(config), subject_(options_), damage_(config.next()) {}
 
   [[nodiscard]] Status open(Storage& storage) override {
     storage_ = &storage;
+    // Once in a recovery: a second time could repair the value.
+    if (damage_.one_in(3) && !std::exchange(damaged_, true)) TRY(damage_an_item());
     return reopen();
   }
 
@@ -274,6 +320,45 @@ class JournalScenario final : public Scenario {
     return {};
   }
 
+  // What recovery cannot adopt must be in lost-found afterwards.
+  Status damage_an_item() {
+    RecoveryLog look_only(*storage_, true);
+    TRY_INTO(const auto manifest, Manifest::open(*storage_, true, look_only));
+    if (manifest == nullptr || models_.empty()) return {};
+    auto chosen = models_.begin();
+    std::advance(chosen, damage_.below(models_.size()));
+    Floors& floors = manifest->floors(subject_.role());
+    if (floors.was_clean() || chosen->first < floors.boundary()) return {};
+    TRY_INTO(auto records,
+             subject_.damage_item(*storage_, floors, chosen->first, chosen->second.acknowledged));
+    std::ranges::move(records, std::back_inserter(dropped_));
+    return {};
+  }
+
+  // Whether a saved copy of pages holds each of the records that were to be dropped.
+  Result<std::optional<std::string>> find_dropped() {
+    if (dropped_.empty()) return std::optional<std::string>();
+    std::vector<Bytes> copies;
+    TRY_INTO(const auto names, storage_->scan(kLostFoundPartition));
+    for (const Bytes& name : names) {
+      TRY_INTO(const auto blob, storage_->open(kLostFoundPartition, name, OpenMode::read_only));
+      Bytes pages(blob->size());
+      TRY(blob->read_at(0, pages));
+      Bytes& payload = copies.emplace_back();
+      for (size_t at = 0; at < pages.size(); at += options_.page_size_bytes + kPageRecordSize) {
+        const size_t size = std::min<size_t>(options_.page_size_bytes, pages.size() - at);
+        payload.insert(payload.end(), pages.begin() + static_cast<ptrdiff_t>(at),
+                       pages.begin() + static_cast<ptrdiff_t>(at + size));
+      }
+    }
+    for (const Bytes& record : std::exchange(dropped_, {})) {
+      const bool saved = std::ranges::any_of(
+          copies, [&](const Bytes& copy) { return !std::ranges::search(copy, record).empty(); });
+      if (!saved) return wrong("a dropped entry is not in lost-found");
+    }
+    return std::optional<std::string>();
+  }
+
   // Compares what is there with what may be there; it becomes what must be there.
   Result<std::optional<std::string>> adopt_recovered() {
     Floors& floors = manifest_->floors(subject_.role());
@@ -313,10 +398,13 @@ class JournalScenario final : public Scenario {
         return wrong(concat("section ", section, " was removed before a newer one"));
       if (removed != removing_.end() && kept != found.end()) newer_survived = true;
     }
+    TRY_INTO(auto unsaved, find_dropped());
+    if (unsaved) return unsaved;
     RecoveryLog findings(*storage_, true);
     TRY(subject_.verify(findings));
     if (!findings.report().damage.empty())
       return wrong(concat("damage: ", findings.report().damage.front().reason));
+    damaged_ = false;
     models_ = std::move(found);
     removing_.clear();
     boundary_ = boundary;
@@ -421,6 +509,7 @@ class JournalScenario final : public Scenario {
 
   const Options options_;
   Tested subject_;
+  Random damage_;  // decides about damage
   Storage* storage_ = nullptr;
   std::unique_ptr<PageCache> cache_;
   std::unique_ptr<Manifest> manifest_;
@@ -432,6 +521,8 @@ class JournalScenario final : public Scenario {
   uint64_t boundary_ = 0;
   std::set<uint64_t> boundaries_issued_;  // by prunes that did not return
   uint64_t next_id_ = 1;
+  bool damaged_ = false;        // since the last recovery that ended
+  std::vector<Bytes> dropped_;  // records that are not adopted any more
 };
 
 }  // namespace

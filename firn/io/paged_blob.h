@@ -97,6 +97,11 @@ class PagedBlob {
   // replay. Same errors as read_at.
   [[nodiscard]] Status read_sequential(uint64_t offset, MutableByteSpan out) const;
 
+  // Saves the pages from the one that holds `size` on to lost-found, before the owner truncates to
+  // `size` what it cannot adopt. Requires: everything is on disk, as after open.
+  [[nodiscard]] Status save_before_cut(uint64_t size, std::string reason,
+                                       RecoveryLog& recovery) const;
+
   // Checks every page on disk below durable_size() and notes each damaged one. Serialised with the
   // writer by the caller.
   [[nodiscard]] Status verify(RecoveryLog& findings) const;

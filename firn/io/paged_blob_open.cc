@@ -100,6 +100,12 @@ void PagedBlob::adopt(uint64_t size, ByteSpan partial_payload, std::optional<Pro
   size_.store(size, std::memory_order_release);
 }
 
+Status PagedBlob::save_before_cut(uint64_t size, std::string reason, RecoveryLog& recovery) const {
+  const uint64_t begin = size / page_size_ * physical_size();
+  return recovery.save_before_cut(*blob_, {options_.partition, options_.blob_name, begin,
+                                           blob_->size() - begin, std::move(reason)});
+}
+
 Status PagedBlob::cut_unfinished_record(uint64_t size, bool read_only) {
   if (!read_only) return truncate(size);
   TRY_INTO(const KeptPage kept, load_kept_page(size));

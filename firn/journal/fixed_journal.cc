@@ -396,6 +396,13 @@ Status FixedJournal::rewind_section(Section section, uint64_t size_bytes) {
   return raise_floor(section, durable - durable % record);
 }
 
+Status FixedJournal::save_before_cut(Section section, uint64_t size_bytes, std::string reason,
+                                     RecoveryLog& recovery) const {
+  TRY_INTO(const auto handle, table_.find(section));
+  return handle == nullptr ? Status()
+                           : handle->blob->save_before_cut(size_bytes, std::move(reason), recovery);
+}
+
 Status FixedJournal::cut_recovered(Section section, uint64_t size_bytes) {
   if (!read_only_) return rewind_section(section, size_bytes);
   TRY_INTO(const auto handle, table_.find(section));

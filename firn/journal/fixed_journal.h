@@ -181,7 +181,10 @@ class FixedJournal {
   [[nodiscard]] Status freeze(Section section, const Error& damage);
   // Raises the floor to `size_bytes`. Requires: they are durable.
   [[nodiscard]] Status raise_floor(Section section, uint64_t size_bytes);
-  // Recovery of the owner: cuts a section, or only the view of it if the journal is read-only.
+  // Recovery of the owner: saves the pages of records that it cannot adopt.
+  [[nodiscard]] Status save_before_cut(Section section, uint64_t size_bytes, std::string reason,
+                                       RecoveryLog& recovery) const;
+  // Then cuts the section, or only the view of it if the journal is read-only.
   [[nodiscard]] Status cut_recovered(Section section, uint64_t size_bytes);
 
   friend class IndexedValueLog;

@@ -210,10 +210,13 @@ Status IndexedValueLog::cut(Section section, uint64_t count, uint64_t kept,
   }
   TRY_INTO(const uint64_t value_bytes, values_->size(section));
   if (kept < count) {
-    recovery.note(concat("section ", section, ": dropped ", count - kept, " entries after entry ",
-                         kept, ": ", reason));
+    const uint64_t kept_bytes = kept * index_->record_size_bytes();
+    const std::string dropped =
+        concat("dropped ", count - kept, " entries, ", kept, " to ", count - 1, ": ", reason);
+    recovery.note(concat("section ", section, ": ", dropped));
+    TRY(index_->save_before_cut(section, kept_bytes, dropped, recovery));
     TRY(values_->save_before_cut(section, values_end, "values of dropped entries", recovery));
-    TRY(index_->cut_recovered(section, kept * index_->record_size_bytes()));
+    TRY(index_->cut_recovered(section, kept_bytes));
   } else if (value_bytes > values_end) {
     // The buffer of a crashed writer: without their entries nobody can say what they are.
     recovery.note_unsaved_cut({values_->partition(), journal::section_hex(section), values_end,

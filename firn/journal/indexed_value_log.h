@@ -18,11 +18,11 @@
 //             section is set aside: nothing of it changes, appends to it are refused, and what is
 //             readable is read (see FixedJournal for a damaged index). A writer looks at all
 //             sections before it changes any. Above the floor entries count up to the first whose
-//             value is missing or fails its checksum; the rest is cut and reported, and its value
-//             bytes are saved aside; value bytes that no entry refers to are reclaimed. What is
-//             adopted is made durable first. With unknown floors (a store of the original) each
-//             section is cut after its newest entry whose value lies inside the value blob, as the
-//             original does.
+//             value is missing or fails its checksum; the rest is saved aside (pages of the index
+//             and values), cut and reported; value bytes that no entry refers to are reclaimed.
+//             What is adopted is made durable first. With unknown floors (a store of the original)
+//             each section is cut after its newest entry whose value lies inside the value blob, as
+//             the original does.
 //
 // Invariants. 1. Entries of a section refer to ascending, disjoint ranges of its value blob.
 // 2. No value section exists without its index section.

@@ -592,7 +592,7 @@ TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenAValueAboveThemIsTorn_ThenEn
 
   expect_entries(1, 3);
   EXPECT_EQ(blob_size(kValues, 1), 3 * kStoredSizeBytes);
-  EXPECT_EQ(report_.cuts.size(), 1u);
+  EXPECT_EQ(report_.cuts.size(), 2u);
   EXPECT_EQ(floors_.floor(Section(1)), 3 * kEntrySizeBytes);
   EXPECT_THAT(report_.notes,
               ::testing::ElementsAre(::testing::AllOf(::testing::HasSubstr("dropped 3 entries"),
