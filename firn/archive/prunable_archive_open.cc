@@ -198,8 +198,9 @@ Status PrunableArchive::check_unrecorded_geometry(Storage& storage,
         Errc::invalid_argument,
         concat(what..., " in partition ", options.index.partition, " does not fit keys of ",
                key_size_bytes_, " bytes with ", items_per_section_,
-               " items per section and pages of ", options.index.page_size_bytes,
-               " bytes: give the values that the store was made with. Nothing was changed"));
+               " items per section and pages of ", options.index.page_size_bytes, " bytes ",
+               options.values.compression_level ? "with compressed" : "without compressed",
+               " values: give the values that the store was made with. Nothing was changed"));
   };
   bool is_confirmed = false;
   uint32_t attempts = 0;

@@ -11,7 +11,8 @@ import struct
 from pathlib import Path
 
 import command_support
-from command_support import CORRUPT, IO, NOT_FOUND, USAGE, CommandTest, crc32c, sha256, tree_of
+from command_support import (CORRUPT, DONE, IO, NOT_FOUND, USAGE, CommandTest, crc32c, sha256,
+                             tree_of)
 
 
 class Files(CommandTest):
@@ -97,6 +98,27 @@ class Files(CommandTest):
             self.output("archive", "import", store, tree)
         paths = {item["path"] for item in self.json_lines("archive", "list", store)}
         self.assertEqual(len(paths), 5)
+
+    def test_special_files_are_left_out_and_counted(self):
+        tree = self.make_tree(3)
+        (tree / "link").symlink_to("/etc/passwd")
+        os.mkfifo(tree / "pipe")
+        ran = self.expect(DONE, "archive", "import", self.store, tree)
+        self.assertIn(b"note: 2 symbolic links, pipes", ran.stderr)
+        summary = self.json_lines("archive", "import", self.store, tree)[-1]
+        self.assertEqual((summary["items"], summary["special_files"]), (3, 2))
+
+    def test_control_characters_of_names_do_not_reach_a_terminal(self):
+        name = self.folder / "a\n\x1b[31mb"
+        name.mkdir()
+        (name / "f").write_bytes(b"x")
+        self.output("archive", "import", self.store, name.name, cwd=self.folder)
+        self.output("archive", "export", self.store, "--to", self.folder / "there")
+        shutil.rmtree(self.folder / "there" / name.name)
+        (self.folder / "there" / name.name).write_bytes(b"no directory")
+        text = self.failure(IO, "archive", "export", self.store, "--to", self.folder / "there")
+        self.assertIn("a\\x0a\\x1b[31mb", text)
+        self.assertNotIn("\x1b", text)
 
     def test_paths_that_cannot_be_imported(self):
         link = self.folder / "link"
@@ -281,7 +303,7 @@ class Usage(CommandTest):
                 ("archive", "import", self.folder / "s", self.folder, "--key-size", 8),
                 ("archive", "import", self.folder / "s", self.folder, "--items-per-section", 0),
                 ("archive", "import", self.folder / "s", self.folder, "--page-size", 65536),
-                ("archive", "import", self.folder / "s", self.folder, "--compression", -1),
+                ("archive", "import", self.folder / "s", self.folder, "--compression", 23),
                 ("verify",), ("info",)):
             with self.subTest(arguments=arguments):
                 self.expect(USAGE, *arguments)

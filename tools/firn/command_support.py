@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -71,7 +72,9 @@ class CommandTest(unittest.TestCase):
         """The text of a failure, which must be the same with --json."""
         plain = self.expect(code, *arguments, **options).stderr.decode()
         last = self.json_lines(*arguments, code=code, **options)[-1]
-        self.assertIn(last["error"]["message"].split(";")[0], plain)
+        masked = re.sub(r"[\x00-\x1f\x7f]", lambda control: f"\\x{ord(control[0]):02x}",
+                        last["error"]["message"])
+        self.assertIn(masked.split(";")[0], plain)
         return plain
 
     def import_lines(self, lines, *arguments):

@@ -74,6 +74,8 @@ Status walk(const std::string& path, const std::optional<struct stat>& except, b
       case FTS_DEFAULT:  // a pipe, a device, a socket
         if (special_files && entry->fts_level == FTS_ROOTLEVEL)
           found.files.push_back({entry->fts_path, 0});
+        else
+          ++found.special_count;
         break;
       case FTS_DNR:
       case FTS_ERR:

@@ -23,6 +23,7 @@ struct FoundFile {
 struct FoundFiles {
   std::vector<FoundFile> files;
   uint64_t total_bytes = 0;
+  uint64_t special_count = 0;         // links, pipes, devices and sockets, which are no items
   std::vector<std::string> failures;  // directories that cannot be read, one sentence each
 };
 

@@ -50,10 +50,10 @@ Result<StoreSurvey> survey_freezer_store(const StoreArguments& arguments) {
       human_bytes(static_cast<double>(value_bytes)), human_bytes(static_cast<double>(key_bytes)),
       freezer.key_size_bytes(), human_count(statistics.table_size, "position", "positions"),
       statistics.load, chains.records_per_hit, chains.records_per_miss, chains.longest);
-  survey.text +=
-      fmt::format("closed       {}\n", manifest == nullptr     ? "unknown (no manifest)"
-                                       : manifest->was_clean() ? "cleanly"
-                                                               : "no (the last writer crashed)");
+  survey.text += fmt::format("closed       {}\n", manifest == nullptr ? "unknown (no manifest)"
+                                                  : manifest->was_clean()
+                                                      ? "cleanly"
+                                                      : "no (the last writer was stopped)");
   survey.live_bytes = key_bytes + value_bytes;
   survey.pending = freezer.recovery();
   return survey;

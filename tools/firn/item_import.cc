@@ -11,6 +11,7 @@
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/codec/varint.h"
+#include "firn/io/blob_header.h"
 #include "tools/firn/file_walk.h"
 #include "tools/firn/human.h"
 #include "tools/firn/item.h"
@@ -195,14 +196,16 @@ Result<Imported> import_items(const ImportSources& sources, const FoundFiles& fo
   if (!finished) return std::unexpected(finished.error());
   const double seconds = progress.seconds();
   progress.finish();
-  return Imported{importer.items(), importer.bytes(), failures.count(), seconds};
+  return Imported{importer.items(), importer.bytes(), failures.count(), found.special_count,
+                  seconds};
 }
 
 void warn_of_cuts(const RecoveryReport& report) {
   for (const CutRange& cut : report.cuts) {
     warn(kVerb, concat("recovered from a crash: cut ", cut.range.size_bytes, " bytes of ",
-                       cut.range.partition, "/", cut.range.blob, " at offset ", cut.range.offset,
-                       ": ", cut.range.reason));
+                       cut.range.partition, "/", cut.range.blob, " at offset ",
+                       cut.range.offset + kBlobHeaderSizeBytes, ": ", cut.range.reason,
+                       cut.saved_as.empty() ? "" : "; saved as lost-found/", cut.saved_as));
   }
 }
 
@@ -223,10 +226,14 @@ Status summarize_import(const Imported& imported, ordered_json object, const std
                         {"seconds", imported.seconds},
                         {"items_per_second", item_rate},
                         {"bytes_per_second", bytes * per_second},
-                        {"failed", imported.failed}};
+                        {"failed", imported.failed},
+                        {"special_files", imported.special_files}};
     all.update(object);
     return output.result(std::move(all), {}, std::move(outcome));
   }
+  if (imported.special_files > 0)
+    warn(kVerb, concat(imported.special_files,
+                       " symbolic links, pipes, devices and sockets were left out"));
   fmt::print(stderr, "imported {}, {}, in {} ({}/s, {:.0f} items/s){}\n",
              human_count(imported.items, "item", "items"), human_bytes(bytes),
              human_seconds(imported.seconds), human_bytes(bytes * per_second), item_rate, text);

@@ -59,10 +59,10 @@ Result<StoreSurvey> survey_metadata_store(const StoreArguments& arguments) {
       "keys         {} of {} bytes\nversion      {}\nbytes        {} in each of two copies\n",
       human_count(statistics.keys, "key", "keys"), opened.key_size_bytes,
       opened.metadata->version(), human_bytes(static_cast<double>(statistics.image_bytes)));
-  survey.text +=
-      fmt::format("closed       {}\n", manifest == nullptr     ? "unknown (no manifest)"
-                                       : manifest->was_clean() ? "cleanly"
-                                                               : "no (the last writer crashed)");
+  survey.text += fmt::format("closed       {}\n", manifest == nullptr ? "unknown (no manifest)"
+                                                  : manifest->was_clean()
+                                                      ? "cleanly"
+                                                      : "no (the last writer was stopped)");
   survey.live_bytes = statistics.image_bytes;
   survey.pending = opened.store->recovery().report();
   return survey;

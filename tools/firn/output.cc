@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
@@ -46,6 +47,18 @@ std::string_view code_name(Errc code) {
     case Errc::poisoned: return "poisoned";
   }
   return "unknown";
+}
+
+// A line for a terminal. Names of files go into it, and they may hold anything.
+void write_to_standard_error(const std::string& text) {
+  std::string line;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool is_control = byte < ' ' || byte == 0x7F;
+    line += is_control ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
+  }
+  line += '\n';
+  (void)write_all(STDERR_FILENO, as_bytes(line));
 }
 
 nlohmann::ordered_json describe(const Error& error) {
@@ -103,13 +116,11 @@ void Output::failure(std::string_view verb, const Error& error) {
   } else {
     (void)flush();
   }
-  const std::string text = concat("firn: ", verb, ": ", error.message, "\n");
-  (void)write_all(STDERR_FILENO, as_bytes(text));
+  write_to_standard_error(concat("firn: ", verb, ": ", error.message));
 }
 
 void warn(std::string_view verb, std::string_view text) {
-  const std::string line = concat("firn: ", verb, ": note: ", text, "\n");
-  (void)write_all(STDERR_FILENO, as_bytes(line));
+  write_to_standard_error(concat("firn: ", verb, ": note: ", text));
 }
 
 }  // namespace firn::command

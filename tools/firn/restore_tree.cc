@@ -59,6 +59,7 @@ Result<RestoreTree> RestoreTree::open(const std::string& directory) {
   std::error_code failed;
   std::filesystem::create_directories(directory, failed);
   Descriptor root(::open(directory.c_str(), kDirectoryFlags));
+  if (!root.is_open() && failed) errno = failed.value();  // why it is not there
   if (!root.is_open()) return system_failure("make or open the directory", directory);
   return RestoreTree(directory, std::move(root));
 }

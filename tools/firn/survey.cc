@@ -81,7 +81,7 @@ std::string describe_text(const ArchiveSurvey& survey) {
   text += fmt::format("keys         {} bytes\n", survey.key_size_bytes);
   text += fmt::format("closed       {}\n", !survey.has_manifest ? "unknown (no manifest)"
                                            : survey.was_clean   ? "cleanly"
-                                                                : "no (the last writer crashed)");
+                                                              : "no (the last writer was stopped)");
   return text;
 }
 

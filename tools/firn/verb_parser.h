@@ -57,15 +57,15 @@ class VerbParser {
   std::map<const CLI::App*, Verb> verbs_;
 };
 
-// Decimal digits only: no sign, no unit, no other base.
+// Decimal digits only: no unit, no other base, no sign where no number is negative.
 template <class T>
 [[nodiscard]] T parse_number(const std::string& text) {
   T number{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (text.empty() || text.front() == '-' || error != std::errc() ||
-      end != text.data() + text.size())
-    throw CLI::ConversionError(
-        concat("'", text, "' is not a number from 0 to ", std::numeric_limits<T>::max()));
+  if (text.empty() || error != std::errc() || end != text.data() + text.size())
+    throw CLI::ConversionError(concat("'", text, "' is not a number from ",
+                                      std::numeric_limits<T>::min(), " to ",
+                                      std::numeric_limits<T>::max()));
   return number;
 }
 
