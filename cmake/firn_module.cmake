@@ -11,9 +11,8 @@
 # sim/CMakeLists.txt collects. Each FUZZ file is one fuzz target.
 # THREADED: some TESTS start threads, too; the thread sanitizer runs those that say Thread, Concurrent
 # or Readers in their names.
-# OPTIMISED: the tests instantiate the code under test from templates, and are optimised like it.
 function(firn_module)
-  cmake_parse_arguments(MODULE "THREADED;OPTIMISED" ""
+  cmake_parse_arguments(MODULE "THREADED" ""
     "SOURCES;HEADERS;PRIVATE_HEADERS;TESTS;STRESS;SIMS;FUZZ;LIBS" ${ARGN})
   if(MODULE_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "firn_module: what is ${MODULE_UNPARSED_ARGUMENTS}?")
@@ -21,12 +20,8 @@ function(firn_module)
   target_sources(firn PRIVATE ${MODULE_SOURCES} ${MODULE_PRIVATE_HEADERS})
   target_sources(firn PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${MODULE_HEADERS})
   get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
-  set(optimised)
-  if(MODULE_OPTIMISED)
-    set(optimised OPTIMISED)
-  endif()
   if(FIRN_TESTS AND MODULE_TESTS)
-    firn_test(firn_${folder}_test ${optimised} SOURCES ${MODULE_TESTS} LIBS ${MODULE_LIBS})
+    firn_test(firn_${folder}_test SOURCES ${MODULE_TESTS} LIBS ${MODULE_LIBS})
     if(MODULE_THREADED)
       add_dependencies(firn_stress_tests firn_${folder}_test)
     endif()
@@ -34,7 +29,7 @@ function(firn_module)
   list(TRANSFORM MODULE_SIMS PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
   set_property(GLOBAL APPEND PROPERTY FIRN_SIMS ${MODULE_SIMS})
   if(FIRN_TESTS AND MODULE_STRESS)
-    firn_test(firn_${folder}_stress ${optimised} LABEL stress SOURCES ${MODULE_STRESS} LIBS ${MODULE_LIBS})
+    firn_test(firn_${folder}_stress LABEL stress SOURCES ${MODULE_STRESS} LIBS ${MODULE_LIBS})
   endif()
   if(FIRN_TESTS)
     foreach(source ${MODULE_FUZZ})
@@ -43,22 +38,22 @@ function(firn_module)
   endif()
 endfunction()
 
-# firn_test(name [OPTIMISED] [LABEL unit] SOURCES x.cc ... LIBS lib ...): a GoogleTest executable, its
+set(FIRN_TEST_OPTIMISATION $<$<CONFIG:RelWithDebInfo>:-O1> $<$<CONFIG:Sanitize>:-O0>)
+
+# firn_test(name [LABEL unit] SOURCES x.cc ... LIBS lib ...): a GoogleTest executable, its
 # cases known to ctest under the label, and part of the target firn_<label>_tests. Most of the time that
 # tests take is the compiler's, so they are optimised less than the library and the test kit, and share
-# precompiled headers (testkit/CMakeLists.txt). OPTIMISED leaves them to the build type.
+# precompiled headers (testkit/CMakeLists.txt).
 function(firn_test name)
-  cmake_parse_arguments(TEST "OPTIMISED" "LABEL" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(TEST "" "LABEL" "SOURCES;LIBS" ${ARGN})
   if(NOT TEST_LABEL)
     set(TEST_LABEL unit)
   endif()
   add_executable(${name} ${TEST_SOURCES})
   target_link_libraries(${name} PRIVATE firn firn_testkit firn_warnings GTest::gmock
                                         GTest::gtest_main ${TEST_LIBS})
-  if(NOT TEST_OPTIMISED)
-    target_compile_options(${name} PRIVATE -O1)
-    target_precompile_headers(${name} REUSE_FROM firn_test_headers)
-  endif()
+  target_compile_options(${name} PRIVATE ${FIRN_TEST_OPTIMISATION})
+  target_precompile_headers(${name} REUSE_FROM firn_test_headers)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 1200 LABELS ${TEST_LABEL})
   add_dependencies(firn_${TEST_LABEL}_tests ${name})
 endfunction()
