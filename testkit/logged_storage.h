@@ -41,8 +41,8 @@ class LoggedStorage : public Storage {
                                      BlobVersions versions = {}) override;
   Status remove(std::string_view partition, std::span<const Bytes> names) override;
   Status remove_partition(std::string_view partition) override;
-  Result<std::vector<Bytes>> scan(std::string_view partition) override {
-    return inner_.scan(partition);
+  Result<PartitionListing> list(std::string_view partition) override {
+    return inner_.list(partition);
   }
   Result<std::vector<std::string>> partitions() override { return inner_.partitions(); }
   Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override { return inner_.lock(mode); }

@@ -451,7 +451,7 @@ Result<std::unique_ptr<StorageLock>> SimulatedFileSystem::lock(LockMode mode) {
   TRY(check_handle(generation_, call));
   Verdict verdict = admit(call);
   if (verdict.error) return std::unexpected(*verdict.error);
-  if (root_->find(kLockFileName) == nullptr)
+  if (root_->find(kLockFileName) == nullptr && mode != LockMode::observe)
     root_->link(++sequence_, kLockFileName,
                 {std::make_shared<SimulatedInode>(++numbers_), nullptr});
   if (exclusive_lock_ || (mode == LockMode::exclusive && shared_locks_ > 0))

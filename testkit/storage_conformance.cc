@@ -499,6 +499,24 @@ void damaged_headers(StorageUnderTest& subject) {
   }
 }
 
+void salvaged_blobs(StorageUnderTest& subject) {
+  const ByteSpan name = name_of("name");
+  put(subject.storage(), "name", "");
+  const Bytes content = *from_hex("0000000000000001abcd");
+  subject.set_raw(kPartition, name, content);
+  subject.reopen();
+
+  {
+    const auto blob = blob_of(subject.storage(), "name", OpenMode::salvage);
+    EXPECT_EQ(text_of(*blob), "\xab\xcd");
+    EXPECT_FALSE(blob->write_at(0, as_bytes("x")));
+  }
+  EXPECT_THAT(subject.storage().open(kPartition, name_of("other"), OpenMode::salvage),
+              FailsWith(Errc::not_found));
+
+  EXPECT_EQ(subject.raw(kPartition, name), content);
+}
+
 // --- Locks
 
 void exclusive_lock(StorageUnderTest& subject) {
@@ -507,6 +525,7 @@ void exclusive_lock(StorageUnderTest& subject) {
     ASSERT_OK_INTO(const auto held, storage.lock(LockMode::exclusive));
     EXPECT_THAT(storage.lock(LockMode::exclusive), FailsWith(Errc::locked));
     EXPECT_THAT(storage.lock(LockMode::shared), FailsWith(Errc::locked));
+    EXPECT_THAT(storage.lock(LockMode::observe), FailsWith(Errc::locked));
   }
   EXPECT_OK(storage.lock(LockMode::exclusive));
 }
@@ -556,6 +575,7 @@ constexpr Case kCases[] = {
     {"GivenABlob_WhenChanged_ThenItsFileStartsWithTheHeader", header_bytes},
     {"GivenATornHeader_WhenOpened_ThenOnlyAWriterResetsIt", torn_headers},
     {"GivenADamagedHeader_WhenOpened_ThenItIsRefusedAndUnchanged", damaged_headers},
+    {"GivenADamagedHeader_WhenSalvaged_ThenTheRestIsReadAndUnchanged", salvaged_blobs},
     {"GivenAnExclusiveLock_WhenLockedAgain_ThenRefusedUntilReleased", exclusive_lock},
     {"GivenSharedLocks_WhenLockedExclusively_ThenRefusedUntilReleased", shared_locks},
 };

@@ -52,7 +52,8 @@ Result<std::unique_ptr<Blob>> FileStorage::open(std::string_view partition, Byte
   TRY(check_blob_name(partition, name));
   TRY(check_blob_versions(versions));
   const Target target{partition, name, to_hex(name), versions};
-  if (mode == OpenMode::read_only) return open_for_reading(target);
+  if (mode == OpenMode::read_only || mode == OpenMode::salvage)
+    return open_for_reading(target, mode);
 
   MutexLock lock(changes_);
   if (mode == OpenMode::create_new) return create(target);
@@ -64,7 +65,7 @@ Result<std::unique_ptr<Blob>> FileStorage::open(std::string_view partition, Byte
               concat(describe_blob(partition, name), " does not exist in ", description()));
 }
 
-Result<std::unique_ptr<Blob>> FileStorage::open_for_reading(const Target& target) {
+Result<std::unique_ptr<Blob>> FileStorage::open_for_reading(const Target& target, OpenMode mode) {
   auto file = file_system_.open(target.partition, target.file_name, FileMode::read_only);
   if (!file && file.error().code == Errc::not_found)
     return fail(Errc::not_found, concat(describe_blob(target.partition, target.name),
@@ -73,8 +74,10 @@ Result<std::unique_ptr<Blob>> FileStorage::open_for_reading(const Target& target
   TRY_INTO(const uint64_t raw_size, (*file)->size());
   if (raw_size < kBlobHeaderSizeBytes)
     return make_blob(target, nullptr, 0, target.versions.highest, false);
-  TRY_INTO(const uint16_t version,
-           read_header(**file, target.versions, target.partition, target.name));
+  uint16_t version = target.versions.highest;
+  if (mode != OpenMode::salvage) {
+    TRY_INTO(version, read_header(**file, target.versions, target.partition, target.name));
+  }
   return make_blob(target, std::move(*file), raw_size - kBlobHeaderSizeBytes, version, false);
 }
 
@@ -213,27 +216,24 @@ Status FileStorage::remove_partition(std::string_view partition) {
   return sync_root();
 }
 
-Result<std::vector<Bytes>> FileStorage::scan(std::string_view partition) {
+Result<PartitionListing> FileStorage::list(std::string_view partition) {
   TRY(check_partition_name(partition));
   auto entries = file_system_.list(partition);
-  if (!entries && entries.error().code == Errc::not_found) return std::vector<Bytes>();
+  if (!entries && entries.error().code == Errc::not_found) return PartitionListing();
   if (!entries) return pass_on(entries);
-  std::vector<Bytes> names;
-  names.reserve(entries->size());
-  for (const DirectoryEntry& entry : *entries) {
+  PartitionListing listing;
+  listing.blobs.reserve(entries->size());
+  for (DirectoryEntry& entry : *entries) {
     std::optional<Bytes> name;
     if (entry.kind == DirectoryEntry::Kind::file && is_lower_case_hex(entry.name))
       name = from_hex(entry.name);
-    if (!name || name->empty())
-      return fail(
-          Errc::corrupt,
-          concat("partition '", partition, "' of ", description(), " contains '", entry.name,
-                 "', which is not a blob: expected a regular file with an even number of "
-                 "lower-case hexadecimal digits as its name; move it away"));
-    names.push_back(std::move(*name));
+    if (name && !name->empty())
+      listing.blobs.push_back(std::move(*name));
+    else
+      listing.others.push_back(std::move(entry.name));
   }
-  std::ranges::sort(names);
-  return names;
+  std::ranges::sort(listing.blobs);
+  return listing;
 }
 
 Result<std::vector<std::string>> FileStorage::partitions() {

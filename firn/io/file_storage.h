@@ -52,7 +52,7 @@ class FileStorage final : public Storage {
   [[nodiscard]] Status remove(std::string_view partition, std::span<const Bytes> names) override
       EXCLUDES(changes_);
   [[nodiscard]] Status remove_partition(std::string_view partition) override EXCLUDES(changes_);
-  [[nodiscard]] Result<std::vector<Bytes>> scan(std::string_view partition) override;
+  [[nodiscard]] Result<PartitionListing> list(std::string_view partition) override;
   [[nodiscard]] Result<std::vector<std::string>> partitions() override;
   [[nodiscard]] Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override;
   [[nodiscard]] StorageLimits limits() const override { return limits_; }
@@ -72,7 +72,7 @@ class FileStorage final : public Storage {
     std::optional<Error> failure;  // a directory sync failed
   };
 
-  [[nodiscard]] Result<std::unique_ptr<Blob>> open_for_reading(const Target& target);
+  [[nodiscard]] Result<std::unique_ptr<Blob>> open_for_reading(const Target& target, OpenMode mode);
   [[nodiscard]] Result<std::unique_ptr<Blob>> create(const Target& target) REQUIRES(changes_);
   [[nodiscard]] Result<std::unique_ptr<Blob>> adopt(const Target& target,
                                                     std::unique_ptr<File> file) REQUIRES(changes_);

@@ -164,7 +164,8 @@ Result<std::unique_ptr<Blob>> MemoryStorage::open(std::string_view partition, By
   TRY(check_blob_name(partition, name));
   TRY(check_blob_versions(versions));
   const std::string what = describe_blob(partition, name);
-  const bool read_only = mode == OpenMode::read_only;
+  const bool is_salvage = mode == OpenMode::salvage;
+  const bool read_only = mode == OpenMode::read_only || is_salvage;
   const bool may_create = mode == OpenMode::create || mode == OpenMode::create_new;
   MutexLock lock(mutex_);
   std::shared_ptr<Content> content;
@@ -180,7 +181,7 @@ Result<std::unique_ptr<Blob>> MemoryStorage::open(std::string_view partition, By
   }
   WriterLock content_lock(content->mutex);
   uint16_t version = versions.highest;
-  if (content->visible.size() >= kHeaderSize) {
+  if (content->visible.size() >= kHeaderSize && !is_salvage) {
     TRY_INTO(version, check_blob_header(ByteSpan(content->visible).first(kHeaderSize), versions,
                                         partition, name));
   } else if (!read_only) {
@@ -208,14 +209,14 @@ Status MemoryStorage::remove_partition(std::string_view partition) {
   return {};
 }
 
-Result<std::vector<Bytes>> MemoryStorage::scan(std::string_view partition) {
+Result<PartitionListing> MemoryStorage::list(std::string_view partition) {
   TRY(check_partition_name(partition));
   MutexLock lock(mutex_);
-  std::vector<Bytes> names;
+  PartitionListing listing;
   if (const auto directory = partitions_.find(partition); directory != partitions_.end())
     for (const auto& [name, content] : directory->second)
-      names.push_back(name);
-  return names;
+      listing.blobs.push_back(name);
+  return listing;
 }
 
 Result<std::vector<std::string>> MemoryStorage::partitions() {

@@ -36,7 +36,7 @@ class MemoryStorage : public Storage {
                                                    BlobVersions versions = {}) override;
   [[nodiscard]] Status remove(std::string_view partition, std::span<const Bytes> names) override;
   [[nodiscard]] Status remove_partition(std::string_view partition) override;
-  [[nodiscard]] Result<std::vector<Bytes>> scan(std::string_view partition) override;
+  [[nodiscard]] Result<PartitionListing> list(std::string_view partition) override;
   [[nodiscard]] Result<std::vector<std::string>> partitions() override;
   [[nodiscard]] Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override;
   [[nodiscard]] StorageLimits limits() const override;

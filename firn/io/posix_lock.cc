@@ -90,13 +90,14 @@ std::unexpected<Error> locked_by_another(int fd, const std::string& root_path, L
                      kLockFileName, ")"));
 }
 
-// An open LOCK file; a descriptor that is not open where a shared lock goes without one.
+// An open LOCK file; a descriptor that is not open where a lock for reading goes without one.
 Result<Descriptor> open_lock_file(int root_fd, const std::string& what, LockMode mode) {
   const std::string name(kLockFileName);
   Descriptor file;
-  if (mode == LockMode::shared) {
+  if (mode != LockMode::exclusive) {
     file = open_at(root_fd, name, O_RDONLY);
     if (!file.is_open() && errno != ENOENT) return posix_failure(errno, "open", what);
+    if (!file.is_open() && mode == LockMode::observe) return Descriptor();
   }
   if (!file.is_open()) {
     file = open_at(root_fd, name, O_RDWR | O_CREAT);

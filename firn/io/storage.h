@@ -44,6 +44,7 @@ enum class OpenMode : uint8_t {
   read_write,  // must exist
   create,      // opened if it exists, otherwise durably created
   create_new,  // durably created; fails with Errc::invalid_argument if it exists
+  salvage,     // as read_only, but whatever the header says: for what is left of a damaged blob
 };
 
 // Bytes that stay readable at the same address while this object lives, whatever happens to the
@@ -104,7 +105,17 @@ class StorageLock {
   virtual ~StorageLock() = default;
 };
 
-enum class LockMode : uint8_t { shared, exclusive };
+enum class LockMode : uint8_t {
+  shared,
+  exclusive,
+  observe,  // shared, but a store that has no lock yet gets none: for those who never write
+};
+
+// What a partition holds.
+struct PartitionListing {
+  std::vector<Bytes> blobs;         // names in ascending order
+  std::vector<std::string> others;  // names of what is no blob, as they are
+};
 
 struct StorageLimits {
   uint64_t blob_size_max_bytes = UINT64_MAX / 2;
@@ -134,9 +145,11 @@ class Storage {
   // Durably removes a partition and everything in it; a missing partition is fine.
   [[nodiscard]] virtual Status remove_partition(std::string_view partition) = 0;
 
-  // Names in ascending order. A missing partition has none; any other failure to list is an error.
-  // Entries that are not blobs (no even-length hex name, not a regular file) are Errc::corrupt.
-  [[nodiscard]] virtual Result<std::vector<Bytes>> scan(std::string_view partition) = 0;
+  // Blobs, and entries that are none (no even-length hex name, not a regular file). A missing
+  // partition has neither; any other failure to list is an error.
+  [[nodiscard]] virtual Result<PartitionListing> list(std::string_view partition) = 0;
+  // The names of the blobs, ascending. An entry that is no blob is Errc::corrupt.
+  [[nodiscard]] Result<std::vector<Bytes>> scan(std::string_view partition);
 
   // Partitions in ascending order.
   [[nodiscard]] virtual Result<std::vector<std::string>> partitions() = 0;
