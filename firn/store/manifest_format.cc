@@ -27,9 +27,20 @@ uint64_t total_size(const std::vector<BlobRange>& ranges) {
   return total;
 }
 
+std::string describe_range(const BlobRange& range) {
+  return concat(range.partition, "/", range.blob, " at offset ", range.offset, ", ",
+                range.size_bytes, " bytes: ", range.reason);
+}
+
 std::string first_sentence(const RecoveryReport& report) {
-  if (!report.damage.empty()) return report.damage.front().reason;
-  if (!report.cuts.empty()) return report.cuts.front().range.reason;
+  if (!report.damage.empty()) return describe_range(report.damage.front());
+  if (!report.cuts.empty()) {
+    const CutRange& cut = report.cuts.front();
+    return concat(describe_range(cut.range),
+                  cut.saved_as.empty()
+                      ? std::string()
+                      : concat("; saved as ", kLostFoundPartition, "/", cut.saved_as));
+  }
   return report.notes.empty() ? std::string() : report.notes.front();
 }
 

@@ -543,7 +543,7 @@ TEST_F(ManifestTest, GivenRecords_WhenSet_ThenDurable) {
 TEST_F(ManifestTest, GivenRecoveryWithCuts_WhenRecorded_ThenToldUntilTheNextOne) {
   create();
   RecoveryReport report;
-  report.cuts.push_back({{"index", "00", 4096, 17, "torn \"page\""}, "", 0});
+  report.cuts.push_back({{"index", "00", 4096, 17, "torn \"page\""}, "abcd", 17});
   report.notes.emplace_back("a note");
 
   ASSERT_OK(manifest_->set_last_recovery(report));
@@ -552,7 +552,8 @@ TEST_F(ManifestTest, GivenRecoveryWithCuts_WhenRecorded_ThenToldUntilTheNextOne)
 
   EXPECT_EQ(manifest_->last_recovery(),
             R"({"generation":1,"was_clean":false,"cuts":1,"cut_bytes":17,"damage":0,)"
-            R"("damage_bytes":0,"notes":1,"first":"torn \"page\""})");
+            R"("damage_bytes":0,"notes":1,"first":"index/00 at offset 4096, 17 bytes: )"
+            R"(torn \"page\"; saved as lost-found/abcd"})");
 }
 
 TEST_F(ManifestTest, GivenInterruptedCreation_WhenOpened_ThenNoneOrWhole) {
