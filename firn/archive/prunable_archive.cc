@@ -26,7 +26,8 @@ constexpr Position position_of(uint64_t packed) {
 constexpr uint64_t kStaleTokensMin = 4096;
 
 constexpr std::string_view kAdvice =
-    "; restore the file from a copy; what is readable is still served";
+    "; what is readable is still served; restore the file from a copy, or put what can be read "
+    "into a new store with 'firn salvage'";
 
 }  // namespace
 

@@ -85,8 +85,10 @@ Result<std::optional<Freezer::Place>> Freezer::locate_among(std::span<Place> can
     unnecessary_reads_.fetch_add(1, std::memory_order_relaxed);
   }
   if (damaged_.empty()) return std::optional<Place>();
-  return fail(Errc::corrupt, concat("the key was not found, but section ", damaged_.front(),
-                                    " is damaged: run verify, then restore the file from a copy"));
+  return fail(Errc::corrupt,
+              concat("the key was not found, but section ", damaged_.front(),
+                     " is damaged: restore the file from a copy, or put what can be read "
+                     "into a new store with 'firn salvage'"));
 }
 
 Result<std::optional<Freezer::Place>> Freezer::walk(const DiskTable& table, ByteSpan key,

@@ -136,7 +136,10 @@ namespace {
 Status refuse_damaged_sections(const IndexedValueLog& log) {
   const auto damaged = log.damaged();
   if (damaged.empty()) return {};
-  return std::unexpected(damaged.begin()->second);
+  const Error& first = damaged.begin()->second;
+  return fail(first.code, concat(first.message,
+                                 "; restore the file from a copy, or put what can be read into a "
+                                 "new store with 'firn salvage'"));
 }
 
 }  // namespace

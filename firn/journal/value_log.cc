@@ -12,32 +12,16 @@
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/journal/section_name.h"
+#include "firn/journal/value_entry.h"
 
 namespace firn {
+
+using journal::kChecksumSizeBytes;
+
 namespace {
-
-constexpr uint32_t kChecksumSizeBytes = 4;
-
-// A zstd block of at most 128 KiB takes at least 4 bytes, so a frame that claims more is a lie.
-constexpr uint64_t kFrameExpansionMax = (128u << 10) / 4;
-
-// What all frames claim to decompress to; nullopt if there is garbage or a frame does not say.
-std::optional<uint64_t> claimed_size(ByteSpan frames) {
-  uint64_t total = 0;
-  while (!frames.empty()) {
-    const unsigned long long claimed = ZSTD_getFrameContentSize(frames.data(), frames.size());
-    const size_t frame_bytes = ZSTD_findFrameCompressedSize(frames.data(), frames.size());
-    if (claimed == ZSTD_CONTENTSIZE_ERROR || claimed == ZSTD_CONTENTSIZE_UNKNOWN ||
-        ZSTD_isError(frame_bytes) != 0 || !add_without_overflow(total, claimed, total))
-      return std::nullopt;
-    frames = frames.subspan(frame_bytes);
-  }
-  return total;
-}
 
 struct FreeContext {
   void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
-  void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
 };
 
 }  // namespace
@@ -188,7 +172,6 @@ Result<Value> ValueLog::read_checked(Section section, ValueLocation location,
                        end, " bytes: there is no value of ", location.size_bytes,
                        " bytes at offset ", location.offset));
   }
-  const size_t payload_bytes = location.size_bytes - kChecksumSizeBytes;
   Value entry;
   if (auto mapped = handle->read_mapped(location.offset, location.size_bytes)) {
     entry = Value(std::move(mapped->pin), mapped->bytes);
@@ -199,16 +182,7 @@ Result<Value> ValueLog::read_checked(Section section, ValueLocation location,
                   : handle->read(location.offset, bytes));
     entry = Value(std::move(buffer), 0, location.size_bytes);
   }
-  const uint32_t stored = load_big_endian<uint32_t>(entry.bytes().data() + payload_bytes);
-  const uint32_t computed = crc32c(entry.bytes().first(payload_bytes));
-  if (stored != computed) {
-    return fail(Errc::corrupt,
-                concat("value at offset ", location.offset, " of ", options_.partition, "/",
-                       journal::section_hex(section), " (", location.size_bytes,
-                       " bytes): its checksum is ", computed, ", stored is ", stored));
-  }
-  entry.remove_suffix(kChecksumSizeBytes);
-  return entry;
+  return journal::check_entry(std::move(entry), {options_.partition, section, location});
 }
 
 Result<Value> ValueLog::read(Section section, ValueLocation location) const {
@@ -218,27 +192,8 @@ Result<Value> ValueLog::read(Section section, ValueLocation location) const {
 Result<Value> ValueLog::read(Section section, ValueLocation location, bool use_cache) const {
   TRY_INTO(Value payload, read_checked(section, location, use_cache));
   if (!options_.compression_level) return payload;
-  return decompress(section, location, payload.bytes());
-}
-
-Result<Value> ValueLog::decompress(Section section, ValueLocation location, ByteSpan frame) const {
-  const auto damaged = [&](std::string_view what) {
-    return fail(Errc::corrupt,
-                concat("value at offset ", location.offset, " of ", options_.partition, "/",
-                       journal::section_hex(section), " does not decompress: ", what,
-                       "; was the store written without compression?"));
-  };
-  const std::optional<uint64_t> claimed = claimed_size(frame);
-  if (!claimed) return damaged("it is no zstd frame of known size");
-  if (*claimed > options_.value_size_max_bytes ||
-      *claimed > (frame.size() + 1) * kFrameExpansionMax)
-    return damaged("it claims an impossible size");
-  Buffer plain(*claimed);
-  thread_local const std::unique_ptr<ZSTD_DCtx, FreeContext> context(ZSTD_createDCtx());
-  const size_t size = ZSTD_decompressDCtx(context.get(), plain.mutable_bytes().data(), plain.size(),
-                                          frame.data(), frame.size());
-  if (ZSTD_isError(size) != 0) return damaged(ZSTD_getErrorName(size));
-  return Value(std::move(plain), 0, size);
+  return journal::decompress_entry(payload.bytes(), options_.value_size_max_bytes,
+                                   {options_.partition, section, location});
 }
 
 Status ValueLog::check(Section section, ValueLocation location) const {

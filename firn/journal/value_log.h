@@ -128,8 +128,6 @@ class ValueLog {
   [[nodiscard]] Result<Value> read(Section section, ValueLocation location, bool use_cache) const;
   [[nodiscard]] Result<Value> read_checked(Section section, ValueLocation location,
                                            bool use_cache) const;
-  [[nodiscard]] Result<Value> decompress(Section section, ValueLocation location,
-                                         ByteSpan frame) const;
 
   Storage& storage_;
   const ValueLogOptions options_;

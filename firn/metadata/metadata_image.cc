@@ -30,6 +30,44 @@ std::optional<ValueExtent> value_extent(ByteSpan rest, const MetadataStoreOption
   return ValueExtent{length.size, length.size + static_cast<size_t>(length.value)};
 }
 
+struct Decoded {
+  std::vector<ImagePair> pairs;
+  uint64_t end = 0;          // of what was understood
+  std::string_view problem;  // why it ends there; empty: everything was
+};
+
+Decoded decode(ByteSpan image, const MetadataStoreOptions& options) {
+  const ByteSpan body = image.first(image.size() - kCrcSizeBytes);
+  Decoded decoded;
+  std::vector<ImagePair>& pairs = decoded.pairs;
+  decoded.end = kVersionSizeBytes;
+  while (decoded.end < body.size()) {
+    const ByteSpan rest = body.subspan(decoded.end);
+    ImagePair pair;
+    if (rest.size() < options.key_size_bytes) {
+      decoded.problem = "a key is cut off";
+      break;
+    }
+    pair.key = rest.first(options.key_size_bytes);
+    if (!pairs.empty() && !std::ranges::lexicographical_compare(pairs.back().key, pair.key)) {
+      decoded.problem = "keys do not ascend";
+      break;
+    }
+    pair.start = decoded.end + options.key_size_bytes;
+    const auto extent = value_extent(rest.subspan(options.key_size_bytes), options);
+    if (!extent) {
+      decoded.end = pair.start;
+      decoded.problem = "a value does not decode";
+      break;
+    }
+    pair.encoded = rest.subspan(options.key_size_bytes, extent->encoded_size);
+    pair.prefix_size = extent->prefix_size;
+    decoded.end = pair.start + extent->encoded_size;
+    pairs.push_back(pair);
+  }
+  return decoded;
+}
+
 }  // namespace
 
 std::optional<uint64_t> image_version(ByteSpan image) {
@@ -59,31 +97,18 @@ std::optional<std::string> why_invalid(ByteSpan image) {
 
 Result<std::vector<ImagePair>> decode_pairs(ByteSpan image, const MetadataStoreOptions& options,
                                             std::string_view where) {
-  const ByteSpan body = image.first(image.size() - kCrcSizeBytes);
-  const auto undecodable = [&](uint64_t offset, std::string_view what) {
-    return fail(Errc::corrupt,
-                concat(where, ", offset ", offset, ": ", what, " although the checksum is right; ",
-                       "was it written with another key size or value encoding than ",
-                       options.key_size_bytes, "-byte keys?"));
-  };
-  std::vector<ImagePair> pairs;
-  uint64_t offset = kVersionSizeBytes;
-  while (offset < body.size()) {
-    const ByteSpan rest = body.subspan(offset);
-    if (rest.size() < options.key_size_bytes) return undecodable(offset, "a key is cut off");
-    ImagePair pair;
-    pair.key = rest.first(options.key_size_bytes);
-    if (!pairs.empty() && !std::ranges::lexicographical_compare(pairs.back().key, pair.key))
-      return undecodable(offset, "keys do not ascend");
-    pair.start = offset + options.key_size_bytes;
-    const auto extent = value_extent(rest.subspan(options.key_size_bytes), options);
-    if (!extent) return undecodable(pair.start, "a value does not decode");
-    pair.encoded = rest.subspan(options.key_size_bytes, extent->encoded_size);
-    pair.prefix_size = extent->prefix_size;
-    offset = pair.start + extent->encoded_size;
-    pairs.push_back(pair);
-  }
-  return pairs;
+  Decoded decoded = decode(image, options);
+  if (decoded.problem.empty()) return std::move(decoded.pairs);
+  return fail(Errc::corrupt,
+              concat(where, ", offset ", decoded.end, ": ", decoded.problem,
+                     " although the checksum is right; was it written with another key size or "
+                     "value encoding than ",
+                     options.key_size_bytes, "-byte keys?"));
+}
+
+std::vector<ImagePair> decode_leading_pairs(ByteSpan image, const MetadataStoreOptions& options) {
+  if (image.size() < kImageSizeMinBytes) return {};
+  return decode(image, options).pairs;
 }
 
 EncodedValue encode_value(ByteSpan value, const MetadataStoreOptions& options) {

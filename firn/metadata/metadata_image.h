@@ -46,6 +46,10 @@ struct ImagePair {
                                                           const MetadataStoreOptions& options,
                                                           std::string_view where);
 
+// The pairs at the front of an image that need not be valid, up to the first that cannot be one.
+[[nodiscard]] std::vector<ImagePair> decode_leading_pairs(ByteSpan image,
+                                                          const MetadataStoreOptions& options);
+
 // `value` as it is stored, and the size of its prefix.
 struct EncodedValue {
   Bytes bytes;

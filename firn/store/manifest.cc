@@ -112,15 +112,18 @@ Result<std::unique_ptr<Manifest>> Manifest::open(Storage& storage, bool read_onl
   auto opened = MetadataStore::open(storage, metadata_options(true), recovery);
   if (!opened && opened.error().code == Errc::not_found)
     return fail(Errc::corrupt, concat(opened.error().message, ", but other files of the manifest ",
-                                      "do: restore it from a backup"));
+                                      "do: restore it from a backup, or put what can be read into "
+                                      "a new store with 'firn salvage'"));
   TRY_INTO(auto metadata, std::move(opened));
   if (metadata->version() == 0) {
     TRY_INTO(const auto data_partition, find_data_partition(storage));
     if (!data_partition) return std::unique_ptr<Manifest>();
-    return fail(Errc::corrupt,
-                concat("the manifest of ", storage.description(), " is empty, although there is a ",
-                       "partition '", *data_partition, "': restore the partition '",
-                       kManifestPartition, "' from a backup"));
+    return fail(
+        Errc::corrupt,
+        concat("the manifest of ", storage.description(), " is empty, although there is a ",
+               "partition '", *data_partition, "': restore the partition '", kManifestPartition,
+               "' from a backup, or put what can be read into a new store with 'firn "
+               "salvage'"));
   }
   if (!read_only) {
     RecoveryLog told_already(storage, false);

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "firn/metadata/metadata_salvage.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "firn/base/text.h"
+#include "firn/metadata/metadata_image.h"
+
+namespace firn {
+namespace {
+
+using metadata::ImagePair;
+
+constexpr std::array<std::string_view, 2> kNames = {"left", "right"};
+constexpr size_t kRight = 1;  // the side of the first commit
+
+// One of the two blobs.
+struct SalvagedCopy {
+  Buffer image;  // empty: nothing could be read, or nothing is there
+  bool is_there = false;
+  uint64_t version = 0;  // above 0: the checksum holds, and `pairs` are those of the image
+  std::string problem;   // why it cannot be trusted
+  std::vector<ImagePair> pairs;
+};
+
+class CopySalvage {
+ public:
+  CopySalvage(Storage& source, const MetadataStoreOptions& options, SalvageLog& log)
+      : source_(source), options_(options), log_(log) {}
+
+  Result<SalvagedMap> run() {
+    for (const size_t side : {size_t{0}, kRight})
+      TRY(read(side));
+    complete_first_commit();
+    const size_t newest = copies_[kRight].version > copies_[0].version ? kRight : 0;
+    const SalvagedCopy& used = copies_[newest];
+    for (const size_t side : {size_t{0}, kRight})
+      if (!copies_[side].problem.empty()) TRY(lose(side, used));
+    if (used.version == 0) return SalvagedMap();
+    TRY(report_missing_copy(copies_[1 - newest], 1 - newest, used.version));
+    SalvagedMap map;
+    map.version = used.version;
+    for (const ImagePair& pair : used.pairs)
+      map.pairs.emplace_back(to_bytes(pair.key), to_bytes(pair.encoded.subspan(pair.prefix_size)));
+    return map;
+  }
+
+ private:
+  Status read(size_t side) {
+    SalvagedCopy& copy = copies_[side];
+    auto opened = io::open_salvaged(source_, options_.partition, as_bytes(kNames[side]));
+    if (!opened) {
+      copy.is_there = opened.error().code != Errc::not_found;
+      if (copy.is_there) copy.problem = opened.error().message;
+      return {};
+    }
+    copy.is_there = true;
+    if (opened->damage) TRY(lose_range(side, 0, *opened->damage));
+    const uint64_t size = opened->blob->size();
+    if (size > metadata::kImageSizeMaxBytes) {
+      copy.problem =
+          concat("has ", size, " bytes, at most ", metadata::kImageSizeMaxBytes, " expected");
+      return {};
+    }
+    Buffer image(size);
+    if (const auto got = opened->blob->read_at(0, image.mutable_bytes()); !got) {
+      copy.problem = got.error().message;
+      return {};
+    }
+    log_.has_read(size);
+    copy.image = std::move(image);
+    judge(copy, std::nullopt);
+    return {};
+  }
+
+  // `version`: what the field should have been.
+  void judge(SalvagedCopy& copy, std::optional<uint64_t> version) {
+    const ByteSpan image = copy.image.bytes();
+    copy.problem.clear();
+    if (image.empty()) return;
+    if (const auto why = metadata::why_invalid(image); why && !version) {
+      copy.problem = *why;
+      return;
+    }
+    const uint64_t stored = version.value_or(metadata::image_version(image).value_or(0));
+    auto pairs = metadata::decode_pairs(image, options_, "it");
+    if (stored == 0)
+      copy.problem = "version 0 although the checksum is right";
+    else if (!pairs)
+      copy.problem = pairs.error().message;
+    if (!copy.problem.empty()) return;
+    copy.version = stored;
+    copy.pairs = std::move(*pairs);
+  }
+
+  // The first commit writes its version last. See MetadataStore.
+  void complete_first_commit() {
+    SalvagedCopy& first = copies_[kRight];
+    const ByteSpan image = first.image.bytes();
+    if (first.version > 0 || copies_[0].version > 0 || !copies_[0].problem.empty()) return;
+    if (image.size() < metadata::kImageSizeMinBytes || metadata::image_version(image) != 0) return;
+    if (metadata::computed_crc(image, 1) == metadata::stored_crc(image)) judge(first, 1);
+  }
+
+  Status lose_range(size_t side, uint64_t size, std::string reason) {
+    SalvageLoss loss;
+    loss.range = {options_.partition, to_hex(as_bytes(kNames[side])), 0, size, std::move(reason)};
+    return log_.lose(loss);
+  }
+
+  // A copy that is not trusted, and what it may say other than the one in use.
+  Status lose(size_t side, const SalvagedCopy& used) {
+    const SalvagedCopy& copy = copies_[side];
+    const ByteSpan image = copy.image.bytes();
+    TRY(lose_range(side, image.size(), copy.problem));
+    const bool is_older = used.version > 0 && image.size() >= metadata::kImageSizeMinBytes &&
+                          metadata::image_version(image) == used.version - 1;
+    if (is_older) return {};
+    std::map<std::string_view, ByteSpan> known;
+    for (const ImagePair& pair : used.pairs)
+      known[as_text(pair.key)] = pair.encoded;
+    for (const ImagePair& pair : metadata::decode_leading_pairs(image, options_)) {
+      const auto found = known.find(as_text(pair.key));
+      if (found != known.end() && equal_bytes(found->second, pair.encoded)) continue;
+      SalvageLoss loss;
+      loss.range = {options_.partition, to_hex(as_bytes(kNames[side])), pair.start,
+                    pair.encoded.size(),
+                    found == known.end() ? "a key that only the damaged copy has, if at all"
+                                         : "the damaged copy may have another value of this key"};
+      loss.items = 1;
+      loss.key = to_bytes(pair.key);
+      loss.older_value_kept = found != known.end();
+      TRY(log_.lose(loss));
+    }
+    return {};
+  }
+
+  // Every commit but the first leaves two copies.
+  Status report_missing_copy(const SalvagedCopy& other, size_t side, uint64_t version) {
+    const bool is_lone_first = version == 1 && side != kRight;
+    if (other.version > 0 || !other.problem.empty() || is_lone_first) return {};
+    return lose_range(side, 0,
+                      concat(other.is_there ? "has no content" : "is missing", " although version ",
+                             version, " follows another one; a newer commit may be lost"));
+  }
+
+  Storage& source_;
+  const MetadataStoreOptions& options_;
+  SalvageLog& log_;
+  std::array<SalvagedCopy, 2> copies_;
+};
+
+}  // namespace
+
+Result<SalvagedMap> salvage_metadata(Storage& source, const MetadataStoreOptions& options,
+                                     SalvageLog& log) {
+  return CopySalvage(source, options, log).run();
+}
+
+}  // namespace firn

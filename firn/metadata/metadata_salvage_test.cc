@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// salvage_metadata: whatever happens to the two copies, the map is one that was committed, the
+// newest one if its copy is whole, and what may differ is told.
+#include "firn/metadata/metadata_salvage.h"
+
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "firn/metadata/metadata_test_support.h"
+#include "testkit/store_damage.h"
+
+namespace firn {
+namespace {
+
+using testkit::DamagedStore;
+using testkit::StoreFiles;
+using Pairs = std::vector<std::pair<Bytes, Bytes>>;
+
+class SalvageMetadata : public MetadataStoreTest {
+ protected:
+  [[nodiscard]] Pairs pairs_now() const {
+    Pairs pairs;
+    store_->for_each(
+        [&](ByteSpan key, ByteSpan value) { pairs.emplace_back(to_bytes(key), to_bytes(value)); });
+    return pairs;
+  }
+
+  struct Salvaged {
+    SalvagedMap map;
+    std::vector<SalvageLoss> losses;
+  };
+  Salvaged salvage(const StoreFiles& files) {
+    MemoryStorage memory;
+    testkit::load_files(memory, files);
+    testkit::LoggedStorage source(memory);
+    Salvaged salvaged;
+    SalvageObserver observer;
+    observer.on_loss = [&](const SalvageLoss& loss) {
+      salvaged.losses.push_back(loss);
+      return Status();
+    };
+    SalvageLog log(observer);
+    auto map = salvage_metadata(source, options_, log);
+    EXPECT_OK(map);
+    if (map) salvaged.map = std::move(*map);
+    EXPECT_TRUE(source.log().empty());
+    EXPECT_EQ(testkit::files_of(memory), files);
+    return salvaged;
+  }
+
+  // Three commits; `left` holds the second, `right` the third.
+  void make_store() {
+    reopen();
+    put(1, "one");
+    put(5, "five");
+    sync();
+    put(2, "two");
+    sync();
+    older_ = pairs_now();
+    put(1, "uno");
+    remove(5);
+    put(9, "");
+    sync();
+    newer_ = pairs_now();
+    store_.reset();
+    files_ = testkit::files_of(memory_);
+  }
+
+  StoreFiles files_;
+  Pairs older_;
+  Pairs newer_;
+};
+
+TEST_F(SalvageMetadata, GivenNoDamage_ThenTheNewestMapIsTakenAndNothingIsTold) {
+  make_store();
+  const Salvaged salvaged = salvage(files_);
+  EXPECT_EQ(salvaged.map.pairs, newer_);
+  EXPECT_EQ(salvaged.map.version, 3u);
+  EXPECT_TRUE(salvaged.losses.empty());
+}
+
+TEST_F(SalvageMetadata, GivenAStoreWithOneCommit_ThenItsLoneCopyIsNoLoss) {
+  reopen();
+  put(1, "one");
+  sync();
+  const Salvaged salvaged = salvage(testkit::files_of(memory_));
+  EXPECT_EQ(salvaged.map.version, 1u);
+  EXPECT_TRUE(salvaged.losses.empty());
+}
+
+TEST_F(SalvageMetadata, GivenAnyDamageOfOneCopy_ThenTheMapIsOneThatWasCommittedAndTheLossIsTold) {
+  make_store();
+  const std::pair<std::string, Bytes> right{"state", to_bytes(as_bytes("right"))};
+  const uint64_t count = testkit::for_each_damage(files_, [&](const DamagedStore& damaged) {
+    const Salvaged salvaged = salvage(damaged.files);
+    const auto found = damaged.files.find(right);
+    const bool newest_is_whole =
+        damaged.what.find("exchanged") != std::string::npos ||
+        (found != damaged.files.end() && found->second == files_.at(right));
+    const bool is_header_only = damaged.touched.front().end <= 8;
+    const Pairs& expected = newest_is_whole || is_header_only ? newer_ : older_;
+    EXPECT_EQ(salvaged.map.pairs, expected) << damaged.what;
+    EXPECT_TRUE(damaged.touched.size() > 1 || !salvaged.losses.empty()) << damaged.what;
+  });
+  EXPECT_GT(count, 200u);
+}
+
+TEST_F(SalvageMetadata, GivenTheNewestCopyIsDamaged_ThenKeysThatMayDifferAreTold) {
+  make_store();
+  Bytes& right = files_[{"state", to_bytes(as_bytes("right"))}];
+  right.back() ^= std::byte{1};
+
+  const Salvaged salvaged = salvage(files_);
+
+  EXPECT_EQ(salvaged.map.pairs, older_);
+  std::vector<Bytes> keys;
+  for (const SalvageLoss& loss : salvaged.losses)
+    if (!loss.key.empty()) keys.push_back(loss.key);
+  EXPECT_EQ(keys, (std::vector<Bytes>{key_of(1), key_of(9)}));
+}
+
+TEST_F(SalvageMetadata, GivenBothCopiesAreDamaged_ThenNothingIsTakenAndEveryKeyIsTold) {
+  make_store();
+  for (auto& [name, content] : files_)
+    content.back() ^= std::byte{1};
+
+  const Salvaged salvaged = salvage(files_);
+
+  EXPECT_EQ(salvaged.map.version, 0u);
+  EXPECT_TRUE(salvaged.map.pairs.empty());
+  size_t told = 0;
+  for (const SalvageLoss& loss : salvaged.losses)
+    told += loss.key.empty() ? 0u : 1u;
+  EXPECT_EQ(told, older_.size() + newer_.size());
+}
+
+TEST_F(SalvageMetadata, GivenAnotherKeySize_ThenNothingIsTaken) {
+  make_store();
+  for (const uint32_t key_size : {7u, 9u, 1024u}) {
+    options_.key_size_bytes = key_size;
+    const Salvaged salvaged = salvage(files_);
+    EXPECT_EQ(salvaged.map.version, 0u) << key_size;
+    EXPECT_FALSE(salvaged.losses.empty()) << key_size;
+  }
+}
+
+}  // namespace
+}  // namespace firn
