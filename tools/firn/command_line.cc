@@ -5,6 +5,7 @@
 #include <span>
 #include <string_view>
 
+#include "tools/firn/salvage.h"
 #include "tools/firn/verb_parser.h"
 
 namespace firn::command {
@@ -79,8 +80,9 @@ std::string VerbParser::unknown_verb(std::span<char* const> arguments) const {
   return {};
 }
 
-void add_store(CLI::App* verb, StoreArguments& store, const PartitionTargets& partitions) {
-  verb->add_option("STORE", store.path, "the directory of the store")->required()->type_name("");
+void add_store(CLI::App* verb, StoreArguments& store, const PartitionTargets& partitions,
+               const std::string& name) {
+  verb->add_option(name, store.path, "the directory of the store")->required()->type_name("");
   add_number(verb, "--key-size", store.key_size_bytes, "bytes of a key (32)")->group(kStoreGroup);
   std::string roles;
   for (const auto& [role, target] : partitions)
@@ -151,22 +153,29 @@ PartitionTargets metadata_partitions(StoreArguments& store) {
 }
 
 void add_store_verbs(VerbParser& parser) {
-  const auto add_all = [](CLI::App* verb, StoreArguments& store) {
+  const auto add_all = [](CLI::App* verb, StoreArguments& store, const char* name) {
     PartitionTargets partitions = freezer_partitions(store);
     for (const auto& target : metadata_partitions(store))
       partitions.push_back(target);
-    add_store(verb, store, partitions);
+    add_store(verb, store, partitions, name);
     add_journal_geometry(verb, store);
     add_archive_geometry(verb, store);
     add_freezer_geometry(verb, store);
   };
   const auto [info, info_request] =
       parser.add_verb(parser.app(), "info", "what a store is, holds and takes on disk", run_info);
-  add_all(info, info_request.store);
+  add_all(info, info_request.store, "STORE");
   const auto [verify, verify_request] =
       parser.add_verb(parser.app(), "verify", "look for damage; changes nothing", run_verify);
-  add_all(verify, verify_request.store);
+  add_all(verify, verify_request.store, "STORE");
   verify->add_flag("--deep", verify_request.deep, "read every value, too");
+  const auto [salvage, salvage_request] =
+      parser.add_verb(parser.app(), "salvage",
+                      "put what can be read of a damaged store into a new one", run_salvage);
+  add_all(salvage, salvage_request.store, "SRC");
+  salvage->add_option("DST", salvage_request.target, "the new store; must not exist, or be empty")
+      ->required()
+      ->type_name("");
   parser.add_verb(parser.app(), "version", "which firn this is", run_version);
 }
 

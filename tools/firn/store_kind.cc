@@ -9,12 +9,10 @@
 namespace firn::command {
 namespace {
 
-constexpr StoreKind kArchive = {"archive", survey_archive_store, verify_archive_store,
-                                "'firn archive get' and 'export'"};
+constexpr StoreKind kArchive = {"archive", survey_archive_store, verify_archive_store, ""};
 constexpr StoreKind kFreezer = {"freezer", survey_freezer_store, verify_freezer_store,
-                                "'firn freezer get'; 'firn freezer rebuild' mends the table"};
-constexpr StoreKind kMetadata = {kMetadataKind, survey_metadata_store, verify_metadata_store,
-                                 "'firn metadata list' and 'get'"};
+                                "; 'firn freezer rebuild' mends the table"};
+constexpr StoreKind kMetadata = {kMetadataKind, survey_metadata_store, verify_metadata_store, ""};
 constexpr const StoreKind* kKinds[] = {&kArchive, &kFreezer, &kMetadata};
 
 // The partitions of the original may have any names: those that options give decide.

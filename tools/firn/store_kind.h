@@ -41,7 +41,7 @@ struct StoreKind {
   std::string_view name;  // as manifests record it
   Result<StoreSurvey> (*survey)(const StoreArguments& arguments);
   Status (*verify)(const VerifyRequest& request, Verified& verified, Progress& progress);
-  std::string_view rescue;  // how to read what is left of a damaged store
+  std::string_view repair;  // what else mends damage, as the end of a sentence
 };
 
 // The kind that the manifest records, or, without one, that options and partitions tell; an archive

@@ -82,7 +82,8 @@ CLI::Option* add_number(CLI::App* verb, const std::string& name, std::optional<T
 using PartitionTargets = std::vector<std::pair<std::string, std::optional<std::string>*>>;
 
 // STORE, and what all kinds of stores record: --key-size and --partition.
-void add_store(CLI::App* verb, StoreArguments& store, const PartitionTargets& partitions);
+void add_store(CLI::App* verb, StoreArguments& store, const PartitionTargets& partitions,
+               const std::string& name = "STORE");
 // --page-size, --compression.
 void add_journal_geometry(CLI::App* verb, StoreArguments& store);
 // --items-per-section.

@@ -115,9 +115,9 @@ Status run_verify(const VerifyRequest& request, Output& output) {
   if (!report.damage.empty() || verified.open_failure) {
     outcome = fail(Errc::corrupt,
                    concat("'", store, "' is damaged (", report.damage.size(),
-                          " ranges): restore the damaged files from a copy, or ",
-                          verified.open_failure ? "save what they hold before anything else"
-                                                : concat("read what is left with ", kind->rescue)));
+                          " ranges): restore the damaged files from a copy, or put what can be "
+                          "read into a new store with 'firn salvage ",
+                          store, " DST'", kind->repair));
   } else {
     text += fmt::format(
         "{}: no damage; checked {} in {} ({}/s){}\n", store,
