@@ -54,8 +54,8 @@ class InterruptedStorage final : public Storage {
   Status remove_partition(std::string_view partition) override {
     return inner_.remove_partition(partition);
   }
-  Result<std::vector<Bytes>> scan(std::string_view partition) override {
-    return inner_.scan(partition);
+  Result<PartitionListing> list(std::string_view partition) override {
+    return inner_.list(partition);
   }
   Result<std::vector<std::string>> partitions() override { return inner_.partitions(); }
   Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override { return inner_.lock(mode); }
