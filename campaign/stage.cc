@@ -44,7 +44,7 @@ unsigned long long as_printable(uint64_t number) {
 
 }  // namespace
 
-Result<StageArguments> parse_stage_arguments(int argc, char** argv) {
+Result<StageArguments> parse_stage_arguments(int argc, char** argv, StageNeeds needs) {
   StageArguments arguments;
   for (int i = 1; i < argc; i += 2) {
     const std::string_view flag = argv[i];
@@ -61,7 +61,8 @@ Result<StageArguments> parse_stage_arguments(int argc, char** argv) {
     if (parsed.ec != std::errc() || parsed.ptr != value.data() + value.size())
       return fail(Errc::invalid_argument, concat(flag, " needs a number, not ", value));
   }
-  if (arguments.firn.empty() || arguments.directory.empty())
+  const bool lacks_some = arguments.firn.empty() || arguments.directory.empty();
+  if (needs == StageNeeds::firn_and_directory && lacks_some)
     return fail(Errc::invalid_argument, concat("--firn and --directory are needed:", kUsage));
   return arguments;
 }
@@ -83,11 +84,11 @@ bool Stage::wants_more(const std::string& row) const {
 
 void Stage::add_violation(const std::string& row, uint64_t seed, const std::string& what) {
   ++rows_[row].violations;
-  std::printf(
-      "VIOLATION %s: %s\nreplay: firn_%s --firn %s --directory %s --only %s --seed %llu "
-      "--cases 1\n",
-      row.c_str(), what.c_str(), name_.c_str(), arguments_.firn.c_str(),
-      arguments_.directory.c_str(), row.c_str(), as_printable(seed));
+  const std::string store = arguments_.firn.empty() ? ""
+                                                    : concat(" --firn ", arguments_.firn,
+                                                             " --directory ", arguments_.directory);
+  std::printf("VIOLATION %s: %s\nreplay: firn_%s%s --only %s --seed %llu --cases 1\n", row.c_str(),
+              what.c_str(), name_.c_str(), store.c_str(), row.c_str(), as_printable(seed));
   std::fflush(stdout);
 }
 

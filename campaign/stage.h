@@ -23,8 +23,11 @@ struct StageArguments {
   uint64_t duration_seconds = 0;  // instead of `cases`
 };
 
-// Prints what is wrong with the flags, or the usage, and returns nothing but the exit code then.
-[[nodiscard]] Result<StageArguments> parse_stage_arguments(int argc, char** argv);
+enum class StageNeeds : uint8_t { nothing, firn_and_directory };
+
+// What is wrong with the flags is the error's message.
+[[nodiscard]] Result<StageArguments> parse_stage_arguments(
+    int argc, char** argv, StageNeeds needs = StageNeeds::firn_and_directory);
 
 class Stage {
  public:

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "campaign/swept_stores.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include "firn/archive/prunable_archive.h"
+#include "firn/base/check.h"
+#include "firn/base/endian.h"
+#include "firn/base/text.h"
+#include "firn/freezer/freezer.h"
+#include "firn/io/page_cache.h"
+#include "firn/journal/indexed_value_log.h"
+#include "firn/metadata/metadata_store.h"
+#include "firn/store/manifest.h"
+
+namespace firn::campaign {
+namespace {
+
+struct Item {
+  uint64_t number = 0;  // index, or section and position, or what its key is made of
+  Bytes value;
+  std::vector<Bytes> older = {};  // of the same key
+};
+
+template <class T>
+T must(Result<T> outcome) {
+  CHECK(outcome.has_value(), "a store in memory does not fail");
+  return std::move(*outcome);
+}
+
+void must(const Status& outcome) {
+  CHECK(outcome.has_value(), "a store in memory does not fail");
+}
+
+// Distinct for distinct numbers, and as long as the keys of the store are.
+Bytes key_of(uint64_t number, size_t size_bytes) {
+  Bytes key(size_bytes);
+  uint64_t state = number;
+  std::byte mixed[sizeof(uint64_t)];
+  store_big_endian(mixed, split_mix64(state));
+  for (size_t i = 0; i < size_bytes; ++i)
+    key[i] = i < 4 ? std::byte(number >> (8 * i)) : mixed[i % 8];
+  return key;
+}
+
+Bytes draw_value(Random& random) {
+  return random.bytes(random.one_in(8) ? random.below(700) : random.below(40));
+}
+
+// A value that was replaced counts as a missing one: somebody must have said so.
+Answer answer_of(const Item& item, std::optional<ByteSpan> found) {
+  if (!found) return Answer::absent;
+  if (equal_bytes(*found, item.value)) return Answer::right;
+  const bool was_replaced = std::ranges::any_of(
+      item.older, [&](const Bytes& older) { return equal_bytes(*found, older); });
+  return was_replaced ? Answer::absent : Answer::wrong;
+}
+
+Answer answer_of(const Item& item, const Result<std::optional<Value>>& found) {
+  if (!found) return Answer::failed;
+  return answer_of(item, *found ? std::optional((*found)->bytes()) : std::nullopt);
+}
+
+std::string text_of(const RecoveryReport& report) {
+  std::string text = report.was_clean ? "clean\n" : "unclean\n";
+  for (const CutRange& cut : report.cuts)
+    text += concat("cut ", cut.range.partition, "/", cut.range.blob, " ", cut.range.offset, "+",
+                   cut.range.size_bytes, "\n");
+  for (const BlobRange& range : report.damage)
+    text += concat("damage ", range.partition, "/", range.blob, " ", range.reason, "\n");
+  for (const std::string& note : report.notes)
+    text += concat("note ", note, "\n");
+  return text;
+}
+
+Files files_of(MemoryStorage& storage) {
+  Files files;
+  for (const std::string& partition : must(storage.partitions()))
+    for (const Bytes& name : must(storage.scan(partition)))
+      files[{partition, name}] = *storage.raw(partition, name);
+  return files;
+}
+
+// Fills a store: `put` items, `sync` now and then, and at the end either everything or not.
+class Filler {
+ public:
+  Filler(Random& random, Ending ending, MemoryStorage& storage)
+      : random_(random), ending_(ending), storage_(storage) {}
+
+  template <class Put, class Sync>
+  void fill(const Put& put, const Sync& sync) {
+    const uint64_t count = random_.between(6, 24);
+    for (uint64_t i = 0; i < count; ++i) {
+      put(synced_);
+      if (i + 1 < count && !random_.one_in(5)) continue;
+      must(sync());
+      store_.earlier.push_back(files_of(storage_));
+    }
+    if (ending_ == Ending::closed) return;
+    for (uint64_t i = random_.below(10); i > 0; --i)
+      put(unsynced_);
+  }
+
+  // `read` gets the items: those that were synced first. Requires: the store was dropped.
+  template <class Read>
+  SweptStore finish(Read read) {
+    store_.files = files_of(storage_);
+    store_.synced_count = synced_.size();
+    std::vector<Item> items = std::move(synced_);
+    items.insert(items.end(), unsynced_.begin(), unsynced_.end());
+    store_.read = [items = std::move(items), read](Storage& storage) {
+      return read(storage, items);
+    };
+    return std::move(store_);
+  }
+
+  [[nodiscard]] bool closes() const { return ending_ == Ending::closed; }
+
+ private:
+  Random& random_;
+  const Ending ending_;
+  MemoryStorage& storage_;
+  SweptStore store_;
+  std::vector<Item> synced_;
+  std::vector<Item> unsynced_;
+};
+
+// ---------------------------------------------------------------------------------------- journals
+
+struct JournalGeometry {
+  uint32_t prefix_size_bytes;
+  uint32_t page_size_bytes;
+  uint64_t sections;
+  std::optional<int> compression_level;
+
+  explicit JournalGeometry(Random& random)
+      : prefix_size_bytes(static_cast<uint32_t>(random.between(8, 40))),
+        page_size_bytes(static_cast<uint32_t>(random.between(16, 200))),
+        sections(random.between(1, 3)) {
+    if (random.one_in(3)) compression_level = 1;
+  }
+
+  [[nodiscard]] FixedJournalOptions index(uint32_t extra_bytes, Floors* floors,
+                                          PageCache& cache) const {
+    FixedJournalOptions options;
+    options.partition = "index";
+    options.record_size_bytes = prefix_size_bytes + extra_bytes;
+    options.page_size_bytes = page_size_bytes;
+    options.write_buffer_bytes = 0;
+    options.cache = &cache;
+    options.floors = floors;
+    return options;
+  }
+
+  [[nodiscard]] IndexedValueLogOptions log(Floors* floors, PageCache& cache) const {
+    IndexedValueLogOptions options;
+    options.index = index(IndexedValueLog::kLocationSizeBytes, floors, cache);
+    options.values.partition = "values";
+    options.values.write_buffer_bytes = 0;
+    options.values.compression_level = compression_level;
+    return options;
+  }
+};
+
+// An item's number is its section in the upper, its position in the lower half.
+uint64_t number_of(Section section, Position position) {
+  return section.value << 32 | position.value;
+}
+Section section_of(uint64_t number) {
+  return Section(number >> 32);
+}
+Position position_of(uint64_t number) {
+  return Position(number & UINT32_MAX);
+}
+
+Result<std::unique_ptr<Manifest>> open_manifest(Storage& storage, RecoveryLog& recovery) {
+  TRY_INTO(auto manifest, Manifest::open(storage, false, recovery));
+  if (manifest != nullptr || !must(storage.partitions()).empty()) return manifest;
+  return Manifest::create(storage, {.kind = "sweep", .geometry = {}, .partitions = {}, .id = {}},
+                          recovery);
+}
+
+Floors* floors_of(const std::unique_ptr<Manifest>& manifest) {
+  return manifest == nullptr ? nullptr : &manifest->floors(StoreRole::index);
+}
+
+// Opens with `open(floors, cache, recovery)` and asks `ask(journal, item)` for each item.
+template <class Open, class Ask>
+Reading read_journal(Storage& storage, const std::vector<Item>& items, const Open& open,
+                     const Ask& ask) {
+  RecoveryLog recovery(storage, false);
+  PageCache cache(1 << 16);
+  const auto manifest = open_manifest(storage, recovery);
+  if (!manifest) return {manifest.error().message, false, {}};
+  const auto journal = open(floors_of(*manifest), cache, recovery);
+  if (!journal) return {journal.error().message, false, {}};
+  Reading reading{text_of(recovery.report()), true, {}};
+  reading.report += *manifest != nullptr && (*manifest)->was_clean() ? "clean" : "unclean";
+  for (const Item& item : items)
+    reading.answers.push_back(ask(**journal, item));
+  return reading;
+}
+
+template <class Open, class Append, class Ask>
+SweptStore make_journal(Random& random, Ending ending, const Open& open, const Append& append,
+                        const Ask& ask) {
+  const JournalGeometry geometry(random);
+  MemoryStorage storage;
+  Filler filler(random, ending, storage);
+  {
+    RecoveryLog recovery(storage, false);
+    PageCache cache(0);
+    const auto manifest = must(open_manifest(storage, recovery));
+    const auto journal = must(open(storage, geometry, floors_of(manifest), cache, recovery));
+    filler.fill(
+        [&](std::vector<Item>& items) {
+          items.push_back(
+              append(*journal, Section(random.below(geometry.sections)), geometry, random));
+        },
+        [&] { return journal->sync_all(); });
+    if (filler.closes()) {
+      must(journal->close());
+      must(manifest->close());
+    }
+  }
+  return filler.finish([=](Storage& damaged, const std::vector<Item>& items) {
+    return read_journal(
+        damaged, items,
+        [&](Floors* floors, PageCache& cache, RecoveryLog& recovery) {
+          return open(damaged, geometry, floors, cache, recovery);
+        },
+        ask);
+  });
+}
+
+Answer unless_missing(const Error& error) {
+  return error.code == Errc::out_of_range ? Answer::absent : Answer::failed;
+}
+
+SweptStore make_fixed_journal(Random& random, Ending ending) {
+  const auto append = [](FixedJournal& journal, Section section, const JournalGeometry& geometry,
+                         Random& values) {
+    Bytes record = values.bytes(geometry.prefix_size_bytes);
+    const Position position = must(journal.append(section, record));
+    return Item{number_of(section, position), std::move(record)};
+  };
+  const auto open = [](Storage& storage, const JournalGeometry& geometry, Floors* floors,
+                       PageCache& cache, RecoveryLog& recovery) {
+    return FixedJournal::open(storage, geometry.index(0, floors, cache), recovery);
+  };
+  const auto ask = [](const FixedJournal& journal, const Item& item) {
+    Bytes record(journal.record_size_bytes());
+    const Status read = journal.read(section_of(item.number), position_of(item.number), record);
+    return read ? answer_of(item, std::optional<ByteSpan>(record)) : unless_missing(read.error());
+  };
+  return make_journal(random, ending, open, append, ask);
+}
+
+SweptStore make_indexed_value_log(Random& random, Ending ending) {
+  const auto append = [](IndexedValueLog& log, Section section, const JournalGeometry& geometry,
+                         Random& values) {
+    Bytes value = draw_value(values);
+    const auto appended =
+        must(log.append(section, values.bytes(geometry.prefix_size_bytes), ByteSpan(value)));
+    return Item{number_of(section, appended.position), std::move(value)};
+  };
+  const auto open = [](Storage& storage, const JournalGeometry& geometry, Floors* floors,
+                       PageCache& cache, RecoveryLog& recovery) {
+    return IndexedValueLog::open(storage, geometry.log(floors, cache), recovery);
+  };
+  const auto ask = [](const IndexedValueLog& log, const Item& item) {
+    const Section section = section_of(item.number);
+    const auto location = log.location_at(section, position_of(item.number).value);
+    if (!location) return unless_missing(location.error());
+    const auto value = log.read_value(section, *location);
+    // A value beyond the end of its blob is no missing one: its entry is there.
+    return value ? answer_of(item, std::optional(value->bytes())) : Answer::failed;
+  };
+  return make_journal(random, ending, open, append, ask);
+}
+
+// ---------------------------------------------------------------------------------------- archive
+
+SweptStore make_archive(Random& random, Ending ending) {
+  PrunableArchiveOptions options;
+  options.key_size_bytes = static_cast<uint32_t>(random.between(4, 16));
+  options.items_per_section = random.between(4, 16);
+  options.page_size_bytes = static_cast<uint32_t>(random.between(16, 200));
+  options.write_buffer_bytes = 0;
+  options.page_cache_bytes = 1 << 16;
+  if (random.one_in(3)) options.compression_level = 1;
+  const size_t key_size = *options.key_size_bytes;
+  MemoryStorage storage;
+  Filler filler(random, ending, storage);
+  {
+    const auto archive = must(PrunableArchive::open(storage, options));
+    uint64_t next = random.below(40);
+    must(archive->put(next, key_of(next, key_size), ByteSpan()));
+    must(archive->prune(next + *options.items_per_section));
+    next += 2 * *options.items_per_section;
+    filler.fill(
+        [&](std::vector<Item>& items) {
+          next += random.between(1, 3);
+          Bytes value = draw_value(random);
+          must(archive->put(next, key_of(next, key_size), value));
+          items.push_back({next, std::move(value)});
+        },
+        [&] { return archive->sync(); });
+    if (filler.closes()) must(archive->close());
+  }
+  return filler.finish([=](Storage& damaged, const std::vector<Item>& items) -> Reading {
+    const auto archive = PrunableArchive::open(damaged, options);
+    if (!archive) return {archive.error().message, false, {}};
+    Reading reading{text_of((*archive)->recovery()), true, {}};
+    for (const Item& item : items) {
+      const Answer by_index = answer_of(item, (*archive)->get(item.number));
+      const Answer by_key = answer_of(item, (*archive)->get(key_of(item.number, key_size)));
+      reading.answers.push_back(by_index == Answer::right ? by_key : by_index);
+    }
+    return reading;
+  });
+}
+
+// ---------------------------------------------------------------------------------------- freezer
+
+FreezerOptions draw_freezer(Random& random, bool in_memory) {
+  FreezerOptions options;
+  options.key_size_bytes = static_cast<uint32_t>(random.between(4, 16));
+  options.page_size_bytes = static_cast<uint32_t>(random.between(16, 200));
+  options.table.initial_size = 4;
+  options.table.resize_frequency = 2;
+  options.table.resize_chunk = 3;
+  options.table.writing =
+      in_memory || random.one_in(2) ? TableWriting::deferred : TableWriting::immediate;
+  options.section_target_bytes = random.below(400);
+  options.memory_budget_bytes = in_memory ? 1 << 20 : 0;
+  options.page_cache_bytes = 1 << 16;
+  options.write_buffer_bytes = 0;
+  if (random.one_in(3)) options.compression_level = 1;
+  return options;
+}
+
+SweptStore make_freezer(Random& random, Ending ending, bool in_memory) {
+  const FreezerOptions options = draw_freezer(random, in_memory);
+  const size_t key_size = *options.key_size_bytes;
+  MemoryStorage storage;
+  Filler filler(random, ending, storage);
+  {
+    const auto freezer = must(Freezer::open(storage, options));
+    uint64_t next = 0;
+    filler.fill(
+        [&](std::vector<Item>& items) {
+          Item item{++next, draw_value(random)};
+          // Now and then a key is put again, with another value.
+          if (random.one_in(4)) {
+            item.older.push_back(random.bytes(5));
+            must(freezer->put(key_of(next, key_size), item.older.back()));
+          }
+          must(freezer->put(key_of(next, key_size), item.value));
+          items.push_back(std::move(item));
+        },
+        [&]() -> Status {
+          TRY(freezer->sync());
+          return {};
+        });
+    if (filler.closes()) must(freezer->close());
+  }
+  return filler.finish([=](Storage& damaged, const std::vector<Item>& items) -> Reading {
+    const auto freezer = Freezer::open(damaged, options);
+    if (!freezer) return {freezer.error().message, false, {}};
+    Reading reading{text_of((*freezer)->recovery()), true, {}};
+    for (const Item& item : items)
+      reading.answers.push_back(answer_of(item, (*freezer)->get(key_of(item.number, key_size))));
+    return reading;
+  });
+}
+
+SweptStore make_freezer_in_memory(Random& random, Ending ending) {
+  return make_freezer(random, ending, true);
+}
+
+SweptStore make_freezer_on_disk(Random& random, Ending ending) {
+  return make_freezer(random, ending, false);
+}
+
+// --------------------------------------------------------------------------------------- metadata
+
+SweptStore make_metadata(Random& random, Ending ending) {
+  MetadataStoreOptions options;
+  options.key_size_bytes = static_cast<uint32_t>(random.between(4, 16));
+  const size_t key_size = options.key_size_bytes;
+  MemoryStorage storage;
+  Filler filler(random, ending, storage);
+  {
+    RecoveryLog recovery(storage, false);
+    const auto store = must(MetadataStore::open(storage, options, recovery));
+    // As stores of firn do. Before a second sync there is one copy, and without it an empty store.
+    must(store->sync_both());
+    uint64_t next = 0;
+    filler.fill(
+        [&](std::vector<Item>& items) {
+          // Changed in place, where the size is the same: the syncs that follow differ.
+          if (!items.empty() && random.one_in(3)) {
+            Item& changed = items[random.below(items.size())];
+            changed.older.push_back(changed.value);
+            changed.value = random.bytes(changed.value.size());
+            must(store->put(key_of(changed.number, key_size), changed.value));
+            return;
+          }
+          Item item{++next, draw_value(random)};
+          must(store->put(key_of(next, key_size), item.value));
+          items.push_back(std::move(item));
+        },
+        [&] { return store->sync(); });
+    if (filler.closes()) must(store->sync_both());
+  }
+  return filler.finish([=](Storage& damaged, const std::vector<Item>& items) -> Reading {
+    RecoveryLog recovery(damaged, false);
+    const auto store = MetadataStore::open(damaged, options, recovery);
+    if (!store) return {store.error().message, false, {}};
+    Reading reading{text_of(recovery.report()), true, {}};
+    if ((*store)->opened_from_one_copy()) reading.report += "from one copy";
+    for (const Item& item : items) {
+      const std::optional<Bytes> value = (*store)->get(key_of(item.number, key_size));
+      reading.answers.push_back(
+          answer_of(item, value ? std::optional<ByteSpan>(*value) : std::nullopt));
+    }
+    return reading;
+  });
+}
+
+}  // namespace
+
+std::span<const SweptKind> swept_kinds() {
+  // The formats give files and values no name: one in the place of another is as valid there. A
+  // slot of a table that is empty or older is a valid one, too.
+  static constexpr Limit kFiles[] = {{"exchanged", "index"}, {"exchanged", "values"}};
+  static constexpr Limit kValues[] = {{"exchanged", "values"}};
+  static constexpr Limit kTable[] = {
+      {"exchanged", "index"},     {"exchanged", "values"},
+      {"zeroed sector", "table"}, {"earlier content of the sector", "table"},
+      {"sector", "table"},        {"sectors swapped", "table"}};
+  static constexpr SweptKind kKinds[] = {{"fixed_journal", make_fixed_journal, kFiles},
+                                         {"indexed_value_log", make_indexed_value_log, kValues},
+                                         {"archive", make_archive, kValues},
+                                         {"freezer_in_memory", make_freezer_in_memory, kFiles},
+                                         {"freezer_on_disk", make_freezer_on_disk, kTable},
+                                         {"metadata", make_metadata, {}}};
+  return kKinds;
+}
+
+}  // namespace firn::campaign
