@@ -136,6 +136,14 @@ class Salvage(CommandTest):
         self.assertFalse(self.copy.exists())
         self.assertGreater(len([loss for loss in losses if loss["key"]]), 0)
 
+    def test_names_of_foreign_files_cannot_paint_the_terminal(self):
+        self.make_archive(5)
+        (self.store / "index" / "\x1b[31mred\n").write_text("x")
+        losses, summary = self.salvage(CORRUPT)
+        self.assertEqual((losses[0]["reason"], summary["items"]), ("it is no blob", 5))
+        shutil.rmtree(self.copy)
+        self.assertNotIn(b"\x1b", self.expect(CORRUPT, "salvage", self.store, self.copy).stdout)
+
     def test_the_new_store_must_be_elsewhere_and_empty(self):
         self.make_archive(5)
         inside = self.store / "new"

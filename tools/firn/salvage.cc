@@ -29,6 +29,13 @@ std::string file_of(const SalvageLoss& loss, const std::string& store) {
   return concat(store, "/", range.partition, range.blob.empty() ? "" : "/", range.blob);
 }
 
+// Names of files may hold anything, and reasons name them.
+std::string without_control_characters(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7F) c = '?';
+  return text;
+}
+
 // Offsets of files count their header, those of blobs do not.
 uint64_t file_offset(const SalvageLoss& loss) {
   return loss.range.size_bytes == 0 ? 0 : loss.range.offset + kBlobHeaderSizeBytes;
@@ -58,7 +65,7 @@ std::string loss_text(const SalvageLoss& loss, const std::string& store) {
   if (!loss.key.empty()) text += concat("; key ", to_hex(loss.key));
   if (loss.key.empty() && loss.items > 0) text += concat("; at most ", loss.items, " items");
   if (loss.older_value_kept) text += "; an older value of the key was kept";
-  return text;
+  return without_control_characters(std::move(text));
 }
 
 Result<SalvageSummary> salvage_archive_store(Storage& source, const StoreArguments& store,
