@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Runs a fuzz target without libFuzzer: the given files, then random inputs. So every build that
-// has the tests also runs the fuzz targets, for a moment.
+// Runs a fuzz target without libFuzzer: the files of a corpus and those given, then random inputs.
+// So every build that has the tests also runs the fuzz targets, for a moment.
 //
-//   firn_x_fuzz [--inputs COUNT] [--seed SEED] [FILE...]
+//   firn_x_fuzz [--inputs COUNT] [--seed SEED] [--corpus FOLDER] [FILE...]
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "firn/base/bytes.h"
@@ -36,6 +39,19 @@ int run_file(const std::string& path) {
   return run(firn::as_bytes(text));
 }
 
+// In the order of their names; a folder that does not exist has none.
+int run_corpus(const std::string& folder) {
+  std::vector<std::string> paths;
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, failed))
+    paths.push_back(entry.path().string());
+  std::ranges::sort(paths);
+  for (const std::string& path : paths)
+    if (run_file(path) != 0) return 1;
+  std::cout << paths.size() << " inputs of the corpus, ";
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -47,7 +63,9 @@ int main(int argc, char** argv) {
       inputs = std::strtoull(argv[++i], nullptr, 10);
     else if (argument == "--seed" && i + 1 < argc)
       seed = std::strtoull(argv[++i], nullptr, 10);
-    else if (run_file(argument) != 0)
+    else if (argument == "--corpus" && i + 1 < argc) {
+      if (run_corpus(argv[++i]) != 0) return 1;
+    } else if (run_file(argument) != 0)
       return 1;
   }
 

@@ -7,7 +7,8 @@
 set -euo pipefail
 scripts/setup.sh fuzz
 source scripts/build.sh
-mapfile -t names < <(sed -n 's/^ *\([a-z0-9_]*_fuzz\)\.cc$/firn_\1/p' firn/*/CMakeLists.txt)
+mapfile -t names < <(grep -oh '[a-z0-9_]*_fuzz\.cc' firn/*/CMakeLists.txt |
+  sed 's/\(.*\)\.cc/firn_\1/')
 build fuzz "${names[@]}"
 
 seed=${SEED:-1} cases=0 violations=0 begin=$SECONDS
@@ -16,8 +17,9 @@ for name in "${names[@]}"; do
   program=$(find build/fuzz -type f -name "$name")
   corpus=build/fuzz-corpus/$name log=build/campaign/$name.log
   mkdir -p "$corpus"
+  seeds=$(find fuzz/corpus -type d -name "$name")  # read first, never written
   "$program" -seed="$seed" -max_total_time="$share" -timeout=10 -malloc_limit_mb=256 \
-    -print_final_stats=1 -artifact_prefix="build/campaign/$name-" "$corpus" >"$log" 2>&1 || {
+    -print_final_stats=1 -artifact_prefix="build/campaign/$name-" "$corpus" $seeds >"$log" 2>&1 || {
     violations=$((violations + 1))
     tail -n 30 "$log" >&2
     echo "replay: $program $(ls -t build/campaign/"$name"-* | grep -v '\.log$' | head -n 1)" >&2

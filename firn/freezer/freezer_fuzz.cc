@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Hostile files under a freezer, its table in memory and on disk. Where no checksum was forged,
+// a key answers with a value that it had, or with an error, or is absent if something was told.
+// Also the bytes of slots, cursors, checkpoints and table records.
+#include "firn/freezer/freezer.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "firn/base/bytes.h"
+#include "firn/base/check.h"
+#include "firn/base/random.h"
+#include "firn/freezer/format.h"
+#include "firn/io/memory_storage.h"
+#include "testkit/fuzz_input.h"
+#include "testkit/store_mutator.h"
+
+namespace {
+
+using namespace firn;
+
+constexpr uint32_t kKeySizeBytes = 4;
+constexpr uint32_t kPageSizeBytes = 50;
+
+FreezerOptions options_of(uint64_t mode) {
+  FreezerOptions options;
+  options.key_size_bytes = kKeySizeBytes;
+  options.page_size_bytes = kPageSizeBytes;
+  options.section_target_bytes = 150;
+  options.table.initial_size = 4;
+  options.table.resize_chunk = 2;
+  options.write_buffer_bytes = 0;
+  options.page_cache_bytes = 4096;
+  options.memory_budget_bytes = mode % 2 == 0 ? 0 : 1 << 20;
+  if (mode / 2 % 2 == 0) options.table.writing = TableWriting::immediate;
+  return options;
+}
+
+using Values = std::map<Bytes, std::vector<Bytes>>;
+
+Values make_store(MemoryStorage& storage, uint64_t mode) {
+  const auto store = Freezer::open(storage, options_of(mode));
+  CHECK(store.has_value(), "memory has room");
+  Values values;
+  for (uint64_t i = 0; i < 12; ++i) {
+    Bytes key(kKeySizeBytes, static_cast<std::byte>(i % 8));
+    Bytes value = Random(i).bytes(1 + i * 5);
+    CHECK((*store)->put(key, value).has_value(), "memory has room");
+    if (i == 5) CHECK((*store)->sync().has_value(), "memory does not fail");
+    values[key].push_back(std::move(value));
+  }
+  const bool is_closed = mode / 4 % 2 == 0;
+  CHECK(is_closed ? (*store)->close().has_value() : (*store)->sync().has_value(),
+        "memory does not fail");
+  return values;
+}
+
+void read_everything(const Freezer& store, const Values& values, testkit::Mutation mutation) {
+  for (const auto& [key, versions] : values) {
+    const auto read = store.get(ByteSpan(key));
+    if (!read || !*read || mutation == testkit::Mutation::forged) continue;
+    CHECK(std::ranges::any_of(
+              versions, [&](const Bytes& value) { return equal_bytes((*read)->bytes(), value); }),
+          "a value that the key had");
+  }
+  uint64_t visited = 0;
+  (void)store.visit([&](const FreezerItem& item) {
+    (void)store.get(item.cursor());
+    return ++visited < 1000;
+  });
+}
+
+void decode(testkit::FuzzInput& input) {
+  const Bytes bytes = input.rest();
+  const auto front = [&](size_t size) {
+    return ByteSpan(bytes).first(std::min(size, bytes.size()));
+  };
+  if (const auto cursor = freezer::decode_cursor(front(freezer::kCursorSizeBytes)))
+    CHECK(equal_bytes(freezer::encode_cursor(*cursor), front(freezer::kCursorSizeBytes)),
+          "one encoding");
+  if (const auto checkpoint = freezer::decode_checkpoint(front(freezer::kCheckpointSizeBytes)))
+    CHECK(
+        equal_bytes(freezer::encode_checkpoint(*checkpoint), front(freezer::kCheckpointSizeBytes)),
+        "one encoding");
+  if (const auto record = freezer::decode_table_record(bytes))
+    CHECK(equal_bytes(freezer::encode_table_record(*record), bytes), "one encoding");
+  if (bytes.size() < freezer::kPairSizeBytes) return;
+  const freezer::Pair pair = freezer::decode_pair(front(freezer::kPairSizeBytes));
+  if (!pair.is_damaged()) (void)pair.head();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  testkit::FuzzInput input(data, size);
+  const uint64_t mode = input.number(1);
+  if (mode >= 224) {
+    decode(input);
+    return 0;
+  }
+  MemoryStorage storage;
+  const Values values = make_store(storage, mode);
+  testkit::StoreMutator mutator(storage,
+                                {kPageSizeBytes, freezer::record_size_bytes(kKeySizeBytes)});
+  const testkit::Mutation mutation = mutator.mutate(input);
+
+  FreezerOptions options = options_of(mode / 8);
+  options.access = FreezerAccess::read_only;
+  if (const auto reader = Freezer::open(storage, options))
+    read_everything(**reader, values, mutation);
+  options.access = mode / 32 % 2 == 0 ? FreezerAccess::write : FreezerAccess::rebuild;
+  const auto writer = Freezer::open(storage, options);
+  if (!writer) return 0;
+  read_everything(**writer, values, mutation);
+  RecoveryLog findings(storage, true);
+  (void)(*writer)->verify(FreezerDepth::values, findings, [](uint64_t) {});
+  const Bytes key(kKeySizeBytes, std::byte{77});
+  if (!(*writer)->put(key, as_bytes("new")) || !(*writer)->sync()) return 0;
+  const auto read = (*writer)->get(ByteSpan(key));
+  CHECK(mutation == testkit::Mutation::forged ||
+            (read && *read && as_text((*read)->bytes()) == "new"),
+        "what was put is there");
+  (void)(*writer)->close();
+  return 0;
+}
