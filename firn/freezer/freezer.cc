@@ -320,6 +320,13 @@ Result<FreezerCursor> Freezer::put_on_disk(Section section, ByteSpan key,
   const freezer::Slot* const head = pair.head();
   std::optional<Place> next;
   if (head != nullptr) next = head->head;
+  TRY_INTO(const uint64_t count, log_->entry_count(section));
+  if (next && *next >= Place{section, Position(count)}) {
+    return fail(Errc::corrupt,
+                concat("the table leads from position ", position, " to record ", next->position,
+                       " of section ", next->section,
+                       ", which is not there; nothing is lost, run `firn freezer rebuild`"));
+  }
   TRY(begin_writing_slots());
   Place place;
   TRY_INTO(const FreezerCursor cursor, append(section, key, next, value, place));

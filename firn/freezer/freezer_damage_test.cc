@@ -337,6 +337,34 @@ TEST_P(FreezerDamage, GivenAChainThatLeadsForwardOrNowhere_WhenOpened_ThenNoLoop
   }
 }
 
+// Found by freezer_fuzz: it was a failed check, which ends the program.
+TEST_P(FreezerDamage, GivenASlotThatLeadsNowhere_WhenPut_ThenRefusedAndRebuildRepairs) {
+  FreezerOptions options = small_options(GetParam());
+  options.table.initial_size = 1;
+  ASSERT_OK_INTO(auto store, Freezer::open(storage_, options));
+  ASSERT_OK(put(store, "key", "value"));
+  ASSERT_OK(store->close());
+  store.reset();
+  Bytes table = freezer::table_bytes(storage_);
+  for (size_t at = 0; at + freezer::kSlotSizeBytes <= table.size(); at += freezer::kSlotSizeBytes) {
+    const MutableByteSpan bytes = MutableByteSpan(table).subspan(at, freezer::kSlotSizeBytes);
+    freezer::StoredSlot stored = freezer::decode_slot(bytes);
+    if (stored.state != freezer::SlotState::valid) continue;
+    stored.slot.head = {Section(0), Position(99)};
+    freezer::encode_slot(bytes, stored.slot);
+  }
+  freezer::set_table_bytes(storage_, table);
+
+  if (auto opened = Freezer::open(storage_, options)) {
+    const auto outcome = put(*opened, "other", "value");
+    EXPECT_TRUE(outcome || outcome.error().code == Errc::corrupt);
+  }
+
+  options.access = FreezerAccess::rebuild;
+  ASSERT_OK_INTO(store, Freezer::open(storage_, options));
+  EXPECT_EQ(get(store, "key"), "value");
+}
+
 TEST_P(FreezerDamage, GivenADamagedKeyPage_WhenRead_ThenItsKeysAreNeverAbsent) {
   FreezerOptions options = small_options(GetParam());
   options.section_target_bytes = 1 << 20;
