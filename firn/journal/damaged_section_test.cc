@@ -173,6 +173,15 @@ TEST_F(DamagedSectionTest, GivenOrphanValues_WhenTheirHeaderIsDamaged_ThenTheySt
 }
 
 // After a clean close sections open when they are used: damage that shows then does not spread.
+TEST_F(DamagedSectionTest, GivenACleanClose_WhenAValueBlobIsMissing_ThenItIsNoticedAtOnce) {
+  floors_.mark_clean();
+  remove_blob(kValues, 2);
+
+  reopen();
+
+  EXPECT_THAT(log_->damaged(), ElementsAre(Key(Section(2))));
+}
+
 TEST_F(DamagedSectionTest, GivenACleanClose_WhenAHeaderIsDamaged_ThenOnlyItsSectionFails) {
   for (const std::string_view partition : {kIndex, kValues}) {
     SCOPED_TRACE(partition);

@@ -601,6 +601,19 @@ TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenAValueAboveThemIsTorn_ThenEn
 }
 
 // Below the floor, rot in a value is found by its reader, and nothing else is touched.
+TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenAnEntryAboveThemLeadsBack_ThenItIsCut) {
+  use_one_entry_a_page();
+  write_sections({{1, 6}});  // no floors: a power cut lost the raises
+  use_floors();
+  floors_.plant(Section(1), 2 * kEntrySizeBytes);
+  // To an intact value, but to that of another entry.
+  patch_blob(kIndex, 1, 3 * kPagedEntrySizeBytes, page_of(id_of(1, 3), 0, kStoredSizeBytes));
+
+  reopen();
+
+  expect_entries(1, 3);
+}
+
 TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenAValueBelowThemRots_ThenOnlyItsReadFails) {
   use_floors();
   write_sections({{1, 4}});

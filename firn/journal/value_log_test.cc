@@ -261,6 +261,26 @@ TEST_F(ValueLogTest, GivenAFrameThatClaimsTooMuch_WhenRead_ThenItIsCorrupt) {
               FailsWith(Errc::corrupt, "impossible size"));
 }
 
+TEST_F(ValueLogTest, GivenAShortFrameThatClaimsALargeValue_WhenRead_ThenNoMemoryIsTakenForIt) {
+  compression_level_ = 3;
+  reopen();
+  const Bytes plain(100'000);
+  Bytes entry(ZSTD_compressBound(plain.size()));
+  entry.resize(ZSTD_compress(entry.data(), entry.size(), plain.data(), plain.size(), 3));
+  constexpr size_t kClaimOffset = 5;  // behind the magic and the descriptor; little-endian
+  ASSERT_EQ(entry[kClaimOffset], std::byte{0xA0}) << "100,000 is 0x186A0";
+  entry[kClaimOffset + 3] = std::byte{0x10};  // 256 MiB, within the limit of values
+  const uint32_t checksum = crc32c(entry);
+  entry.resize(entry.size() + 4);
+  store_big_endian(entry.data() + entry.size() - 4, checksum);
+  ASSERT_OK(log_->create(Section(1)));
+  patch_blob(kValues, 1, 0, entry);
+  reopen();
+
+  EXPECT_THAT(get(1, {0, static_cast<uint32_t>(entry.size())}),
+              FailsWith(Errc::corrupt, "impossible size"));
+}
+
 TEST_F(ValueLogTest, GivenValuesWithoutCompression_WhenReadWithIt_ThenTheyAreRefused) {
   reopen();
   const auto locations = append_values(1, 1);

@@ -360,6 +360,7 @@ TEST(MetadataDamage, GivenFailedSync_WhenRetried_ThenPoisonedAndOtherCopyStaysTh
       // One value of the same size and, at even counts, one of another: overwrite and rewrite.
       ASSERT_OK(store->put(as_bytes("same-key"), as_bytes(commits % 2 == 1 ? "new" : "longer")));
       const Map after = map_of(*store);
+      const uint64_t version = store->version();
       logged.fail_change(point);
       const Status outcome = store->sync();
       if (outcome) break;
@@ -368,6 +369,7 @@ TEST(MetadataDamage, GivenFailedSync_WhenRetried_ThenPoisonedAndOtherCopyStaysTh
       EXPECT_THAT(store->sync(), FailsWith(Errc::poisoned));
       EXPECT_THAT(store->put(as_bytes("same-key"), as_bytes("x")), FailsWith(Errc::poisoned));
       EXPECT_EQ(map_of(*store), after) << "reads go on";
+      EXPECT_EQ(store->version(), version) << "what is not durable was not committed";
       ASSERT_OK_INTO(const Reopened killed, reopen(storage));
       EXPECT_TRUE(killed.map == after || killed.map == (Map{{"same-key", values.back()}}));
       storage.lose_unsynced();
