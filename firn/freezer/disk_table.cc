@@ -12,6 +12,8 @@ namespace {
 
 // Positions that are read or written at once: 928 KiB.
 constexpr uint64_t kBatchPositions = 16384;
+// Positions of a blank table that are written or left out together: about a page.
+constexpr uint64_t kBlankGroupPositions = 64;
 
 constexpr uint64_t offset_of(uint64_t position) {
   return position * kPairSizeBytes;
@@ -41,6 +43,14 @@ Status DiskTable::start(uint32_t size, uint64_t resizable) {
   resizable_ = resizable;
   progress_.reset();
   is_doubling_ = false;
+  is_blank_ = false;
+  return {};
+}
+
+Status DiskTable::start_blank(uint32_t size) {
+  if (blob_->size() > 0) TRY(blob_->resize(0));
+  TRY(start(size, 0));
+  is_blank_ = true;
   return {};
 }
 
@@ -220,8 +230,24 @@ Status DiskTable::write_anew(uint64_t begin, uint64_t end, uint64_t epoch, const
       if (!head) continue;
       encode_slot(MutableByteSpan(bytes).subspan(offset_of(i), kSlotSizeBytes), {epoch, *head, 0});
     }
-    TRY(write(offset_of(begin), bytes));
+    TRY(is_blank_ ? write_where_heads_are(begin, bytes) : write(offset_of(begin), bytes));
     begin += count;
+  }
+  return {};
+}
+
+Status DiskTable::write_where_heads_are(uint64_t begin, ByteSpan bytes) {
+  constexpr size_t kGroupBytes = kBlankGroupPositions * kPairSizeBytes;
+  const auto is_empty = [&](size_t at) {
+    const ByteSpan group = bytes.subspan(at, std::min(kGroupBytes, bytes.size() - at));
+    return std::ranges::all_of(group, [](std::byte byte) { return byte == std::byte{0}; });
+  };
+  for (size_t at = 0; at < bytes.size(); at += kGroupBytes) {
+    if (is_empty(at)) continue;
+    const size_t first = at;
+    while (at < bytes.size() && !is_empty(at))
+      at += kGroupBytes;
+    TRY(write(offset_of(begin) + first, bytes.subspan(first, std::min(at, bytes.size()) - first)));
   }
   return {};
 }

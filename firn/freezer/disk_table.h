@@ -51,7 +51,9 @@ class DiskTable {
   [[nodiscard]] uint64_t length_positions() const { return blob_->size() / kPairSizeBytes; }
   // Cuts or extends the blob to exactly so many positions, and uses it from now on.
   [[nodiscard]] Status start(uint32_t size, uint64_t resizable);
-  // The same without touching the blob.
+  // The same with every position empty: a blob without content, until write_anew() gives it some.
+  [[nodiscard]] Status start_blank(uint32_t size);
+  // The same as start() without touching the blob.
   [[nodiscard]] Status start_reading(uint32_t size);
 
   [[nodiscard]] uint32_t size() const { return size_.load(std::memory_order_acquire); }
@@ -81,7 +83,8 @@ class DiskTable {
   // Empties every slot with an epoch above `epoch`. Not flushed.
   [[nodiscard]] Status discard(uint32_t size, uint64_t epoch);
 
-  // Writes [begin, end): one slot with the head that the callback gives, and an empty one.
+  // Writes [begin, end): one slot with the head that the callback gives, and an empty one. Of a
+  // blank table, only where there are heads.
   using HeadOf = std::function<std::optional<RecordPlace>(uint32_t position)>;
   [[nodiscard]] Status write_anew(uint64_t begin, uint64_t end, uint64_t epoch,
                                   const HeadOf& head_of);
@@ -100,6 +103,7 @@ class DiskTable {
   [[nodiscard]] Status advance(uint64_t epoch);
   [[nodiscard]] Result<Pair> read_once(uint64_t position) const;
   [[nodiscard]] Status write(uint64_t offset, ByteSpan bytes) EXCLUDES(changing_);
+  [[nodiscard]] Status write_where_heads_are(uint64_t begin, ByteSpan bytes);
   [[nodiscard]] std::unexpected<Error> damaged(uint64_t position) const;
   // Calls back for [0, size) in large reads.
   using PairVisitor = std::function<Status(uint64_t position, ByteSpan pair)>;
@@ -116,6 +120,7 @@ class DiskTable {
   std::atomic<uint64_t> unnecessary_writes_ = 0;
   std::atomic<bool> is_doubling_ = false;
   std::optional<uint64_t> progress_;  // positions below it were copied
+  bool is_blank_ = false;             // since start_blank()
 };
 
 }  // namespace firn::freezer

@@ -6,6 +6,7 @@
 
 #include "firn/base/check.h"
 #include "firn/base/text.h"
+#include "firn/freezer/absence_filter.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/resident_table.h"
 
@@ -19,17 +20,14 @@ namespace {
 
 // How often a growing freezer looks at its memory.
 constexpr uint64_t kPutsPerBudgetCheck = 1024;
+// More than are put while a store leaves its memory.
+constexpr uint64_t kRecordsWhileLeaving = 1 << 20;
 // Keys of a batch whose memory is fetched together.
 constexpr size_t kGroupKeys = 16;
 
 }  // namespace
 
 Freezer::~Freezer() = default;
-
-bool Freezer::is_resident() const {
-  ReaderLock lock(state_);
-  return resident_ != nullptr;
-}
 
 Status Freezer::check_key(ByteSpan key) const {
   if (key.size() == key_size_bytes_) return {};
@@ -61,17 +59,29 @@ Result<std::optional<Freezer::Place>> Freezer::locate(ByteSpan key, MutableByteS
   thread_local std::vector<Place> candidates;
   candidates.clear();
   const DiskTable* on_disk = nullptr;
+  bool is_absent = false;
+  bool has_head = false;
+  std::optional<Place> head;
   {
     ReaderLock lock(state_);
-    if (resident_) {
+    if (resident_ == nullptr) {
+      on_disk = table_.get();
+      is_absent = filter_ != nullptr && !filter_->may_contain(crc32c(key));
+    } else if (resident_->has_fingerprints()) {
       resident_->for_each_candidate(resident_->fingerprint(key),
                                     [](Place place) { candidates.push_back(place); });
     } else {
-      on_disk = table_.get();
+      has_head = true;
+      head = resident_->head(crc32c(key));
     }
   }
-  if (on_disk != nullptr) return walk(*on_disk, key, record);
-  return locate_among(candidates, key, record);
+  if (is_absent) return not_found();
+  if (on_disk != nullptr) {
+    TRY_INTO(const freezer::Pair pair, on_disk->read(on_disk->position_of(crc32c(key))));
+    has_head = true;
+    if (pair.head() != nullptr) head = pair.head()->head;
+  }
+  return has_head ? walk(head, key, record) : locate_among(candidates, key, record);
 }
 
 // The newest first: it is what the key has now.
@@ -84,6 +94,10 @@ Result<std::optional<Freezer::Place>> Freezer::locate_among(std::span<Place> can
     if (equal_bytes(freezer::key_of(record), key)) return std::optional(place);
     unnecessary_reads_.fetch_add(1, std::memory_order_relaxed);
   }
+  return not_found();
+}
+
+Result<std::optional<Freezer::Place>> Freezer::not_found() const {
   if (damaged_.empty()) return std::optional<Place>();
   return fail(Errc::corrupt,
               concat("the key was not found, but section ", damaged_.front(),
@@ -91,25 +105,22 @@ Result<std::optional<Freezer::Place>> Freezer::locate_among(std::span<Place> can
                      "into a new store with 'firn salvage'"));
 }
 
-Result<std::optional<Freezer::Place>> Freezer::walk(const DiskTable& table, ByteSpan key,
+Result<std::optional<Freezer::Place>> Freezer::walk(std::optional<Place> head, ByteSpan key,
                                                     MutableByteSpan record) const {
-  TRY_INTO(const freezer::Pair pair, table.read(table.position_of(crc32c(key))));
-  const freezer::Slot* const head = pair.head();
-  if (head == nullptr) return std::optional<Place>();
-  Place place = head->head;
-  while (true) {
+  while (head) {
+    const Place place = *head;
     TRY(read_record(place, record));
     if (equal_bytes(freezer::key_of(record), key)) return std::optional(place);
     unnecessary_reads_.fetch_add(1, std::memory_order_relaxed);
-    const auto next = freezer::next_of(record);
-    if (!next) return std::optional<Place>();
-    if (*next >= place) {
-      return fail(Errc::corrupt, concat("record ", place.position, " of key section ",
-                                        place.section, " leads forward, to record ", next->position,
-                                        " of section ", next->section));
+    head = freezer::next_of(record);
+    if (head && *head >= place) {
+      return fail(Errc::corrupt,
+                  concat("record ", place.position, " of key section ", place.section,
+                         " leads forward, to record ", head->position, " of section ",
+                         head->section, ": run `firn verify`, then restore the file from a copy"));
     }
-    place = *next;
   }
+  return not_found();
 }
 
 Result<Value> Freezer::value_of(Place place, ByteSpan record) const {
@@ -149,31 +160,39 @@ Result<std::optional<FreezerItem>> Freezer::find(ByteSpan key) const {
                                    IndexedValueLog::location_of(record)});
 }
 
+// Breadth first, so that all keys wait for memory at the same time: fingerprints, then the records
+// that are in the page cache, then the values there. What is left is read one by one.
 std::vector<Result<std::optional<Value>>> Freezer::get_many(std::span<const ByteSpan> keys) const {
   std::vector<Result<std::optional<Value>>> answers;
   answers.reserve(keys.size());
-  std::vector<uint64_t> fingerprints(keys.size());
-  std::vector<std::pair<size_t, Place>> located;  // ascending by key, then newest last or in chains
+  std::vector<std::pair<size_t, Place>> located;  // ascending by key, then in no order
   located.reserve(keys.size());
+  bool has_fingerprints = false;
   {
     ReaderLock lock(state_);
-    if (resident_) {
-      for (size_t i = 0; i < keys.size(); ++i)
+    has_fingerprints = resident_ != nullptr && resident_->has_fingerprints();
+    if (has_fingerprints) {
+      std::vector<uint64_t> fingerprints(keys.size());
+      for (size_t i = 0; i < keys.size(); ++i) {
+        if (i + kGroupKeys < keys.size()) __builtin_prefetch(keys[i + kGroupKeys].data());
         fingerprints[i] = resident_->fingerprint(keys[i]);
+      }
       resident_->find_many(fingerprints,
                            [&](size_t i, Place place) { located.emplace_back(i, place); });
     }
   }
-  if (!is_resident()) {
+  if (!has_fingerprints) {
     for (const ByteSpan key : keys)
       answers.push_back(get(key));
     return answers;
   }
   gets_.fetch_add(keys.size(), std::memory_order_relaxed);
+  std::vector<std::optional<Value>> cached(keys.size());
+  read_cached(keys, located, cached);
   RecordBuffer buffer;
   const MutableByteSpan record = record_in(buffer);
   std::vector<Place> candidates;
-  const auto answer = [&](size_t i) -> Result<std::optional<Value>> {
+  const auto read = [&](size_t i) -> Result<std::optional<Value>> {
     TRY(check_key(keys[i]));
     TRY_INTO(const auto place, locate_among(candidates, keys[i], record));
     if (!place) return std::optional<Value>();
@@ -185,9 +204,40 @@ std::vector<Result<std::optional<Value>>> Freezer::get_many(std::span<const Byte
     candidates.clear();
     for (; at < located.size() && located[at].first == i; ++at)
       candidates.push_back(located[at].second);
-    answers.push_back(answer(i));
+    if (cached[i])
+      answers.emplace_back(std::move(cached[i]));
+    else
+      answers.push_back(read(i));
   }
   return answers;
+}
+
+// Of the keys that have one candidate, the values that need no reading.
+void Freezer::read_cached(std::span<const ByteSpan> keys,
+                          std::span<const std::pair<size_t, Place>> located,
+                          std::span<std::optional<Value>> values) const {
+  Buffer memory(located.size() * record_bytes());
+  std::vector<FixedJournal::Place> places;
+  places.reserve(located.size());
+  for (const auto& [key, place] : located)
+    places.emplace_back(place.section, place.position);
+  const std::vector<bool> found = log_->read_cached(places, memory.mutable_bytes());
+  std::vector<ValueLog::CachedRead> reads;
+  std::vector<size_t> readers;
+  reads.reserve(located.size());
+  readers.reserve(located.size());
+  for (size_t i = 0; i < located.size(); ++i) {
+    const size_t key = located[i].first;
+    const bool is_alone = (i == 0 || located[i - 1].first != key) &&
+                          (i + 1 == located.size() || located[i + 1].first != key);
+    const ByteSpan record = memory.bytes().subspan(i * record_bytes(), record_bytes());
+    if (!found[i] || !is_alone || !equal_bytes(freezer::key_of(record), keys[key])) continue;
+    reads.push_back({places[i].first, IndexedValueLog::location_of(record)});
+    readers.push_back(key);
+  }
+  log_->read_cached(reads);
+  for (size_t i = 0; i < reads.size(); ++i)
+    values[readers[i]] = std::move(reads[i].value);
 }
 
 // ---- mutations
@@ -241,20 +291,19 @@ Result<FreezerCursor> Freezer::put_locked(ByteSpan key, std::span<const ByteSpan
     TRY(log_->sync(section));
     section = Section(section.value + 1);
   }
-  if (in_memory_ && put_count_.load(std::memory_order_relaxed) % kPutsPerBudgetCheck == 0) {
-    size_t needed = 0;
-    {
-      ReaderLock state(state_);
-      needed = resident_->memory_bytes_next();
-      if (resident_->count() >= ResidentTable::kRecordsMax - kPutsPerBudgetCheck) needed = SIZE_MAX;
-    }
-    if (needed > memory_budget_bytes_) TRY(leave_memory());
-  }
+  if (in_memory_ && (groups_written_ || outgrows_memory())) TRY(leave_memory());
   TRY_INTO(const FreezerCursor cursor,
            in_memory_ ? put_resident(section, key, value) : put_on_disk(section, key, value));
   items_.fetch_add(1, std::memory_order_relaxed);
   put_count_.fetch_add(1, std::memory_order_release);
   return cursor;
+}
+
+bool Freezer::outgrows_memory() const {
+  if (put_count_.load(std::memory_order_relaxed) % kPutsPerBudgetCheck != 0) return false;
+  ReaderLock state(state_);
+  return resident_->memory_bytes_next() > memory_budget_bytes_ ||
+         resident_->count() >= ResidentTable::kRecordsMax - kRecordsWhileLeaving;
 }
 
 Result<FreezerCursor> Freezer::append(Section section, ByteSpan key, std::optional<Place> next,
@@ -315,7 +364,8 @@ Result<FreezerCursor> Freezer::put_on_disk(Section section, ByteSpan key,
                                            std::span<const ByteSpan> value) {
   DiskTable* const table = disk_table();
   TRY(table->check_room());
-  const uint32_t position = table->position_of(crc32c(key));
+  const uint32_t hash = crc32c(key);
+  const uint32_t position = table->position_of(hash);
   TRY_INTO(const freezer::Pair pair, table->read(position));
   const freezer::Slot* const head = pair.head();
   std::optional<Place> next;
@@ -330,6 +380,10 @@ Result<FreezerCursor> Freezer::put_on_disk(Section section, ByteSpan key,
   TRY(begin_writing_slots());
   Place place;
   TRY_INTO(const FreezerCursor cursor, append(section, key, next, value, place));
+  {
+    WriterLock state(state_);
+    if (filter_) filter_->add(hash);
+  }
   TRY(poison_.watch(table->put(position, pair, next_epoch_, place)));
   return cursor;
 }
@@ -422,6 +476,7 @@ FreezerStatistics Freezer::statistics() const {
     result.unnecessary_writes = table_->unnecessary_writes();
     result.resizing = table_->is_doubling();
     result.resizable = table_->resizable();
+    if (filter_) result.memory_bytes = filter_->memory_bytes();
   }
   if (result.table_size > 0) result.load = static_cast<double>(result.items) / result.table_size;
   return result;

@@ -31,9 +31,6 @@
 // cache probe, one read of the value. A miss: no I/O. open: reads the key journal once. close:
 // writes what changed of the table. Memory: about 30 bytes a record. Cost, on disk. put: reads and
 // writes a slot. sync: 3 flushes and a manifest commit. get: a slot, the chain, the value.
-//
-// The structure is the original's; the resident table, the committed checkpoint, rebuilding and
-// chains that split exactly are ours.
 #pragma once
 
 #include <array>
@@ -45,6 +42,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "firn/base/bytes.h"
@@ -62,8 +60,10 @@
 namespace firn {
 
 namespace freezer {
+class AbsenceFilter;
 class DiskTable;
 class ResidentTable;
+enum class ResidentLookups : uint8_t;
 }  // namespace freezer
 
 class Freezer {
@@ -135,6 +135,8 @@ class Freezer {
   using Located = Result<std::optional<Place>>;
   using Checkpoint = FreezerCheckpoint;
   using Parts = std::span<const ByteSpan>;
+  using Cursor = Result<FreezerCursor>;
+  using Source = freezer::TableSource;
   using RecordBuffer = std::array<std::byte, freezer::record_size_bytes(freezer::kKeySizeMaxBytes)>;
 
   Freezer() = default;
@@ -147,28 +149,28 @@ class Freezer {
   [[nodiscard]] Status check_checkpoint(const Checkpoint& checkpoint) const REQUIRES(writer_);
   [[nodiscard]] bool is_table_of(const Checkpoint& checkpoint) const REQUIRES(writer_);
   [[nodiscard]] Status go_back(const Checkpoint& checkpoint) REQUIRES(writer_);
-  [[nodiscard]] Result<freezer::TableSource> find_source(const FreezerOptions& options)
-      REQUIRES(writer_);
+  [[nodiscard]] Result<Source> find_source(const FreezerOptions& options) REQUIRES(writer_);
   [[nodiscard]] Status open_table(const FreezerOptions& options) REQUIRES(writer_);
-  [[nodiscard]] Status open_resident(uint32_t size, const freezer::TableSource& source)
-      REQUIRES(writer_);
-  [[nodiscard]] Status open_on_disk(const freezer::TableSource& source) REQUIRES(writer_);
-  [[nodiscard]] Result<std::string> repair_table(const freezer::TableSource& source)
-      REQUIRES(writer_);
-  [[nodiscard]] Status open_on_disk_read_only(const freezer::TableSource& source) REQUIRES(writer_);
+  [[nodiscard]] Status open_resident(uint32_t size, const Source& source) REQUIRES(writer_);
+  [[nodiscard]] Status open_on_disk(const Source& source) REQUIRES(writer_);
+  [[nodiscard]] Result<std::string> repair_table(const Source& source) REQUIRES(writer_);
+  [[nodiscard]] Status open_on_disk_read_only(const Source& source) REQUIRES(writer_);
 
   // The table: freezer_table.cc.
   [[nodiscard]] Status open_table_blob(bool create) REQUIRES(writer_);
   [[nodiscard]] freezer::DiskTable* disk_table() const EXCLUDES(state_);
   using Resident = std::unique_ptr<freezer::ResidentTable>;
-  [[nodiscard]] Result<Resident> replay(uint32_t size);
-  [[nodiscard]] Result<Resident> replay_once(uint32_t size);
+  [[nodiscard]] Result<Resident> replay(uint32_t size, freezer::ResidentLookups lookups);
+  [[nodiscard]] Result<Resident> replay_once(uint32_t size, freezer::ResidentLookups lookups);
   [[nodiscard]] Status forget_shadowed(freezer::ResidentTable& table) const;
   void note_damage(Section section, const Error& error);
   [[nodiscard]] Status rebuild_table_locked() REQUIRES(writer_);
   [[nodiscard]] Status rebuild_from_journal(uint32_t size, uint64_t epoch) REQUIRES(writer_);
   [[nodiscard]] Result<std::string> apply_tail(const Checkpoint& checkpoint) REQUIRES(writer_);
   [[nodiscard]] Status write_resident_table(const Checkpoint& checkpoint) REQUIRES(writer_);
+  [[nodiscard]] Status write_groups(uint32_t first, uint32_t end, uint64_t epoch) REQUIRES(writer_);
+  [[nodiscard]] bool outgrows_memory() const REQUIRES(writer_);
+  [[nodiscard]] Status make_filter() REQUIRES(writer_);
   [[nodiscard]] Status leave_memory() REQUIRES(writer_);
   [[nodiscard]] Status commit(const freezer::TableRecord& record) REQUIRES(writer_);
   // Requires: all puts are synced, as the checkpoint says.
@@ -177,8 +179,6 @@ class Freezer {
   [[nodiscard]] Status begin_writing_slots() REQUIRES(writer_);
   [[nodiscard]] Result<Checkpoint> checkpoint_now() const REQUIRES(writer_);
   [[nodiscard]] Place end_of(const Checkpoint& checkpoint) const;
-  // Lookups.
-  [[nodiscard]] bool is_resident() const EXCLUDES(state_);
   [[nodiscard]] uint32_t record_bytes() const;
   [[nodiscard]] MutableByteSpan record_in(RecordBuffer& buffer) const;
   [[nodiscard]] Status check_key(ByteSpan key) const;
@@ -187,20 +187,19 @@ class Freezer {
   [[nodiscard]] Located locate(ByteSpan key, MutableByteSpan record) const;
   [[nodiscard]] Located locate_among(std::span<Place> candidates, ByteSpan key,
                                      MutableByteSpan record) const;
-  [[nodiscard]] Located walk(const freezer::DiskTable& table, ByteSpan key,
-                             MutableByteSpan record) const;
+  [[nodiscard]] Located walk(std::optional<Place> head, ByteSpan key, MutableByteSpan record) const;
+  [[nodiscard]] Located not_found() const;
+  void read_cached(std::span<const ByteSpan> keys,
+                   std::span<const std::pair<size_t, Place>> located,
+                   std::span<std::optional<Value>> values) const;
   [[nodiscard]] Result<Value> value_of(Place place, ByteSpan record) const;
 
-  // Mutations.
   [[nodiscard]] Status check_writable_locked() const REQUIRES(writer_);
-  [[nodiscard]] Result<FreezerCursor> put_locked(ByteSpan key, Parts value) REQUIRES(writer_);
-  [[nodiscard]] Result<FreezerCursor> append(Section section, ByteSpan key,
-                                             std::optional<Place> next, Parts value, Place& place)
-      REQUIRES(writer_);
-  [[nodiscard]] Result<FreezerCursor> put_resident(Section section, ByteSpan key, Parts value)
-      REQUIRES(writer_);
-  [[nodiscard]] Result<FreezerCursor> put_on_disk(Section section, ByteSpan key, Parts value)
-      REQUIRES(writer_);
+  [[nodiscard]] Cursor put_locked(ByteSpan key, Parts value) REQUIRES(writer_);
+  [[nodiscard]] Cursor append(Section section, ByteSpan key, std::optional<Place> next, Parts value,
+                              Place& place) REQUIRES(writer_);
+  [[nodiscard]] Cursor put_resident(Section section, ByteSpan key, Parts value) REQUIRES(writer_);
+  [[nodiscard]] Cursor put_on_disk(Section section, ByteSpan key, Parts value) REQUIRES(writer_);
   void forget_older(ByteSpan key, uint64_t fingerprint, Place newest) REQUIRES(writer_);
   [[nodiscard]] Result<Checkpoint> sync_locked() REQUIRES(writer_);
 
@@ -219,8 +218,7 @@ class Freezer {
   std::unique_ptr<PageCache> cache_;
   std::unique_ptr<IndexedValueLog> log_;
   uint32_t key_size_bytes_ = 0, table_size_min_ = 1;
-  uint64_t section_target_bytes_ = 0;
-  size_t memory_budget_bytes_ = 0;
+  uint64_t section_target_bytes_ = 0, memory_budget_bytes_ = 0;
   TableWriting writing_ = TableWriting::deferred;
   std::string table_partition_;
   uint32_t resize_frequency_ = 1, resize_chunk_ = 1;
@@ -235,12 +233,14 @@ class Freezer {
   uint64_t synced_count_ GUARDED_BY(writer_) = 0;  // puts that a sync covered
   std::optional<FreezerCheckpoint> last_checkpoint_ GUARDED_BY(writer_);
   std::optional<freezer::TableRecord> recorded_ GUARDED_BY(writer_);  // as the manifest has it
+  std::optional<uint32_t> groups_written_ GUARDED_BY(writer_);  // while the store leaves memory
   bool closed_ GUARDED_BY(writer_) = false, in_memory_ GUARDED_BY(writer_) = false;
   Poison poison_;  // of the table and the manifest; the journals have their own
 
   mutable SharedMutex state_;  // held for memory only, never during I/O
-  std::unique_ptr<freezer::DiskTable> table_ GUARDED_BY(state_);  // null until it is needed
-  Resident resident_ GUARDED_BY(state_);                          // null: work from disk
+  std::unique_ptr<freezer::DiskTable> table_ GUARDED_BY(state_);       // null until it is needed
+  std::unique_ptr<freezer::AbsenceFilter> filter_ GUARDED_BY(state_);  // null: walk chains
+  Resident resident_ GUARDED_BY(state_);                               // null: work from disk
 
   std::atomic<uint64_t> items_ = 0, put_count_ = 0, syncs_ = 0;
   mutable std::atomic<uint64_t> gets_ = 0, has_ = 0, unnecessary_reads_ = 0;

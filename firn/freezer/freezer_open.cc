@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "firn/base/text.h"
+#include "firn/freezer/absence_filter.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/freezer.h"
 #include "firn/freezer/journal_heads.h"
@@ -126,6 +127,7 @@ Result<std::unique_ptr<Freezer>> Freezer::open(Storage& storage, const FreezerOp
   TRY(freezer->load_record(options.access));
   TRY(freezer->open_table(options));
   if (options.access == FreezerAccess::rebuild) TRY(freezer->rebuild_table_locked());
+  if (!freezer->in_memory_) TRY(freezer->make_filter());
   freezer->log_->map_reads();  // nothing is truncated after this
   return freezer;
 }
@@ -408,7 +410,7 @@ Status Freezer::open_table(const FreezerOptions& options) {
 }
 
 Status Freezer::open_resident(uint32_t size, const TableSource& source) {
-  TRY_INTO(auto table, replay(size));
+  TRY_INTO(auto table, replay(size, ResidentTable::Lookups::by_fingerprint));
   const bool is_exact = source.state == TableState::whole && recorded_ &&
                         recorded_->checkpoint.table_size == table->size();
   if (is_exact && damaged_.empty()) {
@@ -479,11 +481,14 @@ Status Freezer::open_on_disk_read_only(const TableSource& source) {
                           table->length_positions() >= source.checkpoint.table_size &&
                           recorded_->items == items_;
   if (is_current) return table->start_reading(source.checkpoint.table_size);
-  return fail(table == nullptr ? Errc::corrupt : Errc::invalid_argument,
-              concat("the table of ", store_->storage().description(),
-                     " is missing or not up to date: run `firn freezer rebuild`, open the store "
-                     "for writing once, or give more memory than ",
-                     memory_budget_bytes_, " bytes"));
+  // A reader mends nothing, and must find what a killed writer left: the heads are made in memory.
+  TRY_INTO(auto heads, replay(ResidentTable::size_for(items_, source.checkpoint.table_size),
+                              ResidentTable::Lookups::by_chain));
+  WriterLock lock(state_);
+  resident_ = std::move(heads);
+  in_memory_ = true;
+  items_ = resident_->count();
+  return {};
 }
 
 }  // namespace firn

@@ -7,6 +7,7 @@
 #include "firn/base/check.h"
 #include "firn/base/random.h"
 #include "firn/base/text.h"
+#include "firn/freezer/absence_filter.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/freezer.h"
 #include "firn/freezer/journal_heads.h"
@@ -23,12 +24,21 @@ namespace {
 // Records whose fingerprints are inserted together: 18 MiB of memory, and each shard's part fits a
 // cache.
 constexpr size_t kReplayGroup = 256 << 10;
+// Of a store that leaves its memory, what one put writes: 928 KiB.
+constexpr uint32_t kGroupsAtOnce = 256;
 // A table that would have to be so many times larger than expected is not what the records tell of:
 // some of them are missing in their chains.
 constexpr uint64_t kPlausibleGrowth = 64;
 
 uint64_t plausible_size_max(uint32_t expected) {
   return std::min<uint64_t>(expected * kPlausibleGrowth, freezer::kTableSizeMax);
+}
+
+std::unexpected<Error> broken_chains(size_t memory_budget_bytes) {
+  return fail(Errc::corrupt,
+              concat("some records of the key journal do not lead to the ones before them: lookups "
+                     "from disk would not find those. Give more memory than ",
+                     memory_budget_bytes, " bytes, then every key is found"));
 }
 
 }  // namespace
@@ -97,14 +107,15 @@ void Freezer::note_damage(Section section, const Error& error) {
   store_->recovery().note(concat("key section ", section, " has damaged pages: ", error.message));
 }
 
-Result<Freezer::Resident> Freezer::replay(uint32_t size) {
+Result<Freezer::Resident> Freezer::replay(uint32_t size, ResidentTable::Lookups lookups) {
   const uint64_t plausible = plausible_size_max(size);
   while (true) {
     damaged_.clear();
-    TRY_INTO(auto table, replay_once(size));
+    TRY_INTO(auto table, replay_once(size, lookups));
     const uint64_t needed = table->size_needed();
     if (needed > 0 && needed <= size) return table;
     if (needed == 0 || needed > plausible) {
+      if (!table->has_fingerprints()) return broken_chains(memory_budget_bytes_);
       store_->recovery().note(
           "some records of the key journal do not lead to the ones before them: every key is "
           "found while the table fits in memory; run verify");
@@ -114,8 +125,8 @@ Result<Freezer::Resident> Freezer::replay(uint32_t size) {
   }
 }
 
-Result<Freezer::Resident> Freezer::replay_once(uint32_t size) {
-  auto table = std::make_unique<ResidentTable>(size, random_seed_from_os());
+Result<Freezer::Resident> Freezer::replay_once(uint32_t size, ResidentTable::Lookups lookups) {
+  auto table = std::make_unique<ResidentTable>(size, random_seed_from_os(), lookups);
   TRY_INTO(FixedReplay replay, log_->replay());
   table->reserve(replay.record_count());
   std::vector<ResidentTable::Replayed> group;
@@ -196,20 +207,15 @@ Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
   TRY(poison_.watch(open_table_blob(true)));
   DiskTable& table = *disk_table();
   TRY(commit({.state = TableState::stale, .checkpoint = written}));
-  TRY(poison_.watch(table.start(written.table_size, 0)));
-  const auto head_of = [resident](uint32_t position) {
-    return resident->head_of_position(position);
-  };
+  TRY(poison_.watch(resident->is_all_dirty() ? table.start_blank(written.table_size)
+                                             : table.start(written.table_size, 0)));
   const uint32_t groups = resident->group_count();
   for (uint32_t group = 0; group < groups; ++group) {
     if (!resident->is_dirty(group)) continue;
     const uint32_t first = group;
     while (group + 1 < groups && resident->is_dirty(group + 1))
       ++group;
-    const uint64_t begin = uint64_t{first} * ResidentTable::kGroupPositions;
-    const uint64_t end = (uint64_t{group} + 1) * ResidentTable::kGroupPositions;
-    TRY(poison_.watch(table.write_anew(begin, std::min<uint64_t>(end, written.table_size),
-                                       checkpoint.epoch, head_of)));
+    TRY(write_groups(first, group + 1, checkpoint.epoch));
   }
   TRY(poison_.watch(table.flush()));
   last_checkpoint_ = written;
@@ -219,10 +225,75 @@ Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
   return {};
 }
 
-// The store has outgrown its memory: from now on it works from disk.
+Status Freezer::write_groups(uint32_t first, uint32_t end, uint64_t epoch) {
+  const ResidentTable* resident = nullptr;
+  {
+    ReaderLock lock(state_);
+    resident = resident_.get();  // only mutations change it, and this is one
+  }
+  const uint64_t positions_end = uint64_t{end} * ResidentTable::kGroupPositions;
+  const auto head_of = [resident](uint32_t position) {
+    return resident->head_of_position(position);
+  };
+  return poison_.watch(disk_table()->write_anew(uint64_t{first} * ResidentTable::kGroupPositions,
+                                                std::min<uint64_t>(positions_end, resident->size()),
+                                                epoch, head_of));
+}
+
+// Whoever reads from disk need not walk a chain to know that a key is absent. Where a page of the
+// key journal is damaged, only the chain tells whether the key was on it.
+Status Freezer::make_filter() {
+  if (memory_budget_bytes_ < freezer::AbsenceFilter::kBlockBytes) return {};
+  auto filter =
+      std::make_unique<freezer::AbsenceFilter>(random_seed_from_os(), items_, memory_budget_bytes_);
+  TRY_INTO(FixedReplay replay, log_->replay());
+  while (true) {
+    const auto item = replay.next();
+    if (!item && item.error().code == Errc::corrupt) return {};
+    if (!item) return fail(item.error().code, item.error().message);
+    if (!item->has_value()) break;
+    filter->add(crc32c(freezer::key_of((*item)->record)));
+  }
+  WriterLock lock(state_);
+  filter_ = std::move(filter);
+  return {};
+}
+
+// The store has outgrown its memory: with each put a piece of the table is written and flushed, and
+// then the store works from disk. Lookups use memory until then.
 Status Freezer::leave_memory() {
+  uint32_t groups = 0;
+  {
+    WriterLock lock(state_);
+    if (resident_->is_doubling()) return {};  // the next puts end that
+    groups = resident_->group_count();
+    if (!groups_written_) resident_->begin_writing();
+  }
+  if (!groups_written_) {
+    TRY(poison_.watch(open_table_blob(true)));
+    // Of no state: what is synced now is for the end.
+    const FreezerCheckpoint checkpoint = {.epoch = next_epoch_, .table_size = table_size()};
+    TRY(commit({.state = TableState::stale, .checkpoint = checkpoint}));
+    TRY(poison_.watch(disk_table()->start_blank(checkpoint.table_size)));
+    groups_written_ = 0;
+    WriterLock lock(state_);
+    filter_ = std::make_unique<freezer::AbsenceFilter>(random_seed_from_os(), items_,
+                                                       memory_budget_bytes_);
+  }
+  const uint32_t end = std::min(groups, *groups_written_ + kGroupsAtOnce);
+  TRY(write_groups(*groups_written_, end, next_epoch_));
+  TRY(poison_.watch(disk_table()->flush()));
+  groups_written_ = end;
+  {
+    WriterLock lock(state_);
+    for (uint64_t number = filter_->records(); number < resident_->count() * end / groups; ++number)
+      filter_->add(resident_->hash_at(number));
+    if (end < groups) return {};
+    resident_->end_writing();
+  }
   TRY(sync_locked());
   TRY(write_resident_table(*last_checkpoint_));
+  groups_written_.reset();
   WriterLock lock(state_);
   resident_.reset();
   in_memory_ = false;
@@ -269,15 +340,12 @@ Status Freezer::rebuild_from_journal(uint32_t size, uint64_t epoch) {
     if (begin == 0) {
       checkpoint.table_size = size;
       TRY(commit({.state = TableState::stale, .checkpoint = checkpoint}));
-      TRY(poison_.watch(table.start(size, 0)));
+      // Once there was a sync, lookups use the table: each position leads to its records then.
+      TRY(poison_.watch(last_checkpoint_ ? table.start(size, 0) : table.start_blank(size)));
+      if (items_ == 0 && !last_checkpoint_) break;
     }
     TRY_INTO(const uint64_t needed, poison_.watch(heads.write_window(table, begin, epoch)));
-    if (needed == 0 || needed > size_max) {
-      return fail(Errc::corrupt, concat("some records of the key journal do not lead to the ones "
-                                        "before them: lookups from disk would not find "
-                                        "those. Give more memory than ",
-                                        memory_budget_bytes_, " bytes, then every key is found"));
-    }
+    if (needed == 0 || needed > size_max) return broken_chains(memory_budget_bytes_);
     begin = needed > size ? 0 : begin + freezer::JournalHeads::kWindowPositions;
     size = static_cast<uint32_t>(std::max<uint64_t>(size, needed));
   }

@@ -208,7 +208,7 @@ TEST(FreezerResident, WhenThePutsOutgrowTheBudget_ThenTheStoreWorksOnFromDisk) {
   freezer::put_range(freezer, 0, 12'000);
 
   EXPECT_FALSE(freezer->statistics().resident);
-  EXPECT_EQ(freezer->statistics().memory_bytes, 0);
+  EXPECT_LE(freezer->statistics().memory_bytes, options.memory_budget_bytes);
   freezer::expect_range(freezer, 0, 12'000);
   freezer.reset();
   for (const Engine engine : kEngines) {
@@ -217,6 +217,65 @@ TEST(FreezerResident, WhenThePutsOutgrowTheBudget_ThenTheStoreWorksOnFromDisk) {
     freezer::expect_range(freezer, 0, 5'000);
     EXPECT_EQ(freezer::findings_of(freezer, storage), "");
     ASSERT_OK(freezer->close());
+  }
+}
+
+// Each put writes a piece of the table at most, however large it is.
+TEST(FreezerResident, WhenAStoreLeavesItsMemory_ThenManyPutsShareTheWriting) {
+  MemoryStorage storage;
+  FreezerOptions options = small_options(Engine::resident);
+  options.table.initial_size = 1 << 17;
+  options.section_target_bytes = 1 << 20;
+  options.memory_budget_bytes = 900'000;
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+  const auto slots = [&] {
+    const Bytes table = freezer::table_bytes(storage);
+    uint64_t count = 0;
+    for (size_t at = 0; at < table.size(); at += freezer::kPairSizeBytes)
+      if (freezer::decode_slot(ByteSpan(table).subspan(at, 29)).state != freezer::SlotState::empty)
+        ++count;
+    return count;
+  };
+  uint64_t puts = 0;
+  for (; storage.raw("table", as_bytes("table")) == std::nullopt && puts < 100'000; ++puts)
+    freezer::put_range(freezer, puts, puts + 1);
+  uint64_t written = slots();
+  uint64_t pieces = 1;
+  ASSERT_TRUE(freezer->statistics().resident);
+  while (freezer->statistics().resident && puts < 100'000) {
+    freezer::put_range(freezer, puts, puts + 1);
+    ++puts;
+    EXPECT_EQ(get(freezer, "key0"), "0");
+    EXPECT_LT(slots() - written, puts / 4) << pieces;
+    written = slots();
+    ++pieces;
+  }
+
+  EXPECT_GE(pieces, (1 << 17) / 16384);
+  EXPECT_FALSE(freezer->statistics().resident);
+  freezer::expect_range(freezer, 0, puts);
+  EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+}
+
+TEST(FreezerResident, WhenKilledWhileLeavingItsMemory_ThenEveryKeyIsFoundAgain) {
+  for (const Engine engine : kEngines) {
+    MemoryStorage storage;
+    FreezerOptions options = small_options(Engine::resident);
+    options.table.initial_size = 1 << 17;
+    options.section_target_bytes = 1 << 20;
+    options.memory_budget_bytes = 900'000;
+    uint64_t puts = 0;
+    {
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+      for (; storage.raw("table", as_bytes("table")) == std::nullopt && puts < 100'000; ++puts)
+        freezer::put_range(freezer, puts, puts + 1);
+      ASSERT_OK(freezer->sync());
+      ASSERT_TRUE(freezer->statistics().resident);
+    }
+    ASSERT_OK_INTO(const Store freezer,
+                   Freezer::open(storage, freezer::with_engine(options, engine)));
+    freezer::expect_range(freezer, 0, puts);
+    EXPECT_EQ(freezer::findings_of(freezer, storage), "");
   }
 }
 
@@ -566,20 +625,34 @@ TEST_P(FreezerTest, GivenAnOddTableOfMemory_WhenTheOriginalGoesOn_ThenChainsStay
   EXPECT_EQ(freezer::findings_of(freezer, storage_), "");
 }
 
-TEST(FreezerDisk, GivenAStoreThatWasKilled_WhenOpenedForReadingWithoutMemory_ThenTheErrorSaysWhy) {
-  MemoryStorage storage;
-  {
-    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, small_options(Engine::on_disk)));
-    freezer::put_range(freezer, 0, 5);
-    ASSERT_OK(freezer->sync());
+// A reader mends nothing, and still finds everything, without memory for fingerprints.
+TEST_P(FreezerTest, GivenAStoreThatWasKilled_WhenOpenedForReadingWithoutMemory_ThenAllIsFound) {
+  for (const bool is_table_lost : {false, true}) {
+    MemoryStorage storage;
+    {
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, small_options(GetParam())));
+      freezer::put_range(freezer, 0, 50);
+      ASSERT_OK(put(freezer, "key7", "newer"));
+      ASSERT_OK(freezer->sync());
+    }
+    if (is_table_lost) {
+      ASSERT_OK(storage.remove_partition("table"));
+    }
+    FreezerOptions options = small_options(Engine::on_disk);
+    options.access = FreezerAccess::read_only;
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    freezer::expect_range(freezer, 8, 50);
+    EXPECT_EQ(get(freezer, "key7"), "newer");
+    EXPECT_EQ(get(freezer, "none"), "absent");
+    EXPECT_EQ(freezer::contains(freezer, "none"), "absent");
+    const Bytes key = freezer::test_key("key9", 8);
+    const Bytes none = freezer::test_key("none", 8);
+    const auto answers = freezer->get_many(std::vector<ByteSpan>{key, none});
+    EXPECT_EQ(freezer::answer(answers[0]), "9");
+    EXPECT_EQ(freezer::answer(answers[1]), "absent");
+    EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+    EXPECT_THAT(put(freezer, "new", "1"), FailsWith(Errc::invalid_argument));
   }
-  FreezerOptions options = small_options(Engine::on_disk);
-  options.access = FreezerAccess::read_only;
-  EXPECT_THAT(Freezer::open(storage, options),
-              FailsWith(Errc::invalid_argument, "open the store for writing once"));
-  options.memory_budget_bytes = 1 << 20;
-  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
-  freezer::expect_range(freezer, 0, 5);
 }
 
 }  // namespace

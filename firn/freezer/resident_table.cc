@@ -21,8 +21,9 @@ SparseNumbers::SparseNumbers(size_t count)
   CHECK(numbers_ != nullptr, "memory for the heads of a table");
 }
 
-ResidentTable::ResidentTable(uint32_t size, uint64_t seed)
+ResidentTable::ResidentTable(uint32_t size, uint64_t seed, Lookups lookups)
     : seed_(seed),
+      lookups_(lookups),
       size_(size),
       heads_(size),
       fingerprints_(seed ^ 0x5851F42D4C957F2D),
@@ -91,13 +92,14 @@ void ResidentTable::mark_dirty(uint32_t position) {
 }
 
 bool ResidentTable::add(RecordPlace place, const KeyHashes& hashes) {
+  CHECK(has_fingerprints(), "a table for reading only has none");
   begin_run(place);
   const uint64_t number = count_;
   append_hash(hashes.position_hash);
   const uint32_t position = hashes.position_hash & (size_ - 1);
   heads_[position] = static_cast<uint32_t>(number + 1);
   mark_dirty(position);
-  if (!doubling_ && count_ > kRecordsPerPosition * size_ && size_ < kTableSizeMax) {
+  if (may_double_ && !doubling_ && count_ > kRecordsPerPosition * size_ && size_ < kTableSizeMax) {
     doubling_.emplace(SparseNumbers(size_t{size_} * 2));
     ++doublings_;
   }
@@ -148,7 +150,7 @@ void ResidentTable::add_replayed(RecordPlace first, std::span<const Replayed> re
     const auto& [hashes, next] = records[i];
     uint32_t& head = heads_[hashes.position_hash & mask];
     check_chain(hashes.position_hash, head, next);
-    entries_.push_back({hashes.fingerprint, count_});
+    if (has_fingerprints()) entries_.push_back({hashes.fingerprint, count_});
     append_hash(hashes.position_hash);
     head = static_cast<uint32_t>(count_);
   }
@@ -209,6 +211,12 @@ void ResidentTable::mark_all_dirty() {
   all_dirty_ = any_dirty_ = true;
 }
 
+void ResidentTable::begin_writing() {
+  CHECK(!doubling_, "positions do not move while they are written");
+  may_double_ = false;
+  mark_all_dirty();
+}
+
 void ResidentTable::mark_clean() {
   dirty_.assign((group_count() + 63) / 64, 0);
   all_dirty_ = any_dirty_ = false;
@@ -228,7 +236,7 @@ size_t ResidentTable::memory_bytes() const {
 }
 
 size_t ResidentTable::memory_bytes_next() const {
-  const bool doubles = !doubling_ && count_ + 1 > kRecordsPerPosition * size_;
+  const bool doubles = may_double_ && !doubling_ && count_ + 1 > kRecordsPerPosition * size_;
   return memory_bytes() + (doubles ? size_t{size_} * 2 * sizeof(uint32_t) : 0) +
          (count_ % kHashesPerChunk == 0 ? kHashesPerChunk * sizeof(uint32_t) : 0);
 }

@@ -48,23 +48,35 @@ class SparseNumbers {
   std::unique_ptr<uint32_t[], Free> numbers_;
 };
 
+// What answers lookups: 30 bytes a record; or 8 and a walk along the chain on disk, for reading
+// only.
+enum class ResidentLookups : uint8_t { by_fingerprint, by_chain };
+
 class ResidentTable {
  public:
   static constexpr uint64_t kRecordsMax = UINT32_MAX - 1;
   // Positions whose heads are written together.
   static constexpr uint32_t kGroupPositions = 64;
+  static constexpr size_t kHashesPerChunk = 1 << 14;
 
   struct KeyHashes {
     uint32_t position_hash;  // crc32c: part of the format
     uint64_t fingerprint;
   };
 
-  ResidentTable(uint32_t size, uint64_t seed);
+  using Lookups = ResidentLookups;
+
+  ResidentTable(uint32_t size, uint64_t seed, Lookups lookups = Lookups::by_fingerprint);
 
   [[nodiscard]] uint64_t fingerprint(ByteSpan key) const { return hash64(key, seed_); }
   [[nodiscard]] KeyHashes hash(ByteSpan key) const { return {crc32c(key), fingerprint(key)}; }
+  [[nodiscard]] bool has_fingerprints() const { return lookups_ == Lookups::by_fingerprint; }
   [[nodiscard]] uint32_t size() const { return size_; }
   [[nodiscard]] uint64_t count() const { return count_; }
+  // The position hash of a record, by its number from 0 on.
+  [[nodiscard]] uint32_t hash_at(uint64_t number) const {
+    return hashes_[number / kHashesPerChunk][number % kHashesPerChunk];
+  }
   // The size that a table of so many records has at least.
   [[nodiscard]] static uint32_t size_for(uint64_t count, uint32_t size_min);
 
@@ -96,7 +108,9 @@ class ResidentTable {
     KeyHashes hashes;
     std::optional<RecordPlace> next;
   };
-  void reserve(uint64_t count) { fingerprints_.reserve(count); }
+  void reserve(uint64_t count) {
+    if (has_fingerprints()) fingerprints_.reserve(count);
+  }
   void end_replay() { entries_ = {}; }
   void add_replayed(RecordPlace first, std::span<const Replayed> records);
   // Records that cannot be read: they keep their numbers.
@@ -123,6 +137,10 @@ class ResidentTable {
   [[nodiscard]] bool is_any_dirty() const { return any_dirty_; }
   void mark_all_dirty();
   void mark_clean();
+  // While the table is written group by group: it doubles no more, and end_writing() leaves dirty
+  // only the groups that changed since.
+  void begin_writing();
+  void end_writing() { all_dirty_ = false; }
   // Marks what the records from `number` on changed.
   void mark_dirty_from(uint64_t number);
 
@@ -134,7 +152,6 @@ class ResidentTable {
   [[nodiscard]] static size_t memory_bytes_for(uint64_t count, uint32_t size);
 
  private:
-  static constexpr size_t kHashesPerChunk = 1 << 14;
   // Records whose new heads are made with one put: soon ready, and never long.
   static constexpr uint64_t kStepRecords = 256;
 
@@ -149,9 +166,6 @@ class ResidentTable {
 
   [[nodiscard]] RecordPlace place_of(uint64_t number) const;
   [[nodiscard]] std::optional<uint64_t> number_of(RecordPlace place) const;
-  [[nodiscard]] uint32_t hash_at(uint64_t number) const {
-    return hashes_[number / kHashesPerChunk][number % kHashesPerChunk];
-  }
   void append_hash(uint32_t position_hash);
   void begin_run(RecordPlace place);
   void mark_dirty(uint32_t position);
@@ -159,6 +173,8 @@ class ResidentTable {
   void check_chain(uint32_t position_hash, uint32_t head, const std::optional<RecordPlace>& next);
 
   const uint64_t seed_;
+  const Lookups lookups_;
+  bool may_double_ = true;
   uint32_t size_;
   uint64_t count_ = 0;
   uint64_t doublings_ = 0;

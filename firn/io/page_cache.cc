@@ -25,6 +25,7 @@ constexpr size_t kBytesPerMiss = 4096;  // one remembered miss for so much capac
 constexpr size_t kChunkBytes = 2 * kMiB;
 constexpr size_t kChunksMin = 4;
 constexpr size_t kUsualPageBytes = 4084;
+constexpr size_t kLineBytes = 64;  // of the processor's cache
 // What the allocator adds to a block, so that the bound is about memory really taken.
 constexpr size_t kAllocationOverhead = 16;
 
@@ -139,6 +140,36 @@ struct alignas(64) PageCache::Shard {
 
   [[nodiscard]] Entry& entry_of(const Node& node) REQUIRES(mutex) {
     return find(node.blob_id, node.page, hash_key(node.blob_id, node.page));
+  }
+
+  // Reads the wanted ones from `at` on, as `next` chains them: first the memory of their entries is
+  // asked for, then that of their payload.
+  void read_list(std::span<Wanted> wanted, std::span<const uint64_t> hashes,
+                 std::span<const uint32_t> next, uint32_t first) {
+    MutexLock lock(mutex);
+    if (count == 0) return;
+    const size_t mask = table.size() - 1;
+    for (uint32_t at = first; at != UINT32_MAX; at = next[at])
+      __builtin_prefetch(&table[hashes[at] & mask], 1);
+    for (uint32_t at = first; at != UINT32_MAX; at = next[at]) {
+      Wanted& one = wanted[at];
+      Entry& entry = find(one.blob_id, one.page, hashes[at]);
+      one.found = entry.node != nullptr;
+      if (!one.found) continue;
+      CHECK(one.offset_in_page <= entry.size_bytes &&
+                one.out.size() <= entry.size_bytes - one.offset_in_page,
+            "a read stays within its page");
+      entry.is_referenced = true;
+      const std::byte* const from = entry.node->payload() + one.offset_in_page;
+      for (size_t line = 0; line < one.out.size(); line += kLineBytes)
+        __builtin_prefetch(from + line);
+    }
+    for (uint32_t at = first; at != UINT32_MAX; at = next[at]) {
+      Wanted& one = wanted[at];
+      if (!one.found || one.out.empty()) continue;
+      Entry& entry = find(one.blob_id, one.page, hashes[at]);
+      std::memcpy(one.out.data(), entry.node->payload() + one.offset_in_page, one.out.size());
+    }
   }
 
   // Closes the gap that linear probing would stumble over.
@@ -265,6 +296,24 @@ bool PageCache::read(uint64_t blob_id, uint64_t page, size_t offset_in_page, Mut
   entry.is_referenced = true;
   if (!out.empty()) std::memcpy(out.data(), entry.node->payload() + offset_in_page, out.size());
   return true;
+}
+
+void PageCache::read_many(std::span<Wanted> wanted) {
+  // By shard: a list for each, threaded through the numbers of the wanted.
+  constexpr uint32_t kEnd = UINT32_MAX;
+  thread_local std::vector<uint64_t> hashes;
+  thread_local std::vector<uint32_t> next;
+  thread_local std::vector<uint32_t> first;
+  hashes.resize(wanted.size());
+  next.resize(wanted.size());
+  first.assign(shard_count_, kEnd);
+  for (size_t i = wanted.size(); i-- > 0;) {
+    hashes[i] = hash_key(wanted[i].blob_id, wanted[i].page);
+    const size_t shard = (hashes[i] >> 48) & (shard_count_ - 1);
+    next[i] = std::exchange(first[shard], static_cast<uint32_t>(i));
+  }
+  for (size_t shard = 0; shard < shard_count_; ++shard)
+    if (first[shard] != kEnd) shards_[shard].read_list(wanted, hashes, next, first[shard]);
 }
 
 void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {

@@ -22,6 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "firn/base/bytes.h"
 
@@ -43,6 +44,15 @@ class PageCache {
   // Requires: offset_in_page + out.size() within the page.
   [[nodiscard]] bool read(uint64_t blob_id, uint64_t page, size_t offset_in_page,
                           MutableByteSpan out);
+  // The same for many: the memory of those in one shard is fetched together. Says which are cached.
+  struct Wanted {
+    uint64_t blob_id = 0;
+    uint64_t page = 0;
+    size_t offset_in_page = 0;
+    MutableByteSpan out;
+    bool found = false;
+  };
+  void read_many(std::span<Wanted> wanted);
   // Stores a full page, replacing what is cached under the same key.
   void insert(uint64_t blob_id, uint64_t page, ByteSpan payload);
   // Asked after a miss by readers that can do without the whole page: true if the same page was

@@ -280,6 +280,36 @@ Status FixedJournal::read_part(Section section, Position position, uint32_t offs
   return handle->blob->read_at(position.value * options_.record_size_bytes + offset, out);
 }
 
+std::vector<bool> FixedJournal::read_cached(std::span<const Place> places,
+                                            MutableByteSpan out) const {
+  const uint64_t record = options_.record_size_bytes;
+  std::vector<PageCache::Wanted> wanted;
+  std::vector<size_t> askers;
+  wanted.reserve(places.size());
+  askers.reserve(places.size());
+  std::shared_ptr<PagedSection> handle;
+  std::optional<Section> section;
+  for (size_t i = 0; i < places.size(); ++i) {
+    const auto& [of, position] = places[i];
+    if (section != of) {
+      auto found = find_retained(of);
+      handle = found ? std::move(*found) : nullptr;
+      section = of;
+    }
+    if (handle == nullptr || position.value >= handle->size() / record) continue;
+    const auto page =
+        handle->blob->cached_read(position.value * record, out.subspan(i * record, record));
+    if (!page) continue;
+    wanted.push_back(*page);
+    askers.push_back(i);
+  }
+  options_.cache->read_many(wanted);
+  std::vector<bool> found(places.size());
+  for (size_t i = 0; i < wanted.size(); ++i)
+    found[askers[i]] = wanted[i].found;
+  return found;
+}
+
 Result<std::optional<Position>> FixedJournal::read_last(Section section,
                                                         MutableByteSpan out) const {
   TRY_INTO(const auto handle, find_retained(section));

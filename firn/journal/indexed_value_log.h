@@ -82,6 +82,12 @@ class IndexedValueLog {
   [[nodiscard]] Status read_entry(Section section, Position position, MutableByteSpan out) const {
     return index_->read(section, position, out);
   }
+  // See FixedJournal and ValueLog.
+  [[nodiscard]] std::vector<bool> read_cached(std::span<const FixedJournal::Place> places,
+                                              MutableByteSpan out) const {
+    return index_->read_cached(places, out);
+  }
+  void read_cached(std::span<ValueLog::CachedRead> values) const { values_->read_cached(values); }
   [[nodiscard]] Result<std::optional<Position>> read_last(Section section,
                                                           MutableByteSpan out) const {
     return index_->read_last(section, out);

@@ -20,6 +20,8 @@ using journal::kChecksumSizeBytes;
 
 namespace {
 
+constexpr uint32_t kBatchedValueMaxBytes = 4084;
+
 struct FreeContext {
   void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
 };
@@ -194,6 +196,43 @@ Result<Value> ValueLog::read(Section section, ValueLocation location, bool use_c
   if (!options_.compression_level) return payload;
   return journal::decompress_entry(payload.bytes(), options_.value_size_max_bytes,
                                    {options_.partition, section, location});
+}
+
+void ValueLog::read_cached(std::span<CachedRead> reads) const {
+  if (options_.cache == nullptr || options_.compression_level) return;
+  std::vector<PageCache::Wanted> wanted;
+  std::vector<Buffer> buffers;
+  std::vector<CachedRead*> readers;
+  wanted.reserve(reads.size());
+  buffers.reserve(reads.size());
+  readers.reserve(reads.size());
+  Handle handle;
+  std::optional<Section> section;
+  for (CachedRead& read : reads) {
+    if (section != read.section) {
+      auto found = find_existing(read.section);
+      handle = found ? std::move(*found) : nullptr;
+      section = read.section;
+    }
+    // Of larger ones a copy costs more than what is saved, and a lie costs memory.
+    if (handle == nullptr || read.location.size_bytes < kChecksumSizeBytes ||
+        read.location.size_bytes > kBatchedValueMaxBytes)
+      continue;
+    Buffer buffer(read.location.size_bytes);
+    const auto block = handle->cached_read(read.location.offset, buffer.mutable_bytes());
+    if (!block) continue;
+    wanted.push_back(*block);
+    buffers.push_back(std::move(buffer));
+    readers.push_back(&read);
+  }
+  options_.cache->read_many(wanted);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (!wanted[i].found) continue;
+    const ByteSpan bytes = wanted[i].out;
+    const ByteSpan payload = bytes.first(bytes.size() - kChecksumSizeBytes);
+    if (load_big_endian<uint32_t>(bytes.data() + payload.size()) != crc32c(payload)) continue;
+    readers[i]->value.emplace(std::move(buffers[i]), 0, payload.size());
+  }
 }
 
 Status ValueLog::check(Section section, ValueLocation location) const {

@@ -74,6 +74,14 @@ class ValueLog {
   // Reads, checks and decompresses. Errors: pruned, out_of_range (no such section, beyond its end,
   // size below 4), corrupt (checksum, compression), io.
   [[nodiscard]] Result<Value> read(Section section, ValueLocation location) const;
+  // Reads those values that are in the cache, whole in one block, and correct; the others stay
+  // without a value and may be read one by one. Nothing where values are compressed.
+  struct CachedRead {
+    Section section;
+    ValueLocation location;
+    std::optional<Value> value = std::nullopt;
+  };
+  void read_cached(std::span<CachedRead> reads) const;
   // The same without returning the value, and never from the cache.
   [[nodiscard]] Status check(Section section, ValueLocation location) const;
 

@@ -106,6 +106,16 @@ Status ValueSegment::read_cached(uint64_t offset, MutableByteSpan out) const {
   return {};
 }
 
+std::optional<PageCache::Wanted> ValueSegment::cached_read(uint64_t offset,
+                                                           MutableByteSpan out) const {
+  const uint64_t in_block = offset % kBlockBytes;
+  const uint64_t cacheable = durable_size() / kBlockBytes * kBlockBytes;
+  if (cache_ == nullptr || !only_grows_.load(std::memory_order_relaxed) || offset >= cacheable ||
+      out.size() > kBlockBytes - in_block)
+    return std::nullopt;
+  return PageCache::Wanted{cache_id_, offset / kBlockBytes, static_cast<size_t>(in_block), out};
+}
+
 std::optional<ValueSegment::Mapped> ValueSegment::read_mapped(uint64_t offset,
                                                               uint64_t size_bytes) const {
   if (!only_grows_.load(std::memory_order_relaxed)) return std::nullopt;

@@ -46,6 +46,9 @@ class ValueSegment {
   [[nodiscard]] Status read(uint64_t offset, MutableByteSpan out) const;
   // The same, through the cache where that is allowed and pays.
   [[nodiscard]] Status read_cached(uint64_t offset, MutableByteSpan out) const;
+  // What the cache is to be asked for these bytes; nothing if they cannot be there in one block.
+  [[nodiscard]] std::optional<PageCache::Wanted> cached_read(uint64_t offset,
+                                                             MutableByteSpan out) const;
   // The same bytes in place, where they are durable and the blob can be mapped; else nothing.
   struct Mapped {
     std::shared_ptr<const Mapping> pin;
