@@ -23,7 +23,6 @@ using archive::get;
 using archive::put;
 using archive::visible_files;
 using testing::ElementsAre;
-using testing::HasSubstr;
 using testkit::FailsWith;
 
 struct DamageKind {
@@ -270,7 +269,7 @@ TEST(StrictArchive, WhenAnUndamagedStoreIsOpened_ThenItServesAndIsWritten) {
 // Everything that recovery would cut, or rot: whatever it is, a strict open does not touch it.
 TEST(StrictArchive, WhenSomethingMustBeCut_ThenItIsRefusedAndNothingChanges) {
   using Change = std::function<void(MemoryStorage&)>;
-  const auto append_to = [](std::string partition, uint64_t section) -> Change {
+  const auto append_to = [](const std::string& partition, uint64_t section) -> Change {
     return [=](MemoryStorage& storage) {
       const Bytes name = journal::section_name(Section(section));
       Bytes file = storage.raw(partition, name).value_or(Bytes());
