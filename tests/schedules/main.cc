@@ -50,12 +50,6 @@ struct SimulatedPolicy : LocationPolicy {
     return std::exchange(word, word + value);
   }
   static void reach(LocationPoint point) { ++g_reached[static_cast<size_t>(point)]; }
-  static void announce(Word& word, uint64_t value) {
-    store(word, value, std::memory_order_release);
-  }
-  static void order_announcements() {
-    if (Scheduler* const scheduler = Scheduler::current()) scheduler->drain_all();
-  }
   static void pause(unsigned /*turn*/) {
     if (Scheduler* const scheduler = Scheduler::current()) scheduler->wait();
   }
