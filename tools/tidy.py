@@ -34,6 +34,7 @@ UNLAYERED = {"tools", "tests", "sim", "campaign", "bench", "fuzz", "examples"}
 ALLOWED = [
     ("mutex", "firn/base/mutex.h", "wraps the standard mutexes"),
     ("os-header", "firn/base/random.cc", "getrandom, the source of seeds"),
+    ("os-header", "firn/index/epoch.cc", "membarrier, what readers leave to collectors"),
     ("os-header", "firn/index/location_arena.cc", "maps the memory of the tables, in huge pages"),
     ("os-header", "testkit/temporary_directory.cc", "removes what a test left behind"),
     ("shared_ptr", "firn/base/value.h", "the pin of a value: several values share a mapping"),

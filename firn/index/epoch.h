@@ -16,7 +16,8 @@
 // another thread between operations. A coroutine must not suspend while it is pinned.
 // A session that stays pinned holds back what is retired after that, and nothing else: readers and
 // writers go on. `statistics` shows it; the index bounds what can gather (LocationStatus::stalled).
-// Cost: a pin is one exchange on the session's own cache line, about 5 ns; nested ones are free.
+// Cost: a pin is a store to the session's own cache line; nested ones are free. A collection makes
+// all threads of the process pass a memory barrier, some microseconds.
 #pragma once
 
 #include <cstdint>
@@ -103,8 +104,8 @@ class BasicEpochSession {
   void pin() {
     if (depth_++ != 0) return;
     const uint64_t epoch = Policy::load(domain_.epoch_, std::memory_order_acquire);
-    // Sequentially consistent: a collector either sees it or has unlinked before our first load.
-    Policy::exchange(record_.announced, epoch * 2 + 1);
+    // A collector either sees it or has unlinked before our first load.
+    Policy::announce(record_.announced, epoch * 2 + 1);
     Policy::reach(LocationPoint::pinned);
   }
   void unpin() {

@@ -53,11 +53,12 @@ void BasicEpochDomain<Policy>::retire(EpochRetired& retired) {
   retired_last_ = &retired;
 }
 
-// The oldest epoch that a pinned session announces, or the present one. Sequentially consistent
-// loads: a session that is not seen here as pinned pins later, and loads what is published by now.
+// The oldest epoch that a pinned session announces, or the present one. After the barrier, a
+// session that is not seen here as pinned pins later, and loads what is published by now.
 template <class Policy>
 uint64_t BasicEpochDomain<Policy>::oldest_announced() const {
   uint64_t oldest = Policy::load(epoch_, std::memory_order_seq_cst);
+  Policy::order_announcements();
   for (Record* record = records_.get(); record != nullptr; record = record->next.get()) {
     const uint64_t announced = Policy::load(record->announced, std::memory_order_seq_cst);
     if (announced != 0) oldest = std::min(oldest, announced / 2);

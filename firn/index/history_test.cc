@@ -126,6 +126,19 @@ TEST(HistoryTest, GivenAWalk_WhenItListsWhatWasReplacedBefore_ThenViolation) {
   EXPECT_NE(history.violation(), std::nullopt);
 }
 
+TEST(HistoryTest, GivenABatchOfPuts_WhenOneItemAnswersWrongly_ThenViolation) {
+  History history = of({put(1, 2, 1, 0), {.begin = 3, .end = 9, .kind = Kind::put_many}},
+                       {find(5, 6, 2), find(10, 11, 3, 1)});
+  history.walks(0) = {{1, 0, 2, 3}};
+  EXPECT_EQ(history.violation({2, 3}), std::nullopt);
+  history.walks(0) = {{0, 0, 2, 3}};
+  EXPECT_NE(history.violation(), std::nullopt);
+  history.walks(0) = {{1, 1, 2, 3}};
+  EXPECT_NE(history.violation(), std::nullopt);
+  history.walks(0) = {{1, 0, 2, 0}};  // without the other key, whose location comes from nowhere
+  EXPECT_NE(history.violation(), std::nullopt);
+}
+
 TEST(HistoryTest, GivenTwoKeys_WhenEachThreadMissesTheOthersPut_ThenViolation) {
   const History history =
       of({put(1, 2, 1, 0, 0), find(3, 4, 0, 1)}, {put(1, 2, 2, 0, 1), find(3, 4, 0, 0)});

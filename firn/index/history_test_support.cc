@@ -32,7 +32,8 @@ History::History(size_t thread_count, size_t key_count)
 }
 
 std::string describe(const HistoryOperation& operation, size_t thread) {
-  static constexpr const char* kNames[] = {"find", "put", "replace_if", "remove", "clear", "walk"};
+  static constexpr const char* kNames[] = {"find",  "put",  "replace_if", "remove",
+                                           "clear", "walk", "put_many"};
   std::ostringstream line;
   line << "[" << operation.begin << " to " << operation.end << "] thread " << thread << ": "
        << kNames[static_cast<size_t>(operation.kind)] << " key " << operation.key << " old "
@@ -159,42 +160,53 @@ class HistoryCheck {
   }
 
   void begin(const HistoryOperation& operation) {
-    if (operation.kind == Kind::walk) {
-      HistoryOperation seen = operation;
-      for (size_t key = 0; key < keys_.size(); ++key) {
-        seen.answer = history_.walks_[thread_][operation.answer][key];
-        keys_[key].begin(thread_, seen);
-      }
-    } else if (operation.kind == Kind::clear) {
-      for (KeyCheck& key : keys_)
-        key.begin(thread_, operation);
-    } else {
-      keys_[operation.key].begin(thread_, operation);
-    }
+    for (const uint32_t key : keys_of(operation))
+      if (const auto part = part_of(operation, thread_, key)) keys_[key].begin(thread_, *part);
+  }
+
+  static bool has_one_key(const HistoryOperation& operation) {
+    return operation.kind != Kind::clear && operation.kind != Kind::walk &&
+           operation.kind != Kind::put_many;
+  }
+  // The keys that it may concern.
+  [[nodiscard]] std::ranges::iota_view<uint32_t, uint32_t> keys_of(
+      const HistoryOperation& operation) const {
+    const auto count = static_cast<uint32_t>(keys_.size());
+    return has_one_key(operation) ? std::views::iota(operation.key, operation.key + 1)
+                                  : std::views::iota(uint32_t{0}, count);
+  }
+  // What the operation is for one key, if it concerns it.
+  [[nodiscard]] std::optional<HistoryOperation> part_of(const HistoryOperation& operation,
+                                                        size_t thread, uint32_t key) const {
+    if (has_one_key(operation) && operation.key != key) return std::nullopt;
+    HistoryOperation part = operation;
+    if (has_one_key(operation) || operation.kind == Kind::clear) return part;
+    const std::vector<uint64_t>& list = history_.walks_[thread][operation.answer];
+    part.key = key;
+    part.answer = list[key];
+    if (operation.kind == Kind::walk) return part;
+    part.kind = Kind::put;
+    part.location = list[keys_.size() + key];
+    return part.location == 0 ? std::nullopt : std::optional(part);
   }
 
   // The key for which no order explains the answer, if there is one.
-  std::optional<size_t> end(const HistoryOperation& operation) {
-    if (operation.kind != Kind::walk && operation.kind != Kind::clear)
-      return keys_[operation.key].end(thread_) ? std::nullopt
-                                               : std::optional<size_t>(operation.key);
-    for (size_t key = 0; key < keys_.size(); ++key)
-      if (!keys_[key].end(thread_)) return key;
+  std::optional<uint32_t> end(const HistoryOperation& operation) {
+    for (const uint32_t key : keys_of(operation))
+      if (part_of(operation, thread_, key) && !keys_[key].end(thread_)) return key;
     return std::nullopt;
   }
 
   // The last operations of the key, of all threads, up to the one that nothing explains.
-  [[nodiscard]] std::string describe_around(size_t key) const {
+  [[nodiscard]] std::string describe_around(uint32_t key) const {
     constexpr size_t kBefore = 12;
     std::string result = "no order explains the last answer for key " + std::to_string(key) + ":\n";
     for (size_t thread = 0; thread < history_.threads_.size(); ++thread) {
       const auto& log = history_.threads_[thread];
       std::vector<std::string> lines;
       for (size_t i = std::min((at_[thread] + 1) / 2, log.size()); i > 0; --i) {
-        const HistoryOperation& operation = log[i - 1];
-        const bool concerns =
-            operation.key == key || operation.kind == Kind::clear || operation.kind == Kind::walk;
-        if (concerns) lines.push_back("  " + describe(operation, thread) + "\n");
+        if (const auto part = part_of(log[i - 1], thread, key))
+          lines.push_back("  " + describe(*part, thread) + "\n");
         if (lines.size() == kBefore) break;
       }
       for (const std::string& line : std::views::reverse(lines))

@@ -21,16 +21,16 @@
 namespace firn {
 
 struct HistoryOperation {
-  enum class Kind : uint8_t { find, put, replace_if, remove, clear, walk };
+  enum class Kind : uint8_t { find, put, replace_if, remove, clear, walk, put_many };
 
   uint64_t begin = 0;  // history_time() before the call, and after it
   uint64_t end = 0;
   Kind kind = Kind::find;
-  uint32_t key = 0;       // not of clear and walk, which concern all keys
+  uint32_t key = 0;       // not of clear, walk and put_many, which concern several keys
   uint64_t old = 0;       // of replace_if
   uint64_t location = 0;  // put, or put in place of `old`
   // find, put, remove: the location that was there before, 0 for none. replace_if: whether it was
-  // replaced. walk: the number of its list in History::walks.
+  // replaced. walk, put_many: the number of its list in History::walks.
   uint64_t answer = 0;
 };
 
@@ -46,7 +46,8 @@ class History {
 
   // The log of one thread: only that thread appends to it, in the order of time.
   std::vector<HistoryOperation>& thread(size_t number) { return threads_[number]; }
-  // The location of each key that a walk of this thread has listed, or 0; see Kind::walk.
+  // The location of each key that a walk of this thread has listed, or 0. Of put_many, the answer
+  // for each key, and behind these what each key was put at, 0 for keys that were not.
   std::vector<std::vector<uint64_t>>& walks(size_t number) { return walks_[number]; }
   // What each key was mapped to before the first operation.
   std::vector<uint64_t>& initial() { return initial_; }

@@ -2,6 +2,7 @@
 #include "firn/index/location_arena.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include <sys/mman.h>
@@ -20,14 +21,10 @@ namespace firn::index {
 namespace {
 
 constexpr size_t kHugePage = 2 * kMiB;
-constexpr size_t kFirstSegment = 256 * kKiB;
+constexpr size_t kSmallSegment = 256 * kKiB;  // without huge pages, until there are ...
+constexpr size_t kSmallSegments = 2 * kMiB;   // ... so many bytes of them
 constexpr size_t kSegmentMax = 64 * kMiB;
 constexpr size_t kPage = 4 * kKiB;
-constexpr size_t kBlock = 32 * kKiB;  // what is given back, at least
-
-constexpr size_t round_up(size_t value, size_t unit) {
-  return (value + unit - 1) / unit * unit;
-}
 
 std::byte* pointer(uintptr_t address) {
   return reinterpret_cast<std::byte*>(address);  // NOLINT(performance-no-int-to-ptr)
@@ -40,7 +37,7 @@ uintptr_t map_aligned(size_t bytes, size_t alignment) {
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) return 0;
   const auto begin = reinterpret_cast<uintptr_t>(mapped);
-  const uintptr_t aligned = round_up(begin, alignment);
+  const uintptr_t aligned = divide_rounding_up(begin, alignment) * alignment;
   const size_t front = aligned - begin;
   if (front != 0) munmap(mapped, front);
   if (slack != front) munmap(pointer(aligned + bytes), slack - front);
@@ -52,81 +49,113 @@ void unmap(uintptr_t begin, size_t bytes) {
   munmap(pointer(begin), bytes);
 }
 
+// Bits `first` to `first + count - 1`.
+void set_bits(std::vector<bool>& bits, size_t first, size_t count, bool value) {
+  std::fill_n(bits.begin() + static_cast<ptrdiff_t>(first), count, value);
+}
+size_t count_bits(const std::vector<bool>& bits, size_t first, size_t count) {
+  const auto begin = bits.begin() + static_cast<ptrdiff_t>(first);
+  return static_cast<size_t>(std::count(begin, begin + static_cast<ptrdiff_t>(count), true));
+}
+
+size_t blocks_of(size_t bytes) {
+  return divide_rounding_up(bytes, LocationArena::kBlock);
+}
+
 }  // namespace
 
+void LocationArena::Segment::set_free(size_t first, size_t count, bool value) {
+  for (size_t block = first; block < first + count; ++block) {
+    const uint64_t bit = uint64_t{1} << block % 64;
+    free[block / 64] = value ? free[block / 64] | bit : free[block / 64] & ~bit;
+  }
+  free_count = value ? free_count + count : free_count - count;
+  if (value) first_free = std::min(first_free, first);
+}
+
+size_t LocationArena::Segment::next_free(size_t from) const {
+  for (size_t word = from / 64; word < free.size(); ++word) {
+    const uint64_t bits =
+        free[word] & (word == from / 64 ? ~uint64_t{0} << from % 64 : ~uint64_t{0});
+    if (bits != 0) return word * 64 + static_cast<size_t>(std::countr_zero(bits));
+  }
+  return blocks;
+}
+
+bool LocationArena::Segment::find_run(size_t count, size_t& first) {
+  if (free_count < count) return false;
+  first_free = next_free(first_free);
+  for (first = first_free; first + count <= blocks; first = next_free(first)) {
+    size_t length = 1;
+    while (length < count && is_free(first + length))
+      ++length;
+    if (length == count) return true;
+    first += length;
+  }
+  return false;
+}
+
 LocationArena::~LocationArena() {
-  for (const auto& [begin, segment] : segments_)
-    unmap(begin, segment.bytes);
+  for (const auto& segment : segments_)
+    unmap(segment->begin, segment->blocks * kBlock);
 }
 
 void* LocationArena::allocate(size_t bytes) {
-  CHECK(bytes > 0 && bytes % kAlignment == 0, "tables come in multiples of the alignment");
-  std::vector<MutableByteSpan> dirty;
-  uintptr_t begin = 0;
+  CHECK(bytes > 0 && bytes % kAlignment == 0, "memory comes in multiples of the alignment");
+  Taken taken;
   {
     MutexLock lock(mutex_);
-    auto found = free_by_size_.lower_bound({bytes, 0});
-    if (found == free_by_size_.end()) {
-      if (!map_segment(bytes)) return nullptr;
-      found = free_by_size_.lower_bound({bytes, 0});
-    }
-    const auto [extent_bytes, address] = *found;
-    begin = address;
-    remove_extent(free_.find(address));
-    if (extent_bytes > bytes) add_extent(address + bytes, extent_bytes - bytes);
-    used_ += bytes;
-    dirty = touch(begin, bytes);
+    if (bytes < kBlock)
+      taken = {.begin = take_piece(bytes), .dirty = true};
+    else
+      taken = take_blocks(blocks_of(bytes));
+    if (taken.begin == 0) return nullptr;
+    used_ += bytes < kBlock ? bytes : blocks_of(bytes) * kBlock;
   }
-  ASAN_UNPOISON_MEMORY_REGION(pointer(begin), bytes);
-  for (const MutableByteSpan range : dirty)
-    std::memset(range.data(), 0, range.size());
-  return pointer(begin);
+  ASAN_UNPOISON_MEMORY_REGION(pointer(taken.begin), bytes);
+  std::byte* const memory = pointer(taken.begin);
+  if (taken.dirty) {
+    std::memset(memory, 0, bytes);
+  } else {
+    // Page faults come here, and not at the first use.
+    for (size_t at = 0; at < bytes; at += kPage)
+      const_cast<volatile std::byte&>(memory[at]) = std::byte{0};
+  }
+  return memory;
 }
 
 void LocationArena::release(void* memory, size_t bytes) {
   MutexLock lock(mutex_);
   // A reader that comes too late is caught by the address sanitizer.
   ASAN_POISON_MEMORY_REGION(memory, bytes);
-  auto begin = reinterpret_cast<uintptr_t>(memory);
-  const uintptr_t segment = segment_of(begin).begin;
-  used_ -= bytes;
-  // Merges with the neighbours, but not across segments, which may be given back one by one.
-  if (const auto next = free_.find(begin + bytes);
-      next != free_.end() && segment_of(next->first).begin == segment) {
-    bytes += next->second;
-    remove_extent(next);
+  const auto begin = reinterpret_cast<uintptr_t>(memory);
+  if (bytes < kBlock) {
+    used_ -= bytes;
+    free_piece(begin, bytes);
+  } else {
+    used_ -= blocks_of(bytes) * kBlock;
+    free_blocks(begin, blocks_of(bytes));
   }
-  if (auto previous = free_.lower_bound(begin); previous != free_.begin()) {
-    --previous;
-    if (previous->first + previous->second == begin &&
-        segment_of(previous->first).begin == segment) {
-      begin = previous->first;
-      bytes += previous->second;
-      remove_extent(previous);
-    }
-  }
-  add_extent(begin, bytes);
-  // What growth has left behind is too small for the next tables; it is worth keeping only until
-  // its neighbours are free, too. Blocks that are partly in use stay, so ask again only after more.
-  constexpr uint64_t kShare = 64;
-  constexpr uint64_t kIdle = 256 * kKiB;
-  if (free_touched_ > trim_at_) {
-    trim_locked();
-    trim_at_ = free_touched_ + used_ / kShare + kIdle;
+  // Growth takes what it leaves behind; more than that is free after clearing or shrinking. Whole
+  // pages only, and those that are in use in part stay, so ask again only after more.
+  constexpr uint64_t kIdle = 4 * kMiB;
+  const uint64_t idle = resident_ - used_;
+  if (idle > std::max(give_back_at_, used_ / 4 + kIdle)) {
+    give_back(0);
+    give_back_at_ = resident_ - used_ + kIdle;
+  } else if (idle < kIdle) {
+    give_back_at_ = 0;
   }
 }
 
 void LocationArena::trim() {
   MutexLock lock(mutex_);
-  trim_locked();
+  give_back(1);
 }
 
 LocationArena::Usage LocationArena::usage() const {
   MutexLock lock(mutex_);
-  Usage usage{.used = used_, .free_touched = free_touched_};
-  for (const auto& [begin, segment] : segments_)
-    usage.resident += touched_bytes_in(begin, segment.bytes);
-  return usage;
+  return {.used = used_, .free_touched = resident_ - used_, .resident = resident_};
 }
 
 uint64_t LocationArena::used() const {
@@ -134,119 +163,145 @@ uint64_t LocationArena::used() const {
   return used_;
 }
 
-bool LocationArena::map_segment(size_t bytes_min) {
+LocationArena::Segment* LocationArena::map_segment(size_t bytes_min) {
   // An eighth of what there is: few mappings for a large index, little waste for a small one.
-  const size_t wanted = mapped_ == 0 ? kFirstSegment : std::min<size_t>(mapped_ / 8, kSegmentMax);
-  const bool small = std::max(wanted, bytes_min) <= kFirstSegment;
-  const size_t unit = small ? kFirstSegment : kHugePage;
-  const size_t bytes = round_up(std::max(wanted, bytes_min), unit);
-  if (bytes > bytes_max_ || mapped_ > bytes_max_ - bytes) return false;
-  const uintptr_t begin = map_aligned(bytes, small ? kPage : kHugePage);
-  if (begin == 0) return false;
+  const bool small = bytes_min <= kSmallSegment && mapped_ < kSmallSegments;
+  const size_t wanted = small ? kSmallSegment : std::min<size_t>(mapped_ / 8, kSegmentMax);
+  const size_t unit = small ? kSmallSegment : kHugePage;
+  const size_t bytes = divide_rounding_up(std::max(wanted, bytes_min), unit) * unit;
+  if (bytes > bytes_max_ || mapped_ > bytes_max_ - bytes) return nullptr;
+  const uintptr_t begin = map_aligned(bytes, small ? kBlock : kHugePage);
+  if (begin == 0) return nullptr;
   // Refused where huge pages are not built in; then pages are small, and that is all.
   if (!small) madvise(pointer(begin), bytes, MADV_HUGEPAGE);
   mapped_ += bytes;
-  const size_t page_bytes = small ? kBlock : kHugePage;
-  segments_.emplace(begin, Segment{.begin = begin,
-                                   .bytes = bytes,
-                                   .page_bytes = page_bytes,
-                                   .touched = std::vector<bool>(bytes / kBlock),
-                                   .fresh = std::vector<bool>(bytes / page_bytes, true)});
-  add_extent(begin, bytes);
-  return true;
+  const size_t blocks = bytes / kBlock;
+  segments_.push_back(
+      std::make_unique<Segment>(Segment{.begin = begin,
+                                        .blocks = blocks,
+                                        .page_blocks = small ? 1 : kHugePage / kBlock,
+                                        .free = std::vector<uint64_t>(blocks / 64 + 1),
+                                        .touched = std::vector<bool>(blocks),
+                                        .dirty = std::vector<bool>(blocks)}));
+  segments_.back()->set_free(0, blocks, true);
+  by_address_.emplace(begin, segments_.back().get());
+  return segments_.back().get();
 }
 
-LocationArena::Segment& LocationArena::segment_of(uintptr_t address) {
-  auto segment = segments_.upper_bound(address);
-  CHECK(segment != segments_.begin(), "the arena releases what it allocated");
-  return (--segment)->second;
+LocationArena::Taken LocationArena::take_blocks(size_t count) {
+  while (first_free_ < segments_.size() && segments_[first_free_]->free_count == 0)
+    ++first_free_;
+  size_t first = 0;
+  for (size_t i = first_free_; i < segments_.size(); ++i)
+    if (segments_[i]->find_run(count, first)) return take_run(*segments_[i], first, count);
+  Segment* const segment = map_segment(count * kBlock);
+  if (segment == nullptr) return {};
+  return take_run(*segment, 0, count);
 }
 
-// Requires: the range lies in one segment.
-uint64_t LocationArena::touched_bytes_in(uintptr_t begin, size_t bytes) const {
-  const Segment& segment = std::prev(segments_.upper_bound(begin))->second;
-  uint64_t touched = 0;
-  for (uintptr_t at = begin; at < begin + bytes;) {
-    const size_t block = (at - segment.begin) / kBlock;
-    const uintptr_t end = std::min(begin + bytes, segment.begin + (block + 1) * kBlock);
-    if (segment.touched[block]) touched += end - at;
-    at = end;
+// The first touch of a huge page makes all of it resident, in zeros.
+LocationArena::Taken LocationArena::take_run(Segment& segment, size_t first, size_t count) {
+  segment.set_free(first, count, false);
+  const bool dirty = count_bits(segment.dirty, first, count) != 0;
+  set_bits(segment.dirty, first, count, true);
+  for (size_t block = first; block < first + count; ++block) {
+    if (segment.touched[block]) continue;
+    const size_t page = block - block % segment.page_blocks;
+    const bool fresh = count_bits(segment.touched, page, segment.page_blocks) == 0;
+    const size_t touched = fresh ? segment.page_blocks : 1;
+    set_bits(segment.touched, fresh ? page : block, touched, true);
+    resident_ += touched * kBlock;
   }
-  return touched;
+  return {.begin = segment.begin + first * kBlock, .dirty = dirty};
 }
 
-void LocationArena::add_extent(uintptr_t begin, size_t bytes) {
-  free_.emplace(begin, bytes);
-  free_by_size_.emplace(bytes, begin);
-  free_touched_ += touched_bytes_in(begin, bytes);
+void LocationArena::free_blocks(uintptr_t begin, size_t count) {
+  const auto found = by_address_.upper_bound(begin);
+  CHECK(found != by_address_.begin(), "the arena releases what it allocated");
+  Segment& segment = *std::prev(found)->second;
+  segment.set_free((begin - segment.begin) / kBlock, count, true);
+  first_free_ = 0;
 }
 
-void LocationArena::remove_extent(Extents::iterator extent) {
-  free_touched_ -= touched_bytes_in(extent->first, extent->second);
-  free_by_size_.erase({extent->second, extent->first});
-  free_.erase(extent);
+uintptr_t LocationArena::take_piece(size_t bytes) {
+  auto found = pieces_by_size_.lower_bound({bytes, 0});
+  if (found == pieces_by_size_.end()) {
+    const uintptr_t block = take_blocks(1).begin;
+    if (block == 0) return 0;
+    add_piece(block, kBlock);
+    found = pieces_by_size_.lower_bound({bytes, 0});
+  }
+  const auto [piece_bytes, begin] = *found;
+  remove_piece(pieces_.find(begin));
+  if (piece_bytes > bytes) add_piece(begin + bytes, piece_bytes - bytes);
+  return begin;
 }
 
-// A range that is touched makes the whole of its huge page resident if the page is fresh; such a
-// page was all in one free extent, with this range at its front, and so is the rest of it.
-std::vector<MutableByteSpan> LocationArena::touch(uintptr_t begin, size_t bytes) {
-  Segment& segment = segment_of(begin);
-  std::vector<MutableByteSpan> dirty;
-  for (uintptr_t at = begin; at < begin + bytes;) {
-    const size_t offset = at - segment.begin;
-    const size_t page = offset / segment.page_bytes;
-    const size_t block = offset / kBlock;
-    const bool fresh = segment.fresh[page];
-    const size_t unit_end = fresh ? (page + 1) * segment.page_bytes : (block + 1) * kBlock;
-    const uintptr_t end = std::min(begin + bytes, segment.begin + unit_end);
-    if (!fresh && segment.touched[block]) {
-      dirty.emplace_back(pointer(at), end - at);
-    } else {
-      segment.fresh[page] = false;
-      std::fill(segment.touched.begin() + static_cast<ptrdiff_t>(block),
-                segment.touched.begin() + static_cast<ptrdiff_t>(unit_end / kBlock), true);
-      free_touched_ += segment.begin + unit_end - end;
+// Merges with the neighbours in the same block.
+void LocationArena::free_piece(uintptr_t begin, size_t bytes) {
+  if (const auto next = pieces_.find(begin + bytes);
+      next != pieces_.end() && next->first % kBlock != 0) {
+    bytes += next->second;
+    remove_piece(next);
+  }
+  if (auto previous = pieces_.lower_bound(begin); previous != pieces_.begin()) {
+    --previous;
+    if (previous->first + previous->second == begin && begin % kBlock != 0) {
+      begin = previous->first;
+      bytes += previous->second;
+      remove_piece(previous);
     }
-    at = end;
   }
-  return dirty;
+  if (bytes == kBlock)
+    free_blocks(begin, 1);
+  else
+    add_piece(begin, bytes);
 }
 
-void LocationArena::trim_locked() {
-  const Extents extents = free_;
-  for (const auto& [begin, bytes] : extents) {
-    Segment& segment = segment_of(begin);
-    const auto extent = free_.find(begin);
-    if (bytes == segment.bytes) {
-      remove_extent(extent);
-      unmap(begin, bytes);
-      mapped_ -= bytes;
-      segments_.erase(begin);
+void LocationArena::add_piece(uintptr_t begin, size_t bytes) {
+  pieces_.emplace(begin, bytes);
+  pieces_by_size_.emplace(bytes, begin);
+}
+
+void LocationArena::remove_piece(std::map<uintptr_t, size_t>::iterator piece) {
+  pieces_by_size_.erase({piece->second, piece->first});
+  pieces_.erase(piece);
+}
+
+void LocationArena::give_back(size_t unit) {
+  std::erase_if(segments_, [&](const std::unique_ptr<Segment>& segment) {
+    if (segment->free_count != segment->blocks) {
+      give_back_in(*segment, unit == 0 ? segment->page_blocks : unit);
+      return false;
+    }
+    resident_ -= count_bits(segment->touched, 0, segment->blocks) * kBlock;
+    mapped_ -= segment->blocks * kBlock;
+    by_address_.erase(segment->begin);
+    unmap(segment->begin, segment->blocks * kBlock);
+    return true;
+  });
+  first_free_ = 0;
+}
+
+void LocationArena::give_back_in(Segment& segment, size_t unit) {
+  const auto idle = [&](size_t first) {
+    size_t free = 0;
+    while (free < unit && segment.is_free(first + free))
+      ++free;
+    return free == unit && count_bits(segment.touched, first, unit) != 0;
+  };
+  for (size_t first = 0; first < segment.blocks; first += unit) {
+    const size_t begin = first;
+    while (first < segment.blocks && idle(first))
+      first += unit;
+    const size_t count = first - begin;
+    if (count == 0 ||
+        madvise(pointer(segment.begin + begin * kBlock), count * kBlock, MADV_DONTNEED) != 0)
       continue;
-    }
-    remove_extent(extent);
-    give_back(begin, bytes);
-    add_extent(begin, bytes);
+    resident_ -= count_bits(segment.touched, begin, count) * kBlock;
+    set_bits(segment.touched, begin, count, false);
+    set_bits(segment.dirty, begin, count, false);
   }
-}
-
-// Whole blocks only. A huge page that is in use in part is split by this, and made of small pages
-// when it is used again.
-void LocationArena::give_back(uintptr_t begin, size_t bytes) {
-  Segment& segment = segment_of(begin);
-  const size_t first = (begin - segment.begin + kBlock - 1) / kBlock;
-  const size_t end = (begin + bytes - segment.begin) / kBlock;
-  if (first >= end) return;
-  const auto blocks = segment.touched.begin();
-  const auto at = [&](size_t block) { return blocks + static_cast<ptrdiff_t>(block); };
-  if (std::find(at(first), at(end), true) == at(end)) return;
-  if (madvise(pointer(segment.begin + first * kBlock), (end - first) * kBlock, MADV_DONTNEED) != 0)
-    return;
-  std::fill(at(first), at(end), false);
-  const size_t in_page = segment.page_bytes / kBlock;
-  for (size_t page = first / in_page; page * in_page < end; ++page)
-    segment.fresh[page] =
-        std::find(at(page * in_page), at((page + 1) * in_page), true) == at((page + 1) * in_page);
 }
 
 }  // namespace firn::index

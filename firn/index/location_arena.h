@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LocationArena: the memory of the tables of a LocationIndex. Tables of many sizes come and go, and
-// the first touch of new memory is slow, so freed tables are merged with their neighbours and used
-// again for larger ones. Large pieces are mapped at once, with huge pages.
+// LocationArena: the memory of the tables of a LocationIndex. It comes in blocks of one size, so
+// that whatever a table leaves behind fits the next one: nothing is lost between them, and what
+// grows is made of what has grown. Smaller pieces, heads and ends of tables, share blocks. Memory
+// is mapped in large segments with huge pages; the oldest segment that has room is used first.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <utility>
 #include <vector>
 
-#include "firn/base/bytes.h"
 #include "firn/base/mutex.h"
 
 namespace firn::index {
@@ -20,6 +21,7 @@ namespace firn::index {
 class LocationArena {
  public:
   static constexpr size_t kAlignment = 256;
+  static constexpr size_t kBlock = size_t{16} << 10;
 
   explicit LocationArena(uint64_t bytes_max) : bytes_max_(bytes_max) {}
   ~LocationArena();
@@ -27,11 +29,11 @@ class LocationArena {
   LocationArena& operator=(const LocationArena&) = delete;
 
   // Zeroed memory at a multiple of kAlignment, or null if the system or the limit refuses.
-  // `bytes` is a multiple of kAlignment.
+  // `bytes` is a multiple of kAlignment; above kBlock it is rounded up to blocks.
   void* allocate(size_t bytes) EXCLUDES(mutex_);
   void release(void* memory, size_t bytes) EXCLUDES(mutex_);
 
-  // Gives free memory back to the system, as far as it is whole blocks.
+  // Gives all free blocks back to the system. Huge pages that are in use in part are split by it.
   void trim() EXCLUDES(mutex_);
 
   struct Usage {
@@ -46,32 +48,51 @@ class LocationArena {
   // A range mapped at once.
   struct Segment {
     uintptr_t begin = 0;
-    size_t bytes = 0;
-    size_t page_bytes = 0;      // what the first touch makes resident
-    std::vector<bool> touched;  // by block: resident
-    std::vector<bool> fresh;    // by page: not a block of it is
-  };
-  using Extents = std::map<uintptr_t, size_t>;
+    size_t blocks = 0;
+    size_t page_blocks = 0;  // what the first touch of one makes resident
+    size_t free_count = 0;
+    size_t first_free = 0;       // no block before it is free
+    std::vector<uint64_t> free;  // a bit for each block
+    std::vector<bool> touched;   // resident
+    std::vector<bool> dirty;     // not zeros
 
-  bool map_segment(size_t bytes_min) REQUIRES(mutex_);
-  Segment& segment_of(uintptr_t address) REQUIRES(mutex_);
-  [[nodiscard]] uint64_t touched_bytes_in(uintptr_t begin, size_t bytes) const REQUIRES(mutex_);
-  void add_extent(uintptr_t begin, size_t bytes) REQUIRES(mutex_);
-  void remove_extent(Extents::iterator extent) REQUIRES(mutex_);
-  // Marks the blocks of a range as touched; returns the ranges of it that must be zeroed.
-  std::vector<MutableByteSpan> touch(uintptr_t begin, size_t bytes) REQUIRES(mutex_);
-  void trim_locked() REQUIRES(mutex_);
-  void give_back(uintptr_t begin, size_t bytes) REQUIRES(mutex_);
+    [[nodiscard]] bool is_free(size_t block) const {
+      return (free[block / 64] >> block % 64 & 1) != 0;
+    }
+    void set_free(size_t first, size_t count, bool value);
+    // The first free block from `from` on, or `blocks`.
+    [[nodiscard]] size_t next_free(size_t from) const;
+    // Moves first_free on; false if so many blocks in a row are nowhere free from `first` on.
+    bool find_run(size_t count, size_t& first);
+  };
+  struct Taken {
+    uintptr_t begin = 0;
+    bool dirty = false;
+  };
+
+  Taken take_blocks(size_t count) REQUIRES(mutex_);
+  Taken take_run(Segment& segment, size_t first, size_t count) REQUIRES(mutex_);
+  void free_blocks(uintptr_t begin, size_t count) REQUIRES(mutex_);
+  uintptr_t take_piece(size_t bytes) REQUIRES(mutex_);
+  void free_piece(uintptr_t begin, size_t bytes) REQUIRES(mutex_);
+  void add_piece(uintptr_t begin, size_t bytes) REQUIRES(mutex_);
+  void remove_piece(std::map<uintptr_t, size_t>::iterator piece) REQUIRES(mutex_);
+  Segment* map_segment(size_t bytes_min) REQUIRES(mutex_);
+  // Gives back what is free and touched, in units of so many blocks, or of pages if it is 0.
+  void give_back(size_t unit) REQUIRES(mutex_);
+  void give_back_in(Segment& segment, size_t unit) REQUIRES(mutex_);
 
   const uint64_t bytes_max_;
   mutable Mutex mutex_;
-  std::map<uintptr_t, Segment> segments_ GUARDED_BY(mutex_);
-  Extents free_ GUARDED_BY(mutex_);
-  std::set<std::pair<size_t, uintptr_t>> free_by_size_ GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<Segment>> segments_ GUARDED_BY(mutex_);  // oldest first
+  std::map<uintptr_t, Segment*> by_address_ GUARDED_BY(mutex_);
+  std::map<uintptr_t, size_t> pieces_ GUARDED_BY(mutex_);  // free ones, none a whole block
+  std::set<std::pair<size_t, uintptr_t>> pieces_by_size_ GUARDED_BY(mutex_);
+  size_t first_free_ GUARDED_BY(mutex_) = 0;  // no segment before it has a free block
   uint64_t mapped_ GUARDED_BY(mutex_) = 0;
   uint64_t used_ GUARDED_BY(mutex_) = 0;
-  uint64_t free_touched_ GUARDED_BY(mutex_) = 0;
-  uint64_t trim_at_ GUARDED_BY(mutex_) = 0;  // when so much is free
+  uint64_t resident_ GUARDED_BY(mutex_) = 0;
+  uint64_t give_back_at_ GUARDED_BY(mutex_) = 0;  // when so much is free
 };
 
 }  // namespace firn::index

@@ -14,6 +14,7 @@ namespace firn::index {
 namespace {
 
 constexpr uint64_t kPlenty = kGiB;
+constexpr size_t kBlock = LocationArena::kBlock;
 
 struct Piece {
   std::byte* memory;
@@ -55,7 +56,7 @@ TEST(LocationArena, GivenRandomSizes_WhenAllocatedAndReleased_ThenZeroedApartAnd
   }
   uint64_t used = 0;
   for (const Piece& piece : pieces)
-    used += piece.bytes;
+    used += piece.bytes < kBlock ? piece.bytes : divide_rounding_up(piece.bytes, kBlock) * kBlock;
   EXPECT_EQ(arena.used(), used);
   EXPECT_EQ(arena.usage().used, used);
   EXPECT_LE(arena.usage().used + arena.usage().free_touched, arena.usage().resident);
@@ -68,13 +69,46 @@ TEST(LocationArena, GivenRandomSizes_WhenAllocatedAndReleased_ThenZeroedApartAnd
 
 TEST(LocationArena, GivenNeighboursThatAreReleased_WhenALargerPieceIsNeeded_ThenTheirPlaceIsUsed) {
   LocationArena arena(kPlenty);
-  const Piece first = allocate(arena, 64 * kKiB);
-  const Piece second = allocate(arena, 64 * kKiB);
-  const Piece third = allocate(arena, 64 * kKiB);
-  arena.release(first.memory, first.bytes);
-  arena.release(third.memory, third.bytes);
-  arena.release(second.memory, second.bytes);
-  EXPECT_EQ(allocate(arena, 192 * kKiB).memory, first.memory);
+  for (const size_t bytes : {kBlock / 8, 2 * kBlock}) {
+    const Piece first = allocate(arena, bytes);
+    const Piece second = allocate(arena, bytes);
+    const Piece third = allocate(arena, bytes);
+    arena.release(first.memory, first.bytes);
+    arena.release(third.memory, third.bytes);
+    arena.release(second.memory, second.bytes);
+    EXPECT_EQ(allocate(arena, 3 * bytes).memory, first.memory);
+  }
+}
+
+// What makes growth cheap: blocks of any tables fit all others.
+TEST(LocationArena, GivenBlocksReleasedHereAndThere_WhenAsManyAreNeeded_ThenNoneIsMapped) {
+  LocationArena arena(kPlenty);
+  std::vector<Piece> pieces;
+  for (int i = 0; i < 2000; ++i)
+    pieces.push_back(allocate(arena, kBlock));
+  const uint64_t resident = arena.usage().resident;
+  for (size_t i = 0; i < pieces.size(); i += 2)
+    arena.release(pieces[i].memory, pieces[i].bytes);
+  for (size_t i = 0; i < pieces.size(); i += 2)
+    pieces[i] = allocate(arena, kBlock);
+  EXPECT_EQ(arena.usage().resident, resident);
+}
+
+TEST(LocationArena, GivenHugePagesInUseInPart_WhenTrimmed_ThenTheFreeBlocksGoBack) {
+  LocationArena arena(kPlenty);
+  std::vector<Piece> pieces;
+  for (int i = 0; i < 2000; ++i)
+    pieces.push_back(allocate(arena, kBlock));
+  const uint64_t all = arena.usage().resident;
+  for (size_t i = 0; i < pieces.size(); ++i)
+    if (i % 4 != 0) arena.release(pieces[i].memory, pieces[i].bytes);
+  constexpr uint64_t kInSmallPages = 2 * kMiB;
+  EXPECT_GE(arena.usage().resident, all - kInSmallPages) << "huge pages stay whole by themselves";
+  arena.trim();
+  EXPECT_LT(arena.usage().resident, all * 3 / 10);
+  for (size_t i = 0; i < pieces.size(); i += 4)
+    EXPECT_NE(pieces[i].memory, nullptr);
+  expect_zeroed_then_fill(allocate(arena, kBlock));
 }
 
 TEST(LocationArena, GivenALimit_WhenItIsReached_ThenNull) {

@@ -28,27 +28,6 @@ KeyMatch BasicLocationIndex<Policy>::find_in_chain(Session& session, const Home&
   return result;
 }
 
-template <class Policy>
-inline void BasicLocationIndex<Policy>::prefetch_home(KeyHash hash) const {
-  Home home{.hash = index::in_shard(hash, shard_bits_)};
-  home.enter(index::current_table(core_.shard(hash)));
-  __builtin_prefetch(home.bucket, 1);
-}
-
-// Requires: prefetch_home was called for the hash some time ago.
-template <class Policy>
-inline void BasicLocationIndex<Policy>::prefetch_chain(KeyHash hash) const {
-  Home home{.hash = index::in_shard(hash, shard_bits_)};
-  home.enter(index::current_table(core_.shard(hash)));
-  // Slots fill up from the first to the last, so the last one tells whether the bucket is full.
-  if ((home.bucket->load_header() & home.hash.class_bit()) == 0 &&
-      home.bucket->load_slot(index::kSlots - 1) == 0)
-    return;
-  index::LocationChain<Policy> chain(home.ref, home.number);
-  for (unsigned i = 0; i < index::kPrefetchedOfChain; ++i)
-    __builtin_prefetch(chain.next(), 1);
-}
-
 // Three stages, so that the memory accesses of a group overlap: where the homes are; what they
 // hold; and the few chains that go on.
 template <class Policy>
@@ -113,6 +92,49 @@ LocationBatchOutcome BasicLocationIndex<Policy>::find_many(Session& session,
   return {.completed = done};
 }
 
+// The same stages. What a home is found to be is looked at again when its turn has come: other
+// threads, or items before it, may have changed it, and its table has stayed readable.
+template <class Policy>
+template <class SameKey>
+LocationBatchOutcome BasicLocationIndex<Policy>::put_group(Session& session,
+                                                           std::span<const LocationEntry> entries,
+                                                           std::span<Location> previous,
+                                                           size_t first, SameKey& same_key) {
+  std::array<Home, kGroup> homes;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    Home& home = homes[i];
+    home.hash = index::in_shard(entries[i].hash, shard_bits_);
+    home.enter(index::current_table(core_.shard(entries[i].hash)));
+    Policy::reach(LocationPoint::table_read);
+    __builtin_prefetch(home.bucket, 1);
+  }
+  for (const Home& home : std::span(homes).first(entries.size())) {
+    // Slots fill up from the first to the last, so the last one tells whether the bucket is full.
+    if ((home.bucket->load_header() & home.hash.class_bit()) == 0 &&
+        home.bucket->load_slot(index::kSlots - 1) == 0)
+      continue;
+    index::LocationChain<Policy> chain(home.ref, home.number);
+    for (unsigned step = 0; step < index::kPrefetchedOfChain; ++step)
+      __builtin_prefetch(chain.next(), 1);
+  }
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const Location location = entries[i].location;
+    if (location.value - 1 >= kLocationMax)
+      return {.status = LocationStatus::bad_location, .completed = i};
+    Home& home = homes[i];
+    Shard& shard = core_.shard(entries[i].hash);
+    const LocationStatus status = core_.help_if_growing(shard, home.hash);
+    if (status != LocationStatus::done) return {.status = status, .completed = i};
+    home.follow();
+    auto same = [&](Location at) { return same_key(first + i, at); };
+    const LocationOutcome outcome =
+        upsert_from(session, shard, home, location, same, [](Location) { return true; });
+    if (!outcome.ok()) return {.status = outcome.status, .completed = i};
+    if (!previous.empty()) previous[i] = outcome.location;
+  }
+  return {.completed = entries.size()};
+}
+
 template <class Policy>
 template <LocationBatchPredicate SameKey>
 LocationBatchOutcome BasicLocationIndex<Policy>::put_many(Session& session,
@@ -120,23 +142,21 @@ LocationBatchOutcome BasicLocationIndex<Policy>::put_many(Session& session,
                                                           std::span<Location> previous,
                                                           SameKey&& same_key) {
   CHECK(previous.empty() || previous.size() == entries.size(), "a place for each answer, or none");
-  constexpr size_t kAhead = 64;
-  constexpr size_t kChainAhead = 24;
-  const Pin pin(session);
-  for (const LocationEntry& entry : entries.first(std::min(kAhead, entries.size())))
-    prefetch_home(entry.hash);
-  for (const LocationEntry& entry : entries.first(std::min(kChainAhead, entries.size())))
-    prefetch_chain(entry.hash);
-  for (size_t i = 0; i < entries.size(); ++i) {
-    if (i + kAhead < entries.size()) prefetch_home(entries[i + kAhead].hash);
-    if (i + kChainAhead < entries.size()) prefetch_chain(entries[i + kChainAhead].hash);
-    const LocationEntry& entry = entries[i];
-    const LocationOutcome outcome = put(session, entry.hash, entry.location,
-                                        [&](Location location) { return same_key(i, location); });
-    if (!outcome.ok()) return {.status = outcome.status, .completed = i};
-    if (!previous.empty()) previous[i] = outcome.location;
+  if (session.in_predicate) return {.status = LocationStatus::reentered};
+  size_t done = 0;
+  while (done < entries.size()) {
+    // A pin for each group: what one has retired is reclaimed while the next one is at work.
+    const Pin pin(session);
+    const size_t count = std::min(kGroup, entries.size() - done);
+    LocationBatchOutcome outcome =
+        put_group(session, entries.subspan(done, count),
+                  previous.empty() ? previous : previous.subspan(done, count), done, same_key);
+    done += outcome.completed;
+    if (outcome.status == LocationStatus::done) continue;
+    outcome.completed = done;
+    return outcome;
   }
-  return {.completed = entries.size()};
+  return {.completed = done};
 }
 
 }  // namespace firn

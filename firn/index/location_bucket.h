@@ -116,8 +116,7 @@ inline constexpr size_t kSizeClasses = 168;
 inline constexpr unsigned kClassOf256 = 8;
 inline constexpr unsigned kGrowthStep = 4;
 inline constexpr unsigned kPhases = 4;
-inline constexpr uint32_t kChainBlock = 256;   // buckets of which a chain takes its own, in a ...
-inline constexpr uint32_t kLargeTable = 4096;  // ... table so large; in a smaller one of all
+inline constexpr uint32_t kBlock = 256;  // buckets of a block: its memory, and its chains
 inline constexpr uint32_t kChainMax = 32;
 
 [[nodiscard]] constexpr std::array<uint32_t, 256> make_bucket_counts() {
@@ -131,16 +130,44 @@ inline constexpr uint32_t kChainMax = 32;
     }
     const size_t above = size - kClassOf256;
     const double exact = static_cast<double>(uint64_t{256} << (above / 8)) * kEighths[above % 8];
-    const double unit = exact < kLargeTable ? 32 : kChainBlock;
+    const double unit = exact < 16 * kBlock ? 32 : kBlock;
     counts[size] = static_cast<uint32_t>(exact / unit + 0.5) * static_cast<uint32_t>(unit);
   }
   return counts;
 }
 inline constexpr std::array<uint32_t, 256> kBucketCounts = make_bucket_counts();
 
-// A shard grows when it has more entries than this: 82 % of the slots.
-[[nodiscard]] constexpr uint64_t growth_limit(uint64_t buckets) {
-  return buckets * kSlots * 82 / 100;
+// The memory of a table comes in blocks of so many buckets; only the last one may be smaller.
+[[nodiscard]] constexpr uint32_t block_count(uint32_t buckets) {
+  return (buckets + kBlock - 1) / kBlock;
+}
+[[nodiscard]] constexpr uint32_t buckets_in_block(uint32_t buckets, uint32_t block) {
+  return std::min(buckets - block * kBlock, kBlock);
+}
+// The buckets that chains of a home may come to: those of its block. A smaller last block forms one
+// with the block before it, so that chains have room enough.
+struct ChainRange {
+  uint32_t first;
+  uint32_t size;
+};
+[[nodiscard]] constexpr ChainRange chain_range(uint32_t home, uint32_t buckets) {
+  const uint32_t last = std::max(buckets / kBlock, 1u) - 1;
+  if (home / kBlock < last) return {home / kBlock * kBlock, kBlock};
+  return {last * kBlock, buckets - last * kBlock};
+}
+
+// The least hash whose home is this one, or a later one.
+[[nodiscard]] constexpr uint64_t first_hash(uint64_t home, uint32_t buckets) {
+  return ((home << kInShardBits) + buckets - 1) / buckets;
+}
+
+// A shard grows when it has more entries than this: 79 to 85 % of its slots. The limits of shards
+// differ, as do their phases, so that they do not all hold two tables at the same time.
+[[nodiscard]] constexpr uint64_t growth_limit(uint64_t buckets, size_t shard) {
+  constexpr uint64_t kLeast = 790;
+  constexpr uint64_t kSpread = 64;
+  const uint64_t permille = kLeast + shard / kPhases * 37 % kSpread * 60 / kSpread;
+  return buckets * kSlots * permille / 1000;
 }
 
 [[nodiscard]] constexpr unsigned larger_class(unsigned size_class, unsigned phase) {
@@ -155,8 +182,8 @@ inline constexpr std::array<uint32_t, 256> kBucketCounts = make_bucket_counts();
 class ChainShape {
  public:
   ChainShape(uint32_t home, uint32_t buckets)
-      : first_(buckets < kLargeTable ? 0 : home & ~(kChainBlock - 1)),
-        size_(buckets < kLargeTable ? buckets : kChainBlock),
+      : first_(chain_range(home, buckets).first),
+        size_(chain_range(home, buckets).size),
         offset_(home - first_),
         left_(std::min(size_, kChainMax) - 1) {
     constexpr uint32_t kSpread = 0x9E3779B1;

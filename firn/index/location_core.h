@@ -37,11 +37,7 @@ class LocationHomeEntries {
     found_frozen = false;
   }
   void add(Entry entry) { entries_.push_back(entry); }
-  // All of them, sorted: there are seven or fewer, except under hostile hashes.
-  std::span<const Entry> by_hash() {
-    std::ranges::sort(entries_, {}, [](const Entry& entry) { return entry.hash.bits; });
-    return entries_;
-  }
+  // There are seven or fewer, except under hostile hashes.
   [[nodiscard]] std::span<const Entry> all() const { return entries_; }
 
   bool found_frozen = false;  // somebody has tried to move this home before
@@ -141,7 +137,7 @@ class LocationCore {
   // Inserts under the lock of the home, unless an entry is there that is not known to be different
   // or the home has moved; then `again`: scan again.
   Inserted insert(Shard& shard, const Home& home, Location location, LocationVerdicts& verdicts);
-  void count_removed(Shard& shard) { Policy::fetch_add(shard.count, ~uint64_t{0}); }
+  void count_removed(Shard& shard) { Policy::fetch_add(count_of(shard), ~uint64_t{0}); }
 
   LocationStatus finish_growth(Shard& shard);
   LocationStatus clear(Shard& shard);
@@ -160,6 +156,8 @@ class LocationCore {
 
   // For snapshots: tables that no other thread can see yet.
   [[nodiscard]] Ref allocate_table(unsigned size_class) const;
+  // The same, but its buckets are where `buckets` says.
+  [[nodiscard]] Ref allocate_table_in_place(unsigned size_class, std::byte* buckets) const;
   void release_table(Ref ref) const;
   [[nodiscard]] unsigned class_for(uint64_t entries, const Shard& shard) const;
   // Puts an entry into its chain; false if that is full.
@@ -187,13 +185,17 @@ class LocationCore {
   static void unlock(Bucket& bucket, uint64_t header);
   static bool lock_home(Locked& home);
   static bool lock_further(const Bucket& home, Bucket& bucket, uint64_t& header);
-  template <std::memory_order kOrder>
+  static uint32_t empty_slots(Bucket& bucket);
   static bool publish(Bucket& bucket, uint64_t& header, InShardHash hash, uint64_t word);
   Placed place_private(Ref ref, InShardHash hash, uint64_t word, bool may_stash) const;
-  template <std::memory_order kOrder>
   Placed place(Locked& home, InShardHash hash, uint64_t word, bool may_stash) const;
+  Placed place_in_chain(Locked& home, InShardHash hash, uint64_t word, bool may_stash) const;
   bool add_stash(Word& link) const;
+  Ref allocate_head(unsigned size_class) const;
+  bool add_blocks(Ref ref, uint32_t first, uint32_t last) const;
+  bool make_target(Ref ref, uint32_t first, uint32_t end) const;
   void* allocate(size_t bytes) const;
+  static size_t block_bytes(Ref ref, uint32_t block);
 
   static bool absent(const Locked& home, InShardHash hash, LocationVerdicts& verdicts);
   bool make_room(Shard& shard, const Home& home, bool& may_stash);
@@ -207,13 +209,14 @@ class LocationCore {
   LocationStatus migrate_some(Shard& shard, Ref ref, uint32_t& migrated);
   static void prefetch_range(Ref ref, uint32_t first, uint32_t end);
   Migrated migrate_home(Shard& shard, Ref ref, uint32_t number, LocationHomeEntries& entries);
-  LocationStatus copy_entries(Ref target, LocationHomeEntries& entries) const;
+  LocationStatus copy_entries(Ref target, const LocationHomeEntries& entries) const;
+  Placed copy_entry(Ref target, const LocationHomeEntries::Entry& entry, bool may_be_there) const;
   static bool contains(const Locked& home, const LocationHomeEntries::Entry& entry);
   void count_migrated(Shard& shard, Ref ref, uint32_t homes);
   void retire(Ref ref);
   static void reclaim(EpochRetired* retired, void* owner);
 
-  static bool may_hold(const Locked& home, Bucket& bucket, uint64_t header);
+  static uint32_t slots_of(const Locked& home, Bucket& bucket, uint64_t header);
   static bool gather(const Locked& home, bool freeze, LocationHomeEntries& entries);
   static void gather_bucket(const Locked& home, Bucket& bucket, uint64_t header, bool freeze,
                             LocationHomeEntries& entries);
@@ -221,8 +224,12 @@ class LocationCore {
   static void visit_range(Ref ref, uint64_t begin, uint64_t end, LocationHomeEntries& entries,
                           const LocationVisitor& visitor);
 
+  [[nodiscard]] size_t number_of(const Shard& shard) const {
+    return static_cast<size_t>(&shard - shards_.get());
+  }
+  [[nodiscard]] Word& count_of(const Shard& shard) const { return counts_[number_of(shard)].count; }
   [[nodiscard]] unsigned phase_of(const Shard& shard) const {
-    return static_cast<unsigned>(&shard - shards_.get()) % kPhases;
+    return static_cast<unsigned>(number_of(shard) % kPhases);
   }
   [[nodiscard]] uint64_t share_of(uint64_t entries) const;
   [[nodiscard]] bool stalled() const;
@@ -231,6 +238,7 @@ class LocationCore {
   const unsigned shard_bits_;
   std::unique_ptr<LocationArena> arena_;
   std::unique_ptr<Shard[]> shards_;
+  std::unique_ptr<LocationCount<Policy>[]> counts_;
   Word growths_{0};
   Word rebuilds_{0};
   Word bytes_retired_{0};

@@ -24,7 +24,9 @@ LocationStatus LocationCore<Policy>::start_growth(Shard& shard, Ref ref, unsigne
                                                   bool drop) {
   // A table that is not yet complete itself has its turn later: successors form a chain.
   if (current_table(shard) != ref || ref.successor()) return LocationStatus::done;
-  const Ref target = allocate_table(size_class);
+  // Memory that entries move to comes with them. Dropping them must not wait for any: once it has
+  // begun it is done, and if it fails nothing has changed.
+  const Ref target = drop ? allocate_table(size_class) : allocate_head(size_class);
   if (!target) return LocationStatus::no_memory;
   Policy::reach(LocationPoint::growth_allocated);
   uint64_t expected = 0;
@@ -45,7 +47,7 @@ void LocationCore<Policy>::grow_if_crowded(Shard& shard, Ref ref, int64_t count)
   // What is in the stash is there because of its hashes; room elsewhere does not help it.
   const uint64_t stashed = Policy::load(ref.table().stashed, std::memory_order_relaxed);
   if (count - static_cast<int64_t>(stashed) <=
-      static_cast<int64_t>(growth_limit(ref.bucket_count())))
+      static_cast<int64_t>(growth_limit(ref.bucket_count(), number_of(shard))))
     return;
   uint32_t migrated = 0;
   // Without memory the table fills up; what cannot be placed any more is then refused.
@@ -55,14 +57,14 @@ void LocationCore<Policy>::grow_if_crowded(Shard& shard, Ref ref, int64_t count)
 }
 
 // Overflow bits are never cleared in a table, so removing and inserting makes walks longer. When
-// inserts outside of their homes come to a tenth of the slots, entries move to a fresh table.
-// Filling a table up to its limit once makes 7 %.
+// inserts outside of their homes come to an eighth of the slots, entries move to a fresh table.
+// Filling a table up to its limit once makes 7 to 10 %.
 template <class Policy>
 void LocationCore<Policy>::rebuild_if_drifted(Shard& shard, Ref ref) {
   constexpr uint32_t kBucketsMin = 64;
-  constexpr uint64_t kTenth = 10;
+  constexpr uint64_t kEighth = 8;
   const uint64_t displaced = Policy::load(ref.table().displaced, std::memory_order_relaxed);
-  if (ref.bucket_count() < kBucketsMin || displaced * kTenth < ref.slot_count() || stalled())
+  if (ref.bucket_count() < kBucketsMin || displaced * kEighth < ref.slot_count() || stalled())
     return;
   uint32_t migrated = 0;
   if (start_growth(shard, ref, ref.size_class(), false) == LocationStatus::done)
@@ -83,6 +85,7 @@ LocationStatus LocationCore<Policy>::help(Shard& shard, InShardHash hash) {
 
 template <class Policy>
 LocationStatus LocationCore<Policy>::finish_home(Shard& shard, const Home& home) {
+  if (!make_target(home.ref, home.number, home.number + 1)) return LocationStatus::no_memory;
   LocationHomeEntries entries;
   switch (migrate_home(shard, home.ref, home.number, entries)) {
     case Migrated::now: count_migrated(shard, home.ref, 1); break;
@@ -92,8 +95,20 @@ LocationStatus LocationCore<Policy>::finish_home(Shard& shard, const Home& home)
   return LocationStatus::done;
 }
 
+// Memory for what homes `first` to `end - 1` move to, entries or not: what comes there later finds
+// it. Homes keep the order of hashes, so the range has one counterpart in the target.
+template <class Policy>
+bool LocationCore<Policy>::make_target(Ref ref, uint32_t first, uint32_t end) const {
+  const Ref target = ref.successor();
+  const auto home_of = [&](uint64_t hash) {
+    return InShardHash{static_cast<uint32_t>(hash)}.home(target.bucket_count());
+  };
+  return add_blocks(target, home_of(first_hash(first, ref.bucket_count())),
+                    home_of(first_hash(end, ref.bucket_count()) - 1));
+}
+
 // Where a range of homes and what they move to will be read: most of the time of a move is waiting
-// for these lines. Homes keep the order of hashes, so the range has one counterpart in the target.
+// for these lines.
 template <class Policy>
 void LocationCore<Policy>::prefetch_range(Ref ref, uint32_t first, uint32_t end) {
   for (uint32_t number = first; number < end; ++number)
@@ -124,10 +139,11 @@ LocationStatus LocationCore<Policy>::migrate_some(Shard& shard, Ref ref, uint32_
   Policy::reach(LocationPoint::chunk_claimed);
   const auto first = static_cast<uint32_t>(claim % ranges) * kHomesPerStep;
   const uint32_t end = std::min(buckets, first + kHomesPerStep);
+  migrated = 0;
+  if (!make_target(ref, first, end)) return LocationStatus::no_memory;
   prefetch_range(ref, first, end);
   LocationStatus status = LocationStatus::done;
   LocationHomeEntries entries;
-  migrated = 0;
   for (uint32_t number = first; number < end && status == LocationStatus::done; ++number) {
     switch (migrate_home(shard, ref, number, entries)) {
       case Migrated::now: ++migrated; break;
@@ -155,42 +171,50 @@ typename LocationCore<Policy>::Migrated LocationCore<Policy>::migrate_home(
   Policy::store(home.bucket->header(), (home.header & ~kLockBit) | kMigratedBit,
                 std::memory_order_seq_cst);
   Policy::reach(LocationPoint::home_migrated);
-  if (target.drops()) Policy::fetch_add(shard.count, ~uint64_t{entries.all().size()} + 1);
+  if (target.drops()) Policy::fetch_add(count_of(shard), ~uint64_t{entries.all().size()} + 1);
   return Migrated::now;
 }
 
-// Nobody can look for these entries in the new table before the home is marked, so the order of
-// the copies among themselves does not matter: release is enough.
 template <class Policy>
-LocationStatus LocationCore<Policy>::copy_entries(Ref target, LocationHomeEntries& entries) const {
-  Locked home{.ref = target, .number = 0, .bucket = nullptr, .header = 0};
-  const auto all = entries.by_hash();  // so that each home's lock is taken once
-  unsigned turn = 0;
-  for (size_t i = 0; i < all.size();) {
-    const auto& entry = all[i];
-    const uint32_t number = entry.hash.home(target.bucket_count());
-    if (home.bucket == nullptr || number != home.number) {
-      if (home.bucket != nullptr) unlock(*home.bucket, home.header);
-      home.number = number;
-      home.bucket = &target.bucket(number);
-      CHECK(lock_home(home), "a table does not grow before it is complete");
-    }
-    Placed placed = Placed::done;
-    if (!entries.found_frozen || !contains(home, entry))
-      placed = place<std::memory_order_release>(home, entry.hash, entry.word, true);
-    if (placed == Placed::no_memory || placed == Placed::contended) {
-      unlock(*home.bucket, home.header);
-      home.bucket = nullptr;
-      if (placed == Placed::no_memory) return LocationStatus::no_memory;
+LocationStatus LocationCore<Policy>::copy_entries(Ref target,
+                                                  const LocationHomeEntries& entries) const {
+  for (const auto& entry : entries.all()) {
+    Placed placed = copy_entry(target, entry, entries.found_frozen);
+    for (unsigned turn = 0; placed == Placed::contended; ++turn) {
       Policy::reach(LocationPoint::waiting);
-      Policy::pause(turn++);
-      continue;
+      Policy::pause(turn);
+      placed = copy_entry(target, entry, entries.found_frozen);
     }
+    if (placed == Placed::no_memory) return LocationStatus::no_memory;
     Policy::reach(LocationPoint::entry_copied);
-    ++i;
   }
-  if (home.bucket != nullptr) unlock(*home.bucket, home.header);
   return LocationStatus::done;
+}
+
+// Nobody can look for the entry in the new table before its home is marked, so that its tag may
+// come after its word, in one store with the end of the lock.
+template <class Policy>
+typename LocationCore<Policy>::Placed LocationCore<Policy>::copy_entry(
+    Ref target, const LocationHomeEntries::Entry& entry, bool may_be_there) const {
+  Locked home{.ref = target,
+              .number = entry.hash.home(target.bucket_count()),
+              .bucket = nullptr,
+              .header = 0};
+  home.bucket = &target.bucket(home.number);
+  CHECK(lock_home(home), "a table does not grow before it is complete");
+  Placed placed = Placed::done;
+  if (!may_be_there || !contains(home, entry)) {
+    const uint32_t empty = empty_slots(*home.bucket);
+    if (empty != 0) [[likely]] {
+      const auto slot = static_cast<unsigned>(std::countr_zero(empty));
+      Policy::store(home.bucket->slot(slot), entry.word, std::memory_order_release);
+      home.header = with_lane(home.header, slot, entry.hash.tag());
+    } else {
+      placed = place_in_chain(home, entry.hash, entry.word, true);
+    }
+  }
+  unlock(*home.bucket, home.header);
+  return placed;
 }
 
 // Whether an earlier try, which then found no memory, has copied the entry.
@@ -261,11 +285,11 @@ template <class Policy>
 void LocationCore<Policy>::retire(Ref ref) {
   Table& table = ref.table();
   table.owner = this;
-  table.bytes = table.allocated_bytes;
+  const uint64_t bucket_bytes = uint64_t{ref.bucket_count()} * sizeof(Bucket);
+  table.bytes = table.head_bytes + (table.in_place ? 0 : bucket_bytes);
   table.reclaim = &LocationCore::reclaim;
   Policy::fetch_add(bytes_retired_, table.bytes);
-  if (table.bytes == 0)
-    Policy::fetch_add(bytes_external_, ~(uint64_t{ref.bucket_count()} * sizeof(Bucket)) + 1);
+  if (table.in_place) Policy::fetch_add(bytes_external_, ~bucket_bytes + 1);
   domain_.retire(table);
   constexpr uint64_t kShare = 100;
   collect(arena_->used() / kShare);
@@ -276,8 +300,7 @@ void LocationCore<Policy>::reclaim(EpochRetired* retired, void* owner) {
   auto* const core = static_cast<LocationCore*>(owner);
   auto* const table = static_cast<Table*>(retired);
   Policy::fetch_add(core->bytes_retired_, ~table->bytes + 1);
-  const uint64_t address = reinterpret_cast<uintptr_t>(table);
-  core->release_table(Ref{address});
+  core->release_table(Ref::of(table, table->size_class));
 }
 
 template <class Policy>

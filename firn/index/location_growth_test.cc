@@ -156,6 +156,27 @@ TEST_F(LocationMemory, GivenNoMemory_WhenReservedShrunkOrCleared_ThenItSaysSoAnd
   expect_model(index);
 }
 
+// A clear that began and then lacked memory would drop what it was refused to drop, later.
+TEST_F(LocationMemory, GivenAClearThatIsRefused_WhenMemoryIsBack_ThenNothingVanishes) {
+  auto& state = SteeredPolicy::state();
+  bool refused = true;
+  for (uint64_t allowed = 0; refused && !HasFatalFailure(); ++allowed) {
+    state = {};
+    model_.clear();
+    SteeredIndex index({.shard_bits = 0});
+    run(index);
+    state.allocations_allowed = state.allocations + allowed;
+    refused = index->clear(index.session()) == LocationStatus::no_memory;
+    state.allocations_allowed = UINT64_MAX;
+    if (!refused) model_.clear();
+    for (int help = 0; help < 2; ++help) {
+      run(index);
+      expect_model(index);
+    }
+    EXPECT_TRUE(!refused || allowed < 100);
+  }
+}
+
 TEST_F(LocationGrowth, GivenALimitOfMemory_WhenFilled_ThenRefusedWithinTheLimit) {
   IndexUnderTest index({.memory_bytes_max = 4 * kMiB});
   auto& session = index.session();

@@ -4,19 +4,18 @@
 // It keeps no keys: where 37 bits of two hashes are equal, a predicate looks at the stored record.
 //
 //   EpochDomain domain;
-//   auto index = LocationIndex::open(domain, {});          //
-//   Result<std::unique_ptr<LocationIndex>> EpochSession session(domain); // one per thread KeyHash
-//   hash = (*index)->hash(key); auto same_key = [&](Location at) { return log.key(at) == key ?
-//   KeyMatch::same : ... }; LocationOutcome previous = (*index)->put(session, hash, location,
-//   same_key); LocationOutcome found = (*index)->find(session, hash, same_key);
+//   auto index = LocationIndex::open(domain, {});  // a Result<std::unique_ptr<LocationIndex>>
+//   EpochSession session(domain);                  // one for each thread
+//   auto same_key = [&](Location at) { return log.key(at) == key ? KeyMatch::same : ... };
+//   auto previous = (*index)->put(session, (*index)->hash(key), location, same_key);
+//   auto found = (*index)->find(session, (*index)->hash(key), same_key);
 //
 // A bucket is one cache line; most lookups read no other:
 //
 //   byte 0       7   8      15 16                                                            63
 //       [tags 0..6|c][ slot 0 ][ slot 1 ][ slot 2 ][ slot 3 ][ slot 4 ][ slot 5 ][ slot 6 ]
-//   c:    LOCK, MIGRATED, six overflow bits        slot: FROZEN, 21 bits of the hash, 42 of
-//   location hash: [shard 8][home ... 29 bits in the shard: 21 in the slot | 8 in the tag][27
-//   unused]
+//   c:    LOCK, MIGRATED, six overflow bits      slot: FROZEN, 21 bits of hash, 42 of location
+//   hash: [shard 8][in the shard 29, from the home's down: 21 in the slot, 8 in the tag][unused 27]
 //
 // Tag and slot hold all the bits that place an entry, so growth and snapshots never ask the log.
 // Each of 256 shards grows by itself, by x1.41, home by home, while readers and writers go on.
@@ -47,10 +46,9 @@
 // put: put the record of the removal with put_if_newer, then compare-and-remove it when nothing
 // older can arrive any more.
 //
-// Cost at 10 M entries, of which one DRAM access is about 160 ns: see docs/performance.md. Memory:
-// 13.3 bytes an entry at any size above 200,000. Limits: 42 bits of location; keys of any size.
-// Crash: it is memory; snapshot + the log after it, or the whole log, make it again.
-// After ideas of FASTER's hash index (8-byte entries), DLHT and CLHT (a bucket is a line).
+// Cost: docs/performance.md. Memory: 14 bytes an entry on average at any size above a million.
+// Limits: 42 bits of location; keys of any size. Crash: it is memory; snapshot + the log after it,
+// or the whole log, make it again. After ideas of FASTER (8-byte entries), DLHT and CLHT (lines).
 #pragma once
 
 #include <concepts>
@@ -156,7 +154,7 @@ class BasicLocationIndex {
   [[nodiscard]] uint64_t size() const;
 
   // Removes everything, key by key: entries put meanwhile may stay. Fails: no_memory, stalled;
-  // then some shards are empty and some are not.
+  // then some shards are empty and the others unchanged.
   LocationStatus clear(Session& session);
 
   // Makes room for `entries` in all, so that puts up to it move nothing. Fails: no_memory.
@@ -171,8 +169,7 @@ class BasicLocationIndex {
   LocationStatus maintain(Session& session);
 
   [[nodiscard]] LocationIndexStatistics statistics(Session& session) const;
-  // Walks the whole index.
-  [[nodiscard]] LocationProbeStatistics probe_statistics(Session& session) const;
+  [[nodiscard]] LocationProbeStatistics probe_statistics(Session& session) const;  // walks it all
 
   // Writes all entries to `sink` while readers and writers go on. Each entry is as it was at some
   // moment of the call: replay the log from `log_begin`, the end of the log when the call began.
@@ -186,18 +183,18 @@ class BasicLocationIndex {
   // source's error. After a failure the index is empty: rebuild it from the log.
   Result<SnapshotRange> load(SnapshotSource& source);
 
-  // The same, but the tables stay in `image`: the whole snapshot, aligned to 4096 bytes, in memory
-  // that only this index uses, such as a private mapping, and that outlives it.
+  // The same, but the tables stay in `image`: all of it, aligned to 4096 bytes; only this index
+  // uses it, and it outlives the index. A private mapping will do.
   Result<SnapshotRange> load_in_place(MutableByteSpan image);
 
  private:
   using Core = index::LocationCore<Policy>;
   using Home = index::LocationHome<Policy>;
+  using Shard = index::LocationShard<Policy>;
   using Word = typename Policy::Word;
-  static constexpr size_t kGroup = 128;  // lookups that overlap
+  static constexpr size_t kGroup = 128;  // operations that overlap
 
-  // What a scan has found: the slot of the key, or nothing, or a predicate that failed.
-  struct Hit {
+  struct Hit {  // what a scan has found: the slot of the key, or nothing
     Word* slot = nullptr;
     uint64_t word = 0;
     bool failed = false;
@@ -207,7 +204,6 @@ class BasicLocationIndex {
       : hasher_(options.hasher),
         shard_bits_(options.shard_bits),
         core_(domain, options.shard_bits, options.memory_bytes_max) {}
-
   template <class Ask>
   static auto ask(Session& session, Ask&& question);
   template <class SameKey>
@@ -223,10 +219,14 @@ class BasicLocationIndex {
   template <class SameKey, class Replaces>
   LocationOutcome upsert(Session& session, KeyHash hash, Location location, SameKey& same_key,
                          Replaces&& replaces);
+  template <class SameKey, class Replaces>
+  LocationOutcome upsert_from(Session& session, Shard& shard, Home& home, Location location,
+                              SameKey& same_key, Replaces&& replaces);
+  template <class SameKey>
+  LocationBatchOutcome put_group(Session& session, std::span<const LocationEntry> entries,
+                                 std::span<Location> previous, size_t first, SameKey& same_key);
   template <class Change>
   LocationStatus for_all_shards(Session& session, Change&& change);
-  void prefetch_home(KeyHash hash) const;
-  void prefetch_chain(KeyHash hash) const;
   Result<SnapshotRange> load_tables(SnapshotSource& source, std::byte* in_place);
 
   const KeyHasher hasher_;

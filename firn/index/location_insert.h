@@ -10,13 +10,13 @@ namespace firn::index {
 
 // The header is known, as only the holder of the lock changes it, so a store is enough.
 template <class Policy>
-void LocationCore<Policy>::unlock(Bucket& bucket, uint64_t header) {
+inline void LocationCore<Policy>::unlock(Bucket& bucket, uint64_t header) {
   Policy::store(bucket.header(), header & ~kLockBit, std::memory_order_release);
 }
 
 // False if the home has moved to another table: then its bucket takes no more entries of it.
 template <class Policy>
-bool LocationCore<Policy>::lock_home(Locked& home) {
+[[gnu::always_inline]] inline bool LocationCore<Policy>::lock_home(Locked& home) {
   for (unsigned turn = 0;;) {
     uint64_t header = home.bucket->load_header();
     if ((header & kMigratedBit) != 0) return false;
@@ -50,33 +50,50 @@ bool LocationCore<Policy>::lock_further(const Bucket& home, Bucket& bucket, uint
   }
 }
 
+// A bit for each slot that is empty. Without branches: which slot is the first is no pattern.
+template <class Policy>
+[[gnu::always_inline]] inline uint32_t LocationCore<Policy>::empty_slots(Bucket& bucket) {
+  uint32_t empty = 0;
+#pragma GCC unroll 7
+  for (unsigned slot = 0; slot < kSlots; ++slot)
+    empty |= static_cast<uint32_t>(bucket.load_slot(slot) == 0) << slot;
+  return empty;
+}
+
 // Puts an entry into an empty slot of a bucket whose lock is held, if it has one: lane, then word
 // (R2). The lock stays.
 template <class Policy>
-template <std::memory_order kOrder>
-bool LocationCore<Policy>::publish(Bucket& bucket, uint64_t& header, InShardHash hash,
-                                   uint64_t word) {
-  for (unsigned slot = 0; slot < kSlots; ++slot) {
-    if (bucket.load_slot(slot) != 0) continue;
-    header = with_lane(header, slot, hash.tag());
-    Policy::store(bucket.header(), header, Policy::kLaneOrder);
-    Policy::reach(LocationPoint::lane_stored);
-    Policy::store(bucket.slot(slot), word, kOrder);
-    Policy::reach(LocationPoint::slot_published);
-    return true;
-  }
-  return false;
+[[gnu::always_inline]] inline bool LocationCore<Policy>::publish(Bucket& bucket, uint64_t& header,
+                                                                 InShardHash hash, uint64_t word) {
+  const uint32_t empty = empty_slots(bucket);
+  if (empty == 0) [[unlikely]]
+    return false;
+  const auto slot = static_cast<unsigned>(std::countr_zero(empty));
+  header = with_lane(header, slot, hash.tag());
+  Policy::store(bucket.header(), header, Policy::kLaneOrder);
+  Policy::reach(LocationPoint::lane_stored);
+  Policy::store(bucket.slot(slot), word, std::memory_order_seq_cst);
+  Policy::reach(LocationPoint::slot_published);
+  return true;
 }
 
 // Puts an entry into the first bucket of its chain that has an empty slot, and marks those that it
 // passed: their bits are visible before the entry is. The home's lock is held and stays so.
 template <class Policy>
-template <std::memory_order kOrder>
-typename LocationCore<Policy>::Placed LocationCore<Policy>::place(Locked& home, InShardHash hash,
-                                                                  uint64_t word,
-                                                                  bool may_stash) const {
-  if (publish<kOrder>(*home.bucket, home.header, hash, word)) [[likely]]
+inline typename LocationCore<Policy>::Placed LocationCore<Policy>::place(Locked& home,
+                                                                         InShardHash hash,
+                                                                         uint64_t word,
+                                                                         bool may_stash) const {
+  if (publish(*home.bucket, home.header, hash, word)) [[likely]]
     return Placed::done;
+  return place_in_chain(home, hash, word, may_stash);
+}
+
+template <class Policy>
+typename LocationCore<Policy>::Placed LocationCore<Policy>::place_in_chain(Locked& home,
+                                                                           InShardHash hash,
+                                                                           uint64_t word,
+                                                                           bool may_stash) const {
   if ((home.header & hash.class_bit()) == 0) {
     home.header |= hash.class_bit();
     Policy::store(home.bucket->header(), home.header, Policy::kLaneOrder);
@@ -92,7 +109,7 @@ typename LocationCore<Policy>::Placed LocationCore<Policy>::place(Locked& home, 
     }
     uint64_t header = 0;
     if (!lock_further(*home.bucket, *bucket, header)) return Placed::contended;
-    if (publish<kOrder>(*bucket, header, hash, word)) {
+    if (publish(*bucket, header, hash, word)) {
       unlock(*bucket, header);
       if (chain.in_stash()) Policy::fetch_add(home.ref.table().stashed, 1);
       return Placed::displaced;
@@ -126,8 +143,9 @@ void* LocationCore<Policy>::allocate(size_t bytes) const {
 // The second scan, under the home's lock, which keeps every other insert of this home out: two
 // inserts of a key cannot both miss. No predicate runs here; what has no verdict yet ends it.
 template <class Policy>
-bool LocationCore<Policy>::absent(const Locked& home, InShardHash hash,
-                                  LocationVerdicts& verdicts) {
+[[gnu::always_inline]] inline bool LocationCore<Policy>::absent(const Locked& home,
+                                                                InShardHash hash,
+                                                                LocationVerdicts& verdicts) {
   verdicts.begin_scan();
   const Home start{.ref = home.ref,
                    .number = home.number,
@@ -155,8 +173,7 @@ typename LocationCore<Policy>::Inserted LocationCore<Policy>::insert(Shard& shar
     Policy::reach(LocationPoint::second_scan_done);
     // The store of the word is the linearization point. Sequentially consistent: a put and a later
     // get of another key by one thread are seen in this order by all.
-    const Placed placed =
-        place<std::memory_order_seq_cst>(locked, home.hash, home.hash.word(location), may_stash);
+    const Placed placed = place(locked, home.hash, home.hash.word(location), may_stash);
     unlock(*locked.bucket, locked.header);
     Policy::reach(LocationPoint::unlocked);
     switch (placed) {
@@ -188,7 +205,7 @@ bool LocationCore<Policy>::make_room(Shard& shard, const Home& home, bool& may_s
   if (current_table(shard) == ref) {
     const uint64_t stashed = Policy::load(ref.table().stashed, std::memory_order_relaxed);
     const auto entries =
-        static_cast<int64_t>(Policy::load(shard.count, std::memory_order_relaxed) - stashed);
+        static_cast<int64_t>(Policy::load(count_of(shard), std::memory_order_relaxed) - stashed);
     if (entries * 2 >= static_cast<int64_t>(ref.slot_count()) &&
         start_growth(shard, ref, larger_class(ref.size_class(), phase_of(shard)), false) ==
             LocationStatus::done &&
@@ -202,9 +219,10 @@ bool LocationCore<Policy>::make_room(Shard& shard, const Home& home, bool& may_s
 
 // Every insert looks at the threshold; the one that crosses it begins the growth.
 template <class Policy>
-void LocationCore<Policy>::after_insert(Shard& shard, Ref ref, bool displaced) {
-  const auto count = static_cast<int64_t>(Policy::fetch_add(shard.count, 1)) + 1;
-  if (count > static_cast<int64_t>(growth_limit(ref.bucket_count()))) [[unlikely]]
+[[gnu::always_inline]] inline void LocationCore<Policy>::after_insert(Shard& shard, Ref ref,
+                                                                      bool displaced) {
+  const auto count = static_cast<int64_t>(Policy::fetch_add(count_of(shard), 1)) + 1;
+  if (count > static_cast<int64_t>(growth_limit(ref.bucket_count(), number_of(shard)))) [[unlikely]]
     grow_if_crowded(shard, ref, count);
   else if (displaced)
     rebuild_if_drifted(shard, ref);

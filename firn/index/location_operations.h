@@ -72,34 +72,45 @@ inline LocationOutcome BasicLocationIndex<Policy>::upsert(Session& session, KeyH
   const Pin pin(session);
   auto& shard = core_.shard(hash);
   const index::InShardHash in_shard = index::in_shard(hash, shard_bits_);
-  LocationStatus status = core_.help_if_growing(shard, in_shard);
+  const LocationStatus status = core_.help_if_growing(shard, in_shard);
+  if (status != LocationStatus::done) return {.status = status};
+  Home home = index::locate(shard, in_shard);
+  return upsert_from(session, shard, home, location, same_key, replaces);
+}
+
+// Requires: pinned since the home was located. Locates it anew if it has to begin again.
+template <class Policy>
+template <class SameKey, class Replaces>
+inline LocationOutcome BasicLocationIndex<Policy>::upsert_from(Session& session, Shard& shard,
+                                                               Home& home, Location location,
+                                                               SameKey& same_key,
+                                                               Replaces&& replaces) {
+  LocationStatus status = LocationStatus::done;
   index::LocationVerdicts verdicts;
-  while (status == LocationStatus::done) {
-    const Home home = index::locate(shard, in_shard);
+  for (;; home = index::locate(shard, home.hash)) {
     const Hit hit = find_hit(session, home, same_key, verdicts);
     if (hit.failed) return {.status = LocationStatus::predicate_failed};
     if (hit.slot == nullptr) {
       Policy::reach(LocationPoint::scanned_absent);
       switch (core_.insert(shard, home, location, verdicts)) {
         case Core::Inserted::done: return {};
-        case Core::Inserted::again: break;
-        case Core::Inserted::no_memory: status = LocationStatus::no_memory; break;
+        case Core::Inserted::again: continue;
+        case Core::Inserted::no_memory: return {.status = LocationStatus::no_memory};
       }
-      continue;
     }
     const Location previous(hit.word & index::kLocationMask);
     if (!ask(session, [&] { return replaces(previous); }))
       return {.status = LocationStatus::kept, .location = previous};
     if ((hit.word & index::kFrozenBit) != 0) {
       status = core_.finish_home(shard, home);
+      if (status != LocationStatus::done) return {.status = status};
       continue;
     }
     Policy::reach(LocationPoint::about_to_replace);
     uint64_t expected = hit.word;
-    if (Policy::compare_exchange(*hit.slot, expected, in_shard.word(location)))
+    if (Policy::compare_exchange(*hit.slot, expected, home.hash.word(location)))
       return {.location = previous};
   }
-  return {.status = status};
 }
 
 template <class Policy>

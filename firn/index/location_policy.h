@@ -38,6 +38,7 @@ enum class LocationPoint : uint8_t {
   unlocked,                // the locks of an insert are released
   growth_allocated,        // the new table exists; the CAS of the successor comes next
   growth_started,          // the successor is set
+  block_allocated,         // memory for a block of the new table exists; its CAS comes next
   chunk_claimed,           // a range of homes was claimed from the cursor
   home_locked_to_migrate,  // migration holds the lock of a home
   slot_frozen,             // an entry got its FROZEN bit
@@ -78,6 +79,17 @@ struct LocationPolicy {
   static uint64_t exchange(Word& word, uint64_t value) { return reference(word).exchange(value); }
   static uint64_t fetch_add(Word& word, uint64_t value) { return reference(word).fetch_add(value); }
 
+  // Sessions announce their epochs at every operation, collectors read them once in a while; so the
+  // order between an announcement and the loads after it is paid for by collectors, which make all
+  // threads of the process pass a barrier (membarrier(2)) before they read. Where the system has no
+  // such call, each announcement is a read-modify-write.
+  static void announce(Word& word, uint64_t value) {
+    if (!kBarriers) return static_cast<void>(exchange(word, value));
+    store(word, value, std::memory_order_release);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+  static void order_announcements();
+
   static void reach(LocationPoint) {}
 
   // Called with 0, 1, 2 ... while another thread is waited for.
@@ -93,6 +105,7 @@ struct LocationPolicy {
   static bool may_allocate(size_t /*bytes*/) { return true; }
 
  private:
+  static const bool kBarriers;
   static std::atomic_ref<uint64_t> reference(Word& word) { return std::atomic_ref<uint64_t>(word); }
 };
 

@@ -47,8 +47,8 @@ Status write_shard(const LocationCore<Policy>& core, const LocationShard<Policy>
              .entries = entries.size()};
   static constexpr std::array<std::byte, kSnapshotTableHead> kHead{};
   Status status = writer.write(kHead);
-  if (status)
-    status = writer.write(std::as_bytes(std::span(ref.table().buckets(), ref.bucket_count())));
+  for (uint32_t block = 0; status && block < ref.block_count(); ++block)
+    status = writer.write(std::as_bytes(ref.block(block)));
   core.release_table(ref);
   for (const Entry& entry : extras) {
     std::array<std::byte, kSnapshotExtra> bytes;
@@ -73,18 +73,22 @@ bool is_reachable(LocationTableRef<Policy> ref, uint32_t bucket, InShardHash has
 // The entries of a table that was read, or nothing if it is not one.
 template <class Policy>
 std::optional<uint64_t> count_valid(LocationTableRef<Policy> ref) {
+  const uint32_t buckets = ref.bucket_count();
   uint64_t entries = 0;
-  for (uint32_t number = 0; number < ref.bucket_count(); ++number) {
-    LocationBucket<Policy>& bucket = ref.bucket(number);
-    const uint64_t header = bucket.load_header();
-    if ((header & (kLockBit | kMigratedBit)) != 0) return std::nullopt;
-    for (unsigned slot = 0; slot < kSlots; ++slot) {
-      const uint64_t word = bucket.load_slot(slot);
-      if (word == 0) continue;
-      if ((word & kFrozenBit) != 0 || (word & kLocationMask) == 0 ||
-          !is_reachable(ref, number, hash_of(header, slot, word)))
-        return std::nullopt;
-      ++entries;
+  uint32_t number = 0;
+  for (uint32_t block = 0; block < ref.block_count(); ++block) {
+    for (LocationBucket<Policy>& bucket : ref.block(block)) {
+      const uint64_t header = bucket.load_header();
+      if ((header & (kLockBit | kMigratedBit)) != 0) return std::nullopt;
+      for (unsigned slot = 0; slot < kSlots; ++slot) {
+        const uint64_t word = bucket.load_slot(slot);
+        if (word == 0) continue;
+        if ((word & kFrozenBit) != 0 || (word & kLocationMask) == 0) return std::nullopt;
+        const InShardHash hash = hash_of(header, slot, word);
+        if (hash.home(buckets) != number && !is_reachable(ref, number, hash)) return std::nullopt;
+        ++entries;
+      }
+      ++number;
     }
   }
   return entries;
@@ -107,17 +111,14 @@ class LoadedTables {
     TRY(read_head(reader));
     LocationTableRef<Policy> ref;
     const uint64_t bucket_bytes = uint64_t{kBucketCounts[shard.size_class]} * kSnapshotBucket;
-    if (in_place != nullptr) {
-      ref = ref.of(reinterpret_cast<LocationTable<Policy>*>(in_place), shard.size_class);
-      TRY(reader.skip(bucket_bytes));
-    } else {
-      ref = core_.allocate_table(shard.size_class);
-      if (!ref) return no_snapshot_memory();
-    }
+    ref = in_place == nullptr
+              ? core_.allocate_table(shard.size_class)
+              : core_.allocate_table_in_place(shard.size_class, in_place + kSnapshotTableHead);
+    if (!ref) return no_snapshot_memory();
     tables_.emplace_back(ref, shard.entries);
-    if (in_place == nullptr)
-      TRY(reader.read(
-          std::as_writable_bytes(std::span(ref.table().buckets(), ref.bucket_count()))));
+    if (in_place != nullptr) TRY(reader.skip(bucket_bytes));
+    for (uint32_t block = 0; in_place == nullptr && block < ref.block_count(); ++block)
+      TRY(reader.read(std::as_writable_bytes(ref.block(block))));
     const auto entries = count_valid(ref);
     if (!entries || *entries + shard.extras != shard.entries)
       return fail(Errc::corrupt,
@@ -185,7 +186,6 @@ class ImageSource final : public SnapshotSource {
 template <class Policy>
 Result<SnapshotRange> BasicLocationIndex<Policy>::snapshot(Session& session, SnapshotSink& sink,
                                                            uint64_t log_begin) const {
-  static_assert(sizeof(index::LocationTable<Policy>) == index::kSnapshotTableHead);
   static_assert(sizeof(index::LocationBucket<Policy>) == index::kSnapshotBucket);
   index::SnapshotWriter writer(sink);
   TRY(writer.begin(

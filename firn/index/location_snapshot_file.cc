@@ -19,7 +19,7 @@ namespace {
 constexpr size_t kChunk = kMiB;
 constexpr uint64_t kMagic = 0x6669726E4C495831;     // "firnLIX1"
 constexpr uint64_t kEndMagic = 0x656E64204C495831;  // "end LIX1"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr uint32_t kLayout = kSlots << 8 | kLocationBits;
 constexpr size_t kHeaderBytes = 48;  // and its checksum, and zeros
 constexpr size_t kSum = sizeof(uint64_t);

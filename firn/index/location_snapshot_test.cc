@@ -235,7 +235,7 @@ TEST_F(LocationSnapshotDamage, GivenAnotherSecretOrModeOrShards_WhenLoaded_ThenI
 TEST_F(LocationSnapshotDamage, GivenAnotherVersion_WhenLoaded_ThenUnsupportedVersion) {
   constexpr size_t kVersionAt = 11;
   constexpr size_t kChecksumAt = 48;
-  bytes_[kVersionAt] = std::byte{2};
+  bytes_[kVersionAt] = std::byte{1};
   store_big_endian(bytes_.data() + kChecksumAt, hash64(ByteSpan(bytes_).first(kChecksumAt), 0));
   EXPECT_EQ(outcome(bytes_), Errc::unsupported_version);
 }

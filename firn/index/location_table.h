@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // LocationTable: the memory of a shard of a LocationIndex, and how it is read. A table is a head of
-// two lines and its buckets. The reference to it is one word: its address, which is a multiple of
-// 256, and its size class in the low byte.
+// two lines, the addresses of its blocks, and the blocks of 256 buckets. The reference to it is one
+// word: its address, which is a multiple of 256, and its size class in the low byte.
 //
-//   shard.ref --> [ head: successor, stash, ... ][ cursor, done ][ bucket 0 ][ bucket 1 ] ...
-//                     |          |
-//                     v          +--> block of buckets --> ...   beyond a full chain
-//                 larger table
+//   shard.ref --> [ head: successor, stash, ... ][ cursor, done ][ block 0 ][ block 1 ] ...
+//                     |          |                                   |
+//                     v          +--> buckets --> ...                +--> [ bucket 0 ][ bucket 1 ]
+//                     ...
+//                 larger table        beyond a full chain
+//
+// The chain of a home stays in its block, so a growing table needs memory only for the homes that
+// have come.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "firn/index/epoch.h"
 #include "firn/index/location_bucket.h"
@@ -56,11 +61,12 @@ struct alignas(64) LocationTable : EpochRetired {
   Word done;            // ... until so many homes are migrated as there are
   Word displaced;       // entries put outside of their home since the table was made
   Word stashed;         // of them, beyond a full chain
-  uint64_t allocated_bytes;  // 0: the memory is not of the arena
+  uint64_t head_bytes;  // with the addresses
+  uint32_t size_class;
+  bool in_place;  // the blocks are not of the arena
 
-  [[nodiscard]] LocationBucket<Policy>* buckets() {
-    return reinterpret_cast<LocationBucket<Policy>*>(this + 1);
-  }
+  // By number, the address of each block; 0 until the first of its homes is about to be filled.
+  [[nodiscard]] Word* blocks() { return reinterpret_cast<Word*>(this + 1); }
 };
 
 template <class Policy>
@@ -82,8 +88,16 @@ struct LocationTableRef {
     return *reinterpret_cast<Table*>(word & kAddress);
   }
   [[nodiscard]] LocationBucket<Policy>& bucket(uint32_t number) const {
-    return table().buckets()[number];
+    const uint64_t block =
+        Policy::load(table().blocks()[number / kBlock], std::memory_order_acquire);
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): addresses are words, so that they are atomic
+    return reinterpret_cast<LocationBucket<Policy>*>(block)[number % kBlock];
   }
+  // All buckets of a block.
+  [[nodiscard]] std::span<LocationBucket<Policy>> block(uint32_t number) const {
+    return {&bucket(number * kBlock), buckets_in_block(bucket_count(), number)};
+  }
+  [[nodiscard]] uint32_t block_count() const { return index::block_count(bucket_count()); }
   [[nodiscard]] bool drops() const { return (word & Table::kDropBit) != 0; }
   [[nodiscard]] LocationTableRef successor() const {
     return {Policy::load(table().successor, std::memory_order_acquire)};
@@ -92,14 +106,18 @@ struct LocationTableRef {
   friend bool operator==(LocationTableRef, LocationTableRef) = default;
 };
 
+// Read by all, written when a growth begins and ends; so many of them may share a line.
 template <class Policy>
 struct LocationShard {
   using Word = typename Policy::Word;
-  // Read by all, written when a growth begins and ends.
-  alignas(128) Word ref;
+  Word ref;
   Word growing;  // growths under way: a hint that writers should help
-  // Written by every insert and remove.
-  alignas(64) Word count;  // of entries; may be below zero for a moment
+};
+
+// Of the entries of a shard: written by every insert and remove. May be below zero for a moment.
+template <class Policy>
+struct alignas(64) LocationCount {
+  typename Policy::Word count;
 };
 
 // So many buckets of a chain are worth a prefetch: few entries are farther from their homes.
@@ -153,14 +171,14 @@ struct LocationHome {
   LocationBucket<Policy>* bucket = nullptr;
   uint64_t header = 0;
 
-  void enter(LocationTableRef<Policy> table) {
+  [[gnu::always_inline]] void enter(LocationTableRef<Policy> table) {
     ref = table;
     number = hash.home(ref.bucket_count());
     bucket = &ref.bucket(number);
   }
 
   // Follows the MIGRATED bit (R3), at most once for each growth that overtakes the call.
-  void follow() {
+  [[gnu::always_inline]] void follow() {
     header = bucket->load_header();
     Policy::reach(LocationPoint::header_read);
     while ((header & kMigratedBit) != 0) [[unlikely]] {
@@ -178,7 +196,8 @@ template <class Policy>
 }
 
 template <class Policy>
-[[nodiscard]] LocationHome<Policy> locate(const LocationShard<Policy>& shard, InShardHash hash) {
+[[nodiscard, gnu::always_inline]] inline LocationHome<Policy> locate(
+    const LocationShard<Policy>& shard, InShardHash hash) {
   LocationHome<Policy> home;
   home.hash = hash;
   home.enter(current_table(shard));
@@ -191,8 +210,8 @@ template <class Policy>
 // it returns true. May be wrong in the tag if the slot is being reused: R2 says that the word is
 // then of another key, which the caller's look at the record tells.
 template <class Policy, class Visit>
-inline bool scan_bucket(LocationBucket<Policy>& bucket, uint64_t header, InShardHash hash,
-                        Visit&& visit) {
+[[gnu::always_inline]] inline bool scan_bucket(LocationBucket<Policy>& bucket, uint64_t header,
+                                               InShardHash hash, Visit&& visit) {
   for (uint32_t lanes = match_lanes(header, hash.tag()); lanes != 0; lanes &= lanes - 1) {
     const auto number = static_cast<unsigned>(std::countr_zero(lanes));
     const uint64_t word = bucket.load_slot(number);
@@ -216,7 +235,7 @@ bool scan_chain(LocationChain<Policy>& chain, InShardHash hash, Visit&& visit) {
 
 // The same for all of a lookup. Every bucket is looked at once: that is all it takes (R1).
 template <class Policy, class Visit>
-inline bool scan(const LocationHome<Policy>& home, Visit&& visit) {
+[[gnu::always_inline]] inline bool scan(const LocationHome<Policy>& home, Visit&& visit) {
   if (scan_bucket<Policy>(*home.bucket, home.header, home.hash, visit)) return true;
   if ((home.header & home.hash.class_bit()) == 0) return false;
   LocationChain<Policy> chain(home.ref, home.number);

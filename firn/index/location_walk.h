@@ -11,17 +11,33 @@
 
 namespace firn::index {
 
+// A bit for each slot of a bucket that has an entry of the home. Without branches: there is no
+// pattern in which slots are whose. If the bucket's lock is not held, a slot that is being filled
+// for another home may look like one of this home, as its tag and its word do not belong together.
+// With the home's lock held it is never the other way round: none of its entries can come, and
+// those that are there were published, tag and word, before.
+template <class Policy>
+inline uint32_t LocationCore<Policy>::slots_of(const Locked& home, Bucket& bucket,
+                                               uint64_t header) {
+  const uint32_t buckets = home.ref.bucket_count();
+  uint32_t found = 0;
+#pragma GCC unroll 7
+  for (unsigned slot = 0; slot < kSlots; ++slot) {
+    const uint64_t word = bucket.load_slot(slot);
+    const uint32_t same = hash_of(header, slot, word).home(buckets) == home.number;
+    found |= (same & static_cast<uint32_t>(word != 0)) << slot;
+  }
+  return found;
+}
+
 // Adds the entries of the home that lie in a bucket. The bucket's lock is held: only then do lane
 // and word of a slot belong together, as a slot may have become empty and been filled again.
 template <class Policy>
 void LocationCore<Policy>::gather_bucket(const Locked& home, Bucket& bucket, uint64_t header,
                                          bool freeze, LocationHomeEntries& entries) {
-  const uint32_t buckets = home.ref.bucket_count();
-  for (unsigned slot = 0; slot < kSlots; ++slot) {
+  for (uint32_t left = slots_of(home, bucket, header); left != 0; left &= left - 1) {
+    const auto slot = static_cast<unsigned>(std::countr_zero(left));
     uint64_t word = bucket.load_slot(slot);
-    if (word == 0) continue;
-    const InShardHash hash = hash_of(header, slot, word);
-    if (hash.home(buckets) != home.number) continue;
     // A replace may change the location meanwhile, a remove may empty the slot.
     while (freeze && word != 0 && (word & kFrozenBit) == 0) {
       if (Policy::compare_exchange(bucket.slot(slot), word, word | kFrozenBit)) {
@@ -31,21 +47,8 @@ void LocationCore<Policy>::gather_bucket(const Locked& home, Bucket& bucket, uin
     }
     if (word == 0) continue;
     if ((word & kFrozenBit) != 0) entries.found_frozen = true;
-    entries.add({.hash = hash, .word = word & ~kFrozenBit});
+    entries.add({.hash = hash_of(header, slot, word), .word = word & ~kFrozenBit});
   }
-}
-
-// Whether a bucket of the chain may have entries of the home, whose lock is held: so none can come,
-// and those that are there were published, lane and word, before it was taken. A slot that is being
-// filled for another home may look like one of ours, but never the other way round.
-template <class Policy>
-bool LocationCore<Policy>::may_hold(const Locked& home, Bucket& bucket, uint64_t header) {
-  const uint32_t buckets = home.ref.bucket_count();
-  for (unsigned slot = 0; slot < kSlots; ++slot) {
-    const uint64_t word = bucket.load_slot(slot);
-    if (word != 0 && hash_of(header, slot, word).home(buckets) == home.number) return true;
-  }
-  return false;
 }
 
 // False if a lock could not be waited for; then some entries may be frozen.
@@ -59,7 +62,7 @@ bool LocationCore<Policy>::gather(const Locked& home, bool freeze, LocationHomeE
     Bucket* const bucket = chain.next();
     if (bucket == nullptr) break;
     uint64_t header = bucket->load_header();
-    if (!may_hold(home, *bucket, header)) {
+    if (slots_of(home, *bucket, header) == 0) {
       classes &= header;
       continue;
     }
@@ -93,19 +96,16 @@ template <class Policy>
 void LocationCore<Policy>::visit_range(Ref ref, uint64_t begin, uint64_t end,
                                        LocationHomeEntries& entries,
                                        const LocationVisitor& visitor) {
-  const uint64_t buckets = ref.bucket_count();
-  const auto first_hash = [&](uint64_t home) {
-    return ((home << kInShardBits) + buckets - 1) / buckets;
-  };
+  const uint32_t buckets = ref.bucket_count();
   const auto home_of = [&](uint64_t hash) {
-    return InShardHash{static_cast<uint32_t>(hash)}.home(static_cast<uint32_t>(buckets));
+    return InShardHash{static_cast<uint32_t>(hash)}.home(buckets);
   };
   const uint32_t last = home_of(end - 1);
   for (uint32_t number = home_of(begin); number <= last; ++number) {
     Locked home{.ref = ref, .number = number, .bucket = &ref.bucket(number), .header = 0};
     if (!lock_and_gather(home, false, entries)) {
-      const uint64_t from = std::max(begin, first_hash(number));
-      const uint64_t to = std::min(end, first_hash(number + uint64_t{1}));
+      const uint64_t from = std::max(begin, first_hash(number, buckets));
+      const uint64_t to = std::min(end, first_hash(number + uint64_t{1}, buckets));
       if (from < to) visit_range(ref.successor(), from, to, entries, visitor);
       continue;
     }
@@ -126,7 +126,7 @@ template <class Policy>
 uint64_t LocationCore<Policy>::size() const {
   int64_t sum = 0;
   for (size_t i = 0; i < shard_count(); ++i)
-    sum += static_cast<int64_t>(Policy::load(shards_[i].count, std::memory_order_acquire));
+    sum += static_cast<int64_t>(Policy::load(counts_[i].count, std::memory_order_acquire));
   return static_cast<uint64_t>(std::max<int64_t>(sum, 0));
 }
 
@@ -153,7 +153,7 @@ LocationIndexStatistics LocationCore<Policy>::statistics(Session& session) const
                       Policy::load(bytes_external_, std::memory_order_relaxed);
   result.bytes_free = usage.free_touched;
   result.bytes_resident = usage.resident;
-  result.bytes_fixed = shard_count() * sizeof(Shard);
+  result.bytes_fixed = shard_count() * (sizeof(Shard) + sizeof(LocationCount<Policy>));
   const EpochStatistics epochs = domain_.statistics();
   result.sessions = epochs.sessions;
   result.sessions_pinned = epochs.sessions_pinned;

@@ -77,7 +77,8 @@ class Worker {
     act(draw_choice(), draw_key());
   }
 
-  // One operation: "p3" puts key 3, "f3" finds, "r3" removes, "x3" compares and replaces it; "C"
+  // One operation: "p3" puts key 3, "f3" finds, "r3" removes, "x3" compares and replaces it, "m3"
+  // puts a batch of up to four keys that begins with it; "C"
   // clears, "W" walks, "G" moves to a larger table, "S" to a smaller one, "F" puts every key from
   // 17 on.
   void step(std::string_view what) {
@@ -90,7 +91,7 @@ class Worker {
       constexpr std::string_view kMoves = "CWGS";
       return move(static_cast<Move>(kMoves.find(what[0])));
     }
-    constexpr std::string_view kChoices = "fp_rx";
+    constexpr std::string_view kChoices = "fp_rx_m";
     act(static_cast<Choice>(kChoices.find(what[0])),
         static_cast<uint32_t>(std::stoul(std::string(what.substr(1)))));
   }
@@ -117,7 +118,7 @@ class Worker {
     };
   }
 
-  enum class Choice : uint8_t { find, put, put_if_newer, remove, replace_if, find_many };
+  enum class Choice : uint8_t { find, put, put_if_newer, remove, replace_if, find_many, put_many };
   enum class Move : uint8_t { clear, walk, grow, shrink, maintain };
 
   void act(Choice choice, uint32_t key) {
@@ -130,6 +131,7 @@ class Worker {
       case Choice::remove: remove(operation); break;
       case Choice::replace_if: replace_if(operation); break;
       case Choice::find_many: find_many(operation); break;
+      case Choice::put_many: put_many(operation); break;
     }
     operation.end = clock_();
     log_.push_back(operation);
@@ -137,7 +139,7 @@ class Worker {
 
   // Each worker has a taste of its own, so that some only read and others only insert and remove.
   void draw_tastes() {
-    constexpr uint64_t kTypical[] = {8, 5, 1, 3, 2, 1};
+    constexpr uint64_t kTypical[] = {8, 5, 1, 3, 2, 1, 2};
     for (size_t i = 0; i < tastes_.size(); ++i)
       if (!random_.one_in(2)) tastes_[i] = random_.one_in(2) ? kTypical[i] : 4;
     if (std::ranges::count(tastes_, 0U) == static_cast<ptrdiff_t>(tastes_.size()))
@@ -223,6 +225,29 @@ class Worker {
       walk.push_back(location.value);
   }
 
+  // Neighbours, each once; a put of each.
+  void put_many(HistoryOperation& operation) {
+    std::vector<LocationEntry> entries;
+    const auto key_of = [first = operation.key, this](size_t i) {
+      return static_cast<uint32_t>((first + i) % config_.keys);
+    };
+    for (size_t i = 0; i < std::min<size_t>(config_.keys, 4); ++i)
+      entries.push_back({.hash = hash(key_of(i)), .location = new_location(key_of(i))});
+    std::vector<Location> previous(entries.size());
+    const LocationBatchOutcome outcome =
+        index_.put_many(session_, entries, previous,
+                        [&](size_t i, Location location) { return same_key(key_of(i))(location); });
+    CHECK(outcome == LocationBatchOutcome{.completed = entries.size()}, "put_many is done");
+    operation.kind = Kind::put_many;
+    operation.answer = walks_.size();
+    auto& list = walks_.emplace_back(2 * config_.keys);
+    for (size_t i = 0; i < entries.size(); ++i) {
+      list[key_of(i)] = previous[i].value;
+      list[config_.keys + key_of(i)] = entries[i].location.value;
+    }
+    seen_ = entries.front().location.value;
+  }
+
   void walk(HistoryOperation& operation) {
     operation.kind = Kind::walk;
     operation.answer = walks_.size();
@@ -270,7 +295,7 @@ class Worker {
   const size_t thread_;
   const Clock clock_;
   Random random_;
-  std::array<uint64_t, 6> tastes_{};  // how often each Choice is drawn
+  std::array<uint64_t, 7> tastes_{};  // how often each Choice is drawn
   uint64_t puts_ = 0;
   uint64_t seen_ = 0;
 };

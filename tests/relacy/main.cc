@@ -137,6 +137,8 @@ struct RelacyPolicy : LocationPolicy {
     g_words.written(word, before + value);
     return before;
   }
+  static void announce(Word& word, uint64_t value) { exchange(word, value); }
+  static void order_announcements() {}
   static void pause(unsigned /*turn*/) { rl::yield(1, $); }
 };
 

@@ -50,6 +50,12 @@ struct SimulatedPolicy : LocationPolicy {
     return std::exchange(word, word + value);
   }
   static void reach(LocationPoint point) { ++g_reached[static_cast<size_t>(point)]; }
+  static void announce(Word& word, uint64_t value) {
+    store(word, value, std::memory_order_release);
+  }
+  static void order_announcements() {
+    if (Scheduler* const scheduler = Scheduler::current()) scheduler->drain_all();
+  }
   static void pause(unsigned /*turn*/) {
     if (Scheduler* const scheduler = Scheduler::current()) scheduler->wait();
   }
@@ -94,6 +100,12 @@ constexpr Script kScripts[] = {
     {"p0 p1", {"C f0", "p1 f1", "x0"}},
     {"p0 p1 p2", {"W", "G S", "p0 r1"}},
     {"p0 p1 p2", {"W W", "r0 p3 p0", "G"}},
+    {"p0", {"m0 f1", "r0 p1", "f0 f1"}},
+    {"", {"m0", "m1", "G"}},
+    {"p0 p1", {"m0", "G S", "r1 f0"}},
+    {"p0 p1", {"m0", "C f1", "f0 p1"}},
+    {kFullBucket, {"m0 f0", "m1 r3", "G"}},
+    {kFullBucket, {"r1 m0", "p0 f1", "S G"}},
     {kFullBucket, {"p0", "p0", "f0 f0"}},
     {kFullBucket, {"r1 p0", "p1 f1", "f0 f0"}},
     {kFullBucket, {"p0 f8", "p8 f0", ""}},

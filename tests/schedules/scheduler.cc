@@ -144,6 +144,12 @@ uint64_t Scheduler::fetch_add(uint64_t& word, uint64_t value) {
   return std::exchange(word, word + value);
 }
 
+void Scheduler::drain_all() {
+  step();
+  for (const auto& fiber : fibers_)
+    drain(*fiber, fiber->buffer.size());
+}
+
 void Scheduler::wait() {
   running_->priority = --lowest_;
   step();

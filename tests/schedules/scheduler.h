@@ -38,6 +38,8 @@ class Scheduler {
   bool compare_exchange(uint64_t& word, uint64_t& expected, uint64_t desired);
   uint64_t exchange(uint64_t& word, uint64_t value);
   uint64_t fetch_add(uint64_t& word, uint64_t value);
+  // What membarrier(2) does: all stores of all fibers are seen.
+  void drain_all();
   // The running fiber can do nothing until others have gone on.
   void wait();
   // Between pairs of calls nobody else runs: a mutex is held.

@@ -11,6 +11,7 @@ generator that yields one request for each access to shared memory and is sent t
     acquire(address, test, change, wait)
                                 waits until test(value), stores change(value), answers the old
                                 value; without `wait` answers None at once if the test fails
+    barrier()                   waits until no thread has a store that others do not see
 
 A phase ends with `return Next(phase, ...)`, which forgets everything but the arguments, or with
 `return Done(result)`. Phases must be pure: the checker runs them again and again on the answers
@@ -57,6 +58,10 @@ def until(address, test):
 
 def acquire(address, test, change, wait=True):
     return Request("acquire", address, test, change, wait)
+
+
+def barrier():
+    return Request("barrier", None)
 
 
 def broken(why):
@@ -127,7 +132,10 @@ class Search:
             thread = thread._replace(phase=operation.name, arguments=operation.arguments)
             configurations = self.begin(configurations, number, operation)
         request = self.request(thread)
-        answered = self.answer(memory, thread, request)
+        if request.kind == "barrier":
+            answered = None if any(t.buffer for t in threads) else (memory, thread.buffer, None)
+        else:
+            answered = self.answer(memory, thread, request)
         if answered is None:
             return
         memory, buffer, answer = answered

@@ -4,7 +4,7 @@
 Addresses: ("shard",) the current table; ("alive", t) whether its memory is ours; ("epoch",);
 ("pin", n) the epoch that session n announced, or 0.
 """
-from checker import ORDERED, PLAIN, Done, broken, load, store
+from checker import PLAIN, Done, barrier, broken, load, store
 
 
 def memory(tables, sessions):
@@ -18,9 +18,8 @@ def read(world, session):
     if "shard read before the pin" in world.broken:
         table = yield load(("shard",))
     epoch = yield load(("epoch",))
-    order = PLAIN if "pin stored with release" in world.broken else ORDERED
     if "no pin" not in world.broken:
-        yield store(("pin", session), epoch, order)
+        yield store(("pin", session), epoch, PLAIN)
     if table is None:
         table = yield load(("shard",))
     for _ in range(2):
@@ -31,7 +30,8 @@ def read(world, session):
 
 
 def replace_table(world, sessions):
-    """A growth's end: publish, then stamp, then free what no session can hold."""
+    """A growth's end: publish, then stamp, then free what no session can hold. Sessions pay for no
+    order between their pins and their loads; the barrier of whoever frees is theirs, too."""
     table = yield load(("shard",))
     if "epoch moves before the shard" in world.broken:
         stamp = (yield load(("epoch",))) + 1
@@ -41,6 +41,8 @@ def replace_table(world, sessions):
         yield store(("shard",), table + 1)
         stamp = (yield load(("epoch",))) + 1
         yield store(("epoch",), stamp)
+    if "no barrier before the pins are read" not in world.broken:
+        yield barrier()
     for session in range(sessions):
         pin = yield load(("pin", session))
         if 0 < pin < stamp and "collector forgets the pins" not in world.broken:
