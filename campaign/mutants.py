@@ -88,7 +88,7 @@ def has_test(mutant, root):
         files, what = [root / "tools/firn" / mutant.program], rf"class {suite}\b(.|\n)*def {case}\("
     else:
         folder = mutant.program.split("_")[1]
-        files = (root / "firn" / folder).glob("*_test.cc")
+        files = root.glob(f"firn/{'*' if folder == 'long' else folder}/*_test.cc")
         what = rf"TEST\w*\(\s*{suite},\s*{case}\s*\)"
     return any(re.search(what, file.read_text()) for file in files)
 
@@ -113,7 +113,7 @@ class Copy:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(content)
                 shutil.copymode(original, copy)
-        self.run(["cmake", "--preset", "release"])
+        self.run(["cmake", "--preset", "release", "-DFIRN_UNIT_TESTS=ON"])
 
     def run(self, command, limit=None):
         """Whether it succeeded, and its output. Nothing that it started is left."""

@@ -34,7 +34,8 @@ class MutantsTest(unittest.TestCase):
         self.assertEqual(list(mutants.problems(rows, ROOT)), [])
 
     def test_every_kind_of_test_is_found(self):
-        for test in (ROW["test"], "firn_journal_test ATest.*", "firn_sim --scenario journal",
+        for test in (ROW["test"], "firn_journal_test ATest.*",
+                     "firn_long_test ATest.*", "firn_sim --scenario journal",
                      "command_a_test.py A.test_one"):
             with self.subTest(test):
                 self.assertEqual(self.problems({"test": test}), [])

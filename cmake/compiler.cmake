@@ -13,7 +13,9 @@ set(CMAKE_CXX_FLAGS_SANITIZE "-O1 -g1")
 
 find_program(FIRN_CCACHE ccache)
 if(FIRN_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${FIRN_CCACHE})
+  # Without this it caches nothing that uses precompiled headers.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros
+                                  ${FIRN_CCACHE})
 endif()
 
 add_library(firn_warnings INTERFACE)

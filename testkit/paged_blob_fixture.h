@@ -25,6 +25,14 @@
 
 namespace firn::testkit {
 
+// Text in which no two pages are alike.
+inline std::string letters(size_t count, size_t seed = 0) {
+  std::string text;
+  for (size_t i = 0; i < count; ++i)
+    text += static_cast<char>('a' + (i * 7 + i / 26 + seed) % 26);
+  return text;
+}
+
 struct BlobOperation {
   enum class Kind : uint8_t { write, resize, sync } kind = Kind::write;
   uint64_t offset = 0;  // of a write; the new size of a resize

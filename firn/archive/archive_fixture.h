@@ -20,6 +20,17 @@ namespace firn::archive {
 
 inline constexpr uint32_t kTestKeySizeBytes = 64;
 
+// Sections of four items, pages of a few records.
+inline PrunableArchiveOptions small_options() {
+  PrunableArchiveOptions options;
+  options.key_size_bytes = 8;
+  options.items_per_section = 4;
+  options.page_size_bytes = 64;
+  options.write_buffer_bytes = 128;
+  options.page_cache_bytes = 1 << 16;
+  return options;
+}
+
 // The word, padded with zeros.
 inline Bytes key_of(std::string_view word, size_t size_bytes = kTestKeySizeBytes) {
   Bytes key(size_bytes);

@@ -15,8 +15,6 @@
 namespace firn {
 namespace {
 
-constexpr uint64_t kDefaultItemsPerSection = 65536;
-
 class ArchiveSink final : public journal::EntrySink {
  public:
   ArchiveSink(Storage& target, const PrunableArchiveOptions& options, SalvageLog& log)
@@ -75,7 +73,7 @@ uint64_t guess_items_per_section(Storage& storage, const std::string& partition)
     for (const Bytes& name : listing->blobs)
       if (name.size() == sizeof(uint64_t))
         divisor = std::gcd(divisor, load_big_endian<uint64_t>(name.data()));
-  return divisor == 0 ? kDefaultItemsPerSection : divisor;
+  return divisor == 0 ? archive::kDefaultItemsPerSection : divisor;
 }
 
 }  // namespace

@@ -33,18 +33,18 @@ using testkit::FailsWith;
 using testkit::FileRange;
 using testkit::StoreFiles;
 
-constexpr uint32_t kPageSizeBytes = 40;  // records of 24 bytes lie in two pages now and then
-constexpr uint32_t kKeySizeBytes = 4;
-constexpr uint64_t kPhysicalPageBytes = kPageSizeBytes + kPageRecordSize;
+constexpr uint32_t kSalvagedPageBytes = 40;  // records of 24 bytes lie in two pages now and then
+constexpr uint32_t kSalvagedKeyBytes = 4;
+constexpr uint64_t kPhysicalPageBytes = kSalvagedPageBytes + kPageRecordSize;
 
-struct Item {
+struct SalvagedItem {
   uint64_t index = 0;
   Bytes key;
   std::string value;
   std::vector<FileRange> places;
   bool is_synced = true;
 
-  friend bool operator==(const Item& a, const Item& b) {
+  friend bool operator==(const SalvagedItem& a, const SalvagedItem& b) {
     return a.index == b.index && a.key == b.key && a.value == b.value;
   }
 };
@@ -58,9 +58,9 @@ enum class Kind : uint8_t {
 
 PrunableArchiveOptions options_of(Kind kind) {
   PrunableArchiveOptions options;
-  options.key_size_bytes = kKeySizeBytes;
+  options.key_size_bytes = kSalvagedKeyBytes;
   options.items_per_section = 8;
-  options.page_size_bytes = kPageSizeBytes;
+  options.page_size_bytes = kSalvagedPageBytes;
   options.write_buffer_bytes = 0;
   options.page_cache_bytes = 4096;
   if (kind == Kind::compressed) options.compression_level = 3;
@@ -68,10 +68,10 @@ PrunableArchiveOptions options_of(Kind kind) {
 }
 
 // Everything in an archive, in the order of `visit`.
-std::vector<Item> items_of(Storage& storage, Kind kind) {
+std::vector<SalvagedItem> items_of(Storage& storage, Kind kind) {
   PrunableArchiveOptions options = options_of(kind);
   options.access = ArchiveAccess::read_only;
-  std::vector<Item> items;
+  std::vector<SalvagedItem> items;
   const auto archive = PrunableArchive::open(storage, options);
   EXPECT_OK(archive);
   if (!archive) return items;
@@ -79,9 +79,9 @@ std::vector<Item> items_of(Storage& storage, Kind kind) {
     const auto value = (*archive)->read_value(found);
     EXPECT_OK(value);
     const Bytes blob = journal::section_name(found.section);
-    const uint64_t record = archive::record_size_bytes(kKeySizeBytes);
-    const uint64_t first = found.position.value * record / kPageSizeBytes;
-    const uint64_t last = (found.position.value * record + record - 1) / kPageSizeBytes;
+    const uint64_t record = archive::record_size_bytes(kSalvagedKeyBytes);
+    const uint64_t first = found.position.value * record / kSalvagedPageBytes;
+    const uint64_t last = (found.position.value * record + record - 1) / kSalvagedPageBytes;
     const uint64_t value_begin = kBlobHeaderSizeBytes + found.location.offset;
     items.push_back({found.index,
                      found.key,
@@ -100,7 +100,7 @@ class SalvageArchive : public testing::TestWithParam<Kind> {
     MemoryStorage storage;
     auto archive = std::move(*PrunableArchive::open(storage, options_of(GetParam())));
     const auto put = [&](uint64_t index) {
-      Bytes key(kKeySizeBytes);
+      Bytes key(kSalvagedKeyBytes);
       store_big_endian(key.data(), static_cast<uint32_t>(++puts_ * 0x9E3779B9));
       // Of different sizes, so that no value blob can stand for another one.
       const Bytes value = Random(puts_).bytes(puts_ == 3 ? 0 : 5 + puts_ * 3);
@@ -129,7 +129,7 @@ class SalvageArchive : public testing::TestWithParam<Kind> {
     ASSERT_GE(items_.size(), 10u);
     if (GetParam() != Kind::unsynced) return;
     const std::set<uint64_t> synced = {8, 9, 10, 11, 12, 13, 14, 15, 17, 18};
-    for (Item& item : items_)
+    for (SalvagedItem& item : items_)
       item.is_synced = synced.contains(item.index);
   }
 
@@ -149,13 +149,13 @@ class SalvageArchive : public testing::TestWithParam<Kind> {
     if (!summary) return concat("it failed: ", summary.error().message);
     if (!source.log().empty()) return concat("it changed its source: ", source.log().front());
     if (testkit::files_of(memory) != damaged.files) return "it changed its source";
-    std::vector<Item> found;
+    std::vector<SalvagedItem> found;
     if (summary->target_made) found = items_of(target, GetParam());
     if (found.size() != summary->items) return "it counted wrongly";
     // Nothing but what was put, in the same order.
     size_t at = 0;
-    std::vector<Item> missing;
-    for (const Item& item : items_) {
+    std::vector<SalvagedItem> missing;
+    for (const SalvagedItem& item : items_) {
       if (at < found.size() && found[at] == item) {
         ++at;
         continue;
@@ -168,17 +168,17 @@ class SalvageArchive : public testing::TestWithParam<Kind> {
                       losses.empty() ? std::string() : losses.front().range.reason);
     }
     if (at != found.size()) return concat("it made up an item with index ", found[at].index);
-    std::erase_if(missing, [](const Item& item) { return !item.is_synced; });
+    std::erase_if(missing, [](const SalvagedItem& item) { return !item.is_synced; });
     return tell_missing(missing, losses);
   }
 
   // A record in a wrong place may be told under a wrong name: then it counts as one without a name.
-  static std::string tell_missing(const std::vector<Item>& missing,
+  static std::string tell_missing(const std::vector<SalvagedItem>& missing,
                                   const std::vector<SalvageLoss>& losses) {
     uint64_t named = 0;
     uint64_t room = 0;
     for (const SalvageLoss& loss : losses) {
-      const bool is_missing = std::ranges::any_of(missing, [&](const Item& item) {
+      const bool is_missing = std::ranges::any_of(missing, [&](const SalvagedItem& item) {
         return loss.index == item.index && loss.key == item.key;
       });
       (is_missing ? named : room) += loss.items;
@@ -194,7 +194,7 @@ class SalvageArchive : public testing::TestWithParam<Kind> {
 
   uint64_t puts_ = 0;
   StoreFiles files_;
-  std::vector<Item> items_;
+  std::vector<SalvagedItem> items_;
 };
 
 std::string name_of(const testing::TestParamInfo<Kind>& tested) {
@@ -246,8 +246,8 @@ TEST_P(SalvageArchive, GivenNoManifest_ThenTheOptionsSayWhatItIs) {
   DamagedStore damaged{"no manifest", files_, {}};
   std::erase_if(damaged.files, [](const auto& file) { return file.first.first == "manifest"; });
   ArchiveSalvageOptions options;
-  options.key_size_bytes = kKeySizeBytes;
-  options.page_size_bytes = kPageSizeBytes;
+  options.key_size_bytes = kSalvagedKeyBytes;
+  options.page_size_bytes = kSalvagedPageBytes;
   if (GetParam() == Kind::compressed) options.compression_level = 3;
 
   for (const bool is_given : {false, true}) {
@@ -268,7 +268,7 @@ TEST_P(SalvageArchive, GivenOtherGeometry_ThenRefusedOrNothingIsTakenForAnItem) 
   ASSERT_OK(source.remove_partition("manifest"));
   for (const uint32_t key_size : {1u, 3u, 5u, 32u}) {
     options.key_size_bytes = key_size;
-    options.page_size_bytes = kPageSizeBytes;
+    options.page_size_bytes = kSalvagedPageBytes;
     ASSERT_OK_INTO(const SalvageSummary summary, salvage_archive(source, options, target, {}));
     EXPECT_FALSE(summary.target_made);
     EXPECT_GT(summary.losses, 0u);

@@ -17,6 +17,7 @@ namespace firn::archive {
 
 inline constexpr uint32_t kIndexSizeBytes = 8;
 inline constexpr uint32_t kKeySizeMaxBytes = 1024;
+inline constexpr uint64_t kDefaultItemsPerSection = 65536;
 
 [[nodiscard]] constexpr uint32_t record_size_bytes(uint32_t key_size_bytes) {
   return kIndexSizeBytes + key_size_bytes + IndexedValueLog::kLocationSizeBytes;

@@ -244,7 +244,7 @@ class PrunableArchiveDamage : public testing::TestWithParam<Ending> {
   Files recovered_;  // what recovery makes of the undamaged files
 };
 
-std::string name_of(const testing::TestParamInfo<Ending>& tested) {
+std::string ending_name(const testing::TestParamInfo<Ending>& tested) {
   switch (tested.param) {
     case Ending::closed: return "Closed";
     case Ending::killed: return "Killed";
@@ -255,7 +255,7 @@ std::string name_of(const testing::TestParamInfo<Ending>& tested) {
 
 INSTANTIATE_TEST_SUITE_P(Stores, PrunableArchiveDamage,
                          testing::Values(Ending::closed, Ending::killed, Ending::killed_unsynced),
-                         name_of);
+                         ending_name);
 
 TEST_P(PrunableArchiveDamage, WhenUndamaged_ThenEveryItemIsFound) {
   EXPECT_EQ(undamaged_.problem, "");

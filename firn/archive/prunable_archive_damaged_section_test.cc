@@ -21,6 +21,7 @@ namespace {
 using archive::Archive;
 using archive::get;
 using archive::put;
+using archive::small_options;
 using archive::visible_files;
 using testing::ElementsAre;
 using testkit::FailsWith;
@@ -57,16 +58,6 @@ std::vector<DamageKind> damage_kinds() {
           {"ValuesMissing", "values", removed, true, false}};
 }
 
-PrunableArchiveOptions options() {
-  PrunableArchiveOptions options;
-  options.key_size_bytes = 8;
-  options.items_per_section = 4;
-  options.page_size_bytes = 64;
-  options.write_buffer_bytes = 128;
-  options.page_cache_bytes = 1 << 16;
-  return options;
-}
-
 std::string value_of(uint64_t index) {
   return concat("the value of item ", index);
 }
@@ -77,7 +68,7 @@ class DamagedSection : public testing::TestWithParam<std::tuple<DamageKind, bool
  protected:
   // Items 0, 1, 2, 4, 5, 7 and 9, in three sections of which the second is then damaged.
   void SetUp() override {
-    ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage_, options()));
+    ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage_, small_options()));
     for (const uint64_t index : kItems)
       ASSERT_OK(put(archive, index, concat("key", index), value_of(index)));
     ASSERT_OK(archive->sync());
@@ -153,7 +144,7 @@ INSTANTIATE_TEST_SUITE_P(Kinds, DamagedSection,
 
 TEST_P(DamagedSection, WhenOpened_ThenTheRestIsServedAndDamageIsNeverAbsence) {
   const auto before = damaged_files();
-  ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage_, options()));
+  ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage_, small_options()));
 
   expect_rest_is_served(archive);
   expect_damaged_are_corrupt(archive);
@@ -166,7 +157,7 @@ TEST_P(DamagedSection, WhenOpened_ThenTheRestIsServedAndDamageIsNeverAbsence) {
 }
 
 TEST_P(DamagedSection, WhenAskedForGaps_ThenItsItemsAreNotMissing) {
-  ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage_, options()));
+  ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage_, small_options()));
 
   if (kind().hides_items) {
     EXPECT_THAT(archive->missing_items(0, 9), ElementsAre(3, 8));
@@ -186,7 +177,7 @@ TEST_P(DamagedSection, WhenWritten_ThenOtherSectionsTakeItemsAndItDoesNot) {
   const auto before = damaged_files();
   for (int attempt = 0; attempt < 2; ++attempt) {
     SCOPED_TRACE(attempt);
-    ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage_, options()));
+    ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage_, small_options()));
     const uint64_t next = 10 + static_cast<uint64_t>(attempt);
 
     EXPECT_THAT(put(archive, 6, "key6", "new"), FailsWith(Errc::corrupt, "0000000000000004"));
@@ -200,14 +191,14 @@ TEST_P(DamagedSection, WhenWritten_ThenOtherSectionsTakeItemsAndItDoesNot) {
     EXPECT_OK(archive->close());
     EXPECT_EQ(damaged_files(), before);
   }
-  ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage_, options()));
+  ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage_, small_options()));
   expect_rest_is_served(archive);
   expect_damaged_are_corrupt(archive);
   EXPECT_EQ(get(archive, 11), value_of(11));
 }
 
 TEST_P(DamagedSection, WhenPruned_ThenItIsGoneAndAbsenceIsCertainAgain) {
-  ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage_, options()));
+  ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage_, small_options()));
 
   ASSERT_OK(archive->prune(8));
 
@@ -217,12 +208,12 @@ TEST_P(DamagedSection, WhenPruned_ThenItIsGoneAndAbsenceIsCertainAgain) {
   EXPECT_EQ(get(archive, 9), value_of(9));
   EXPECT_THAT(archive->damaged_sections(), ElementsAre());
   ASSERT_OK(archive->close());
-  ASSERT_OK_INTO(archive, PrunableArchive::open(storage_, options()));
+  ASSERT_OK_INTO(archive, PrunableArchive::open(storage_, small_options()));
   EXPECT_TRUE(archive->recovery().damage.empty());
 }
 
 TEST_P(DamagedSection, WhenVerified_ThenItIsNotedAndTheRestIsChecked) {
-  ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage_, options()));
+  ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage_, small_options()));
   RecoveryLog findings(storage_, true);
   uint64_t checked_bytes = 0;
 
@@ -237,7 +228,7 @@ TEST_P(DamagedSection, WhenVerified_ThenItIsNotedAndTheRestIsChecked) {
 TEST_P(DamagedSection, WhenOpenedStrictly_ThenItIsRefusedAndNothingChanges) {
   const std::string before = visible_files(storage_);
   for (const ArchiveAccess access : {ArchiveAccess::create, ArchiveAccess::read_only}) {
-    PrunableArchiveOptions strict = options();
+    PrunableArchiveOptions strict = small_options();
     strict.strict = true;
     strict.access = access;
 
@@ -249,7 +240,7 @@ TEST_P(DamagedSection, WhenOpenedStrictly_ThenItIsRefusedAndNothingChanges) {
 }
 
 PrunableArchiveOptions strict_options() {
-  PrunableArchiveOptions strict = options();
+  PrunableArchiveOptions strict = small_options();
   strict.strict = true;
   return strict;
 }
@@ -303,7 +294,7 @@ TEST(StrictArchive, WhenSomethingMustBeCut_ThenItIsRefusedAndNothingChanges) {
                 FailsWith(Errc::corrupt, "nothing was changed"));
 
     EXPECT_EQ(visible_files(storage), before);
-    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, options()));
+    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, small_options()));
     EXPECT_EQ(get(archive, 1), value_of(1));
   }
 }
@@ -311,7 +302,7 @@ TEST(StrictArchive, WhenSomethingMustBeCut_ThenItIsRefusedAndNothingChanges) {
 // A page of one item, with a right checksum, in the place of another.
 TEST(StrictArchive, WhenAPageIsInAWrongPlace_ThenItIsRefusedAndOtherwiseItsSectionIsDamaged) {
   MemoryStorage storage;
-  PrunableArchiveOptions paged = options();
+  PrunableArchiveOptions paged = small_options();
   paged.page_size_bytes = 28;
   {
     ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, paged));
@@ -338,7 +329,7 @@ TEST(StrictArchive, WhenAPageIsInAWrongPlace_ThenItIsRefusedAndOtherwiseItsSecti
 TEST(StoreWithoutManifest, WhenAHeaderIsDamaged_ThenTheRestIsServed) {
   MemoryStorage storage;
   {
-    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, options()));
+    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, small_options()));
     for (const uint64_t index : {1u, 5u, 9u})
       ASSERT_OK(put(archive, index, concat("key", index), value_of(index)));
     ASSERT_OK(archive->close());
@@ -350,7 +341,7 @@ TEST(StoreWithoutManifest, WhenAHeaderIsDamaged_ThenTheRestIsServed) {
     storage.set_raw(partition, name, *with_wrong_magic(whole));
     const std::string before = visible_files(storage);
 
-    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, options()));
+    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, small_options()));
 
     EXPECT_EQ(get(archive, 1), value_of(1));
     EXPECT_EQ(get(archive, 9), value_of(9));

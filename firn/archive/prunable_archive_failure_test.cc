@@ -24,18 +24,9 @@ using archive::Archive;
 using archive::get;
 using archive::put;
 using archive::put_multi;
+using archive::small_options;
 using testkit::FailsWith;
 using testkit::LoggedStorage;
-
-PrunableArchiveOptions options() {
-  PrunableArchiveOptions options;
-  options.key_size_bytes = 8;
-  options.items_per_section = 4;
-  options.page_size_bytes = 64;
-  options.write_buffer_bytes = 128;
-  options.page_cache_bytes = 1 << 16;
-  return options;
-}
 
 Status synced_part(const Archive& archive) {
   for (uint64_t index = 4; index < 10; ++index)
@@ -78,7 +69,7 @@ TEST(PrunableArchiveFailure, WhenAnyChangeFails_ThenChangesEndReadsGoOnAndReopen
       SCOPED_TRACE(concat("change ", change, power_cut ? ", power cut" : ", killed"));
       MemoryStorage memory;
       LoggedStorage storage(memory);
-      ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage, options()));
+      ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage, small_options()));
       ASSERT_OK(synced_part(archive));
 
       storage.fail_change(change);
@@ -93,7 +84,7 @@ TEST(PrunableArchiveFailure, WhenAnyChangeFails_ThenChangesEndReadsGoOnAndReopen
       }
       archive.reset();
       if (power_cut) memory.lose_unsynced();
-      ASSERT_OK_INTO(archive, PrunableArchive::open(memory, options()));
+      ASSERT_OK_INTO(archive, PrunableArchive::open(memory, small_options()));
       expect_synced_part(archive);
       EXPECT_OK(put(archive, 30, "key30", "value30"));
       EXPECT_OK(archive->close());
@@ -104,7 +95,7 @@ TEST(PrunableArchiveFailure, WhenAnyChangeFails_ThenChangesEndReadsGoOnAndReopen
 TEST(PrunableArchiveFailure, WhenReadFails_ThenTheAnswerIsTheErrorAndLaterReadsSucceed) {
   testkit::SimulatedFileSystem disk;
   FileStorage storage(disk);
-  PrunableArchiveOptions uncached = options();
+  PrunableArchiveOptions uncached = small_options();
   uncached.page_cache_bytes = 0;
   ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, uncached));
   ASSERT_OK(synced_part(archive));
@@ -129,7 +120,7 @@ TEST(PrunableArchiveFailure, GivenFullDisk_WhenThereIsSpaceAgain_ThenTheStoreIsI
     SCOPED_TRACE(concat(left, " bytes left"));
     testkit::SimulatedFileSystem disk;
     std::optional<FileStorage> storage(disk);
-    ASSERT_OK_INTO(auto archive, PrunableArchive::open(*storage, options()));
+    ASSERT_OK_INTO(auto archive, PrunableArchive::open(*storage, small_options()));
     ASSERT_OK(synced_part(archive));
     uint64_t used = 0;
     for (const auto& [directory, name] : disk.raw_files())
@@ -147,7 +138,7 @@ TEST(PrunableArchiveFailure, GivenFullDisk_WhenThereIsSpaceAgain_ThenTheStoreIsI
     disk.clear_faults();
     disk.kill();
     storage.emplace(disk);
-    ASSERT_OK_INTO(archive, PrunableArchive::open(*storage, options()));
+    ASSERT_OK_INTO(archive, PrunableArchive::open(*storage, small_options()));
     expect_synced_part(archive);
     EXPECT_OK(failing_part(archive));
     EXPECT_EQ(get(archive, "key21"), "value21");
@@ -158,7 +149,7 @@ TEST(PrunableArchiveFailure, GivenFullDisk_WhenThereIsSpaceAgain_ThenTheStoreIsI
 
 TEST(PrunableArchiveFailure, WhenValueIsTooLarge_ThenItIsRefusedAndNothingHappens) {
   MemoryStorage storage;
-  ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, options()));
+  ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, small_options()));
   // As many parts as it takes, all of the same memory.
   const Bytes part(1 << 20);
   const std::vector<ByteSpan> parts(4096, ByteSpan(part));

@@ -18,7 +18,6 @@ namespace firn {
 namespace {
 
 constexpr uint32_t kDefaultKeySizeBytes = 32;
-constexpr uint64_t kDefaultItemsPerSection = 65536;
 constexpr uint32_t kDefaultPageSizeBytes = 4084;
 constexpr std::string_view kDefaultIndexPartition = "index";
 constexpr std::string_view kDefaultValuesPartition = "values";
@@ -87,7 +86,7 @@ StoreOptions store_options(const PrunableArchiveOptions& options) {
     if (given) store.required_geometry.push_back({std::move(name), *given});
   };
   add("key_size", std::optional<uint64_t>(options.key_size_bytes), uint64_t{kDefaultKeySizeBytes});
-  add("items_per_section", options.items_per_section, kDefaultItemsPerSection);
+  add("items_per_section", options.items_per_section, archive::kDefaultItemsPerSection);
   add("page_size", std::optional<uint64_t>(options.page_size_bytes),
       uint64_t{kDefaultPageSizeBytes});
   std::optional<std::string> compression;
@@ -127,8 +126,8 @@ Status PrunableArchive::open_log(Storage& storage, const PrunableArchiveOptions&
   if (key_size == 0 || key_size > archive::kKeySizeMaxBytes)
     return fail(Errc::corrupt, concat("the manifest records an impossible key size: ", key_size));
   key_size_bytes_ = static_cast<uint32_t>(key_size);
-  items_per_section_ =
-      recorded("items_per_section", options.items_per_section.value_or(kDefaultItemsPerSection));
+  items_per_section_ = recorded(
+      "items_per_section", options.items_per_section.value_or(archive::kDefaultItemsPerSection));
   if (items_per_section_ == 0)
     return fail(Errc::corrupt, "the manifest records 0 items per section");
 

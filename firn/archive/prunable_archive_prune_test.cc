@@ -70,7 +70,7 @@ TEST(PrunableArchivePrune, WhenPruned_ThenOldItemsGoAndStaleTokensGoLater) {
 // Pinned 15.3.17
 TEST(PrunableArchivePrune, GivenManyItems_WhenReopenedAndPruned_ThenTheNewerHalfIsFound) {
   constexpr uint64_t kItems = 5000;
-  constexpr uint64_t kBoundary = kItems / 2 / 256 * 256;
+  constexpr uint64_t kFirstKept = kItems / 2 / 256 * 256;
   MemoryStorage storage;
   Random random(15317);
   std::vector<std::pair<Bytes, Bytes>> items;
@@ -93,14 +93,14 @@ TEST(PrunableArchivePrune, GivenManyItems_WhenReopenedAndPruned_ThenTheNewerHalf
   ASSERT_OK(archive->prune(kItems / 2));
 
   for (uint64_t index = 0; index < kItems; ++index) {
-    const bool gone = index < kBoundary;
+    const bool gone = index < kFirstKept;
     ASSERT_EQ(archive::answer(archive->get(items[index].first)),
               gone ? "absent" : as_text(items[index].second));
     ASSERT_EQ(archive->next_gap(index),
-              gone ? (IndexGap{std::nullopt, kBoundary}) : (IndexGap{kItems - 1, std::nullopt}));
+              gone ? (IndexGap{std::nullopt, kFirstKept}) : (IndexGap{kItems - 1, std::nullopt}));
   }
-  EXPECT_EQ(archive->statistics().items_tracked, kItems - kBoundary);
-  EXPECT_EQ(archive->statistics().indices_pruned, kBoundary);
+  EXPECT_EQ(archive->statistics().items_tracked, kItems - kFirstKept);
+  EXPECT_EQ(archive->statistics().indices_pruned, kFirstKept);
   EXPECT_EQ(archive->statistics().tokens_pruned, 0);
 }
 

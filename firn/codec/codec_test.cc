@@ -9,16 +9,14 @@
 #include <gtest/gtest.h>
 
 #include "firn/base/text.h"
+#include "firn/codec/codec_test_support.h"
 #include "testkit/matchers.h"
 
 namespace firn {
 namespace {
 
+using codec::bytes_of_hex;
 using testkit::FailsWith;
-
-Bytes bytes_of_hex(std::string_view hex) {
-  return from_hex(hex).value();
-}
 
 constexpr std::string_view kOneOfEachKind =
     "01"

@@ -7,13 +7,12 @@
 #include <gtest/gtest.h>
 
 #include "firn/base/random.h"
+#include "firn/codec/codec_test_support.h"
 
 namespace firn {
 namespace {
 
-Bytes bytes_of_hex(std::string_view hex) {
-  return from_hex(hex).value();
-}
+using codec::bytes_of_hex;
 
 std::string form_of(uint64_t value) {
   std::array<std::byte, kMaxVarintSize<uint64_t>> form;

@@ -23,8 +23,7 @@ using freezer::Store;
 using freezer::test_key;
 
 class FreezerBehaviour : public freezer::EveryEngine {};
-INSTANTIATE_TEST_SUITE_P(Engines, FreezerBehaviour,
-                         testing::Values(Engine::immediate, Engine::on_disk, Engine::resident),
+INSTANTIATE_TEST_SUITE_P(Engines, FreezerBehaviour, testing::ValuesIn(freezer::kEngines),
                          freezer::engine_of);
 
 constexpr std::array<Engine, 2> kOnDisk = {Engine::immediate, Engine::on_disk};

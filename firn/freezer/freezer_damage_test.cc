@@ -26,10 +26,9 @@ using freezer::put;
 using freezer::Store;
 using testkit::FailsWith;
 
-constexpr std::array<Engine, 3> kEngines = {Engine::immediate, Engine::on_disk, Engine::resident};
 constexpr uint64_t kKeys = 40;
 
-FreezerOptions small_options(Engine engine) {
+FreezerOptions damaged_options(Engine engine) {
   FreezerOptions options;
   options.key_size_bytes = 8;
   options.page_size_bytes = 128;
@@ -39,7 +38,7 @@ FreezerOptions small_options(Engine engine) {
 }
 
 FreezerCheckpoint make_store(Storage& storage, Engine engine) {
-  auto opened = Freezer::open(storage, small_options(engine));
+  auto opened = Freezer::open(storage, damaged_options(engine));
   EXPECT_OK(opened);
   const Store freezer = std::move(*opened);
   freezer::put_range(freezer, 0, kKeys / 2);
@@ -57,7 +56,8 @@ void expect_no_wrong_answer(const Store& freezer) {
 }
 
 class FreezerDamage : public freezer::EveryEngine {};
-INSTANTIATE_TEST_SUITE_P(Engines, FreezerDamage, testing::ValuesIn(kEngines), freezer::engine_of);
+INSTANTIATE_TEST_SUITE_P(Engines, FreezerDamage, testing::ValuesIn(freezer::kEngines),
+                         freezer::engine_of);
 
 TEST(FreezerOptionsTest, GivenImpossibleOptions_WhenOpened_ThenRefusedAndNothingIsMade) {
   const auto refused = [](const std::function<void(FreezerOptions&)>& change,
@@ -117,7 +117,7 @@ TEST(FreezerOptionsTest, GivenLargestOptions_WhenUsed_ThenTheyWork) {
 TEST_P(FreezerDamage, GivenAStore_WhenOpenedWithOtherGeometry_ThenRefusedAndNothingChanges) {
   make_store(storage_, GetParam());
   const auto refused = [&](const std::function<void(FreezerOptions&)>& change) {
-    FreezerOptions options = small_options(GetParam());
+    FreezerOptions options = damaged_options(GetParam());
     change(options);
     EXPECT_THAT(Freezer::open(storage_, options), FailsWith(Errc::invalid_argument));
   };
@@ -136,7 +136,7 @@ TEST_P(FreezerDamage, GivenAStore_WhenOpenedWithOtherGeometry_ThenRefusedAndNoth
 }
 
 TEST_P(FreezerDamage, GivenAWrongKeySize_WhenAsked_ThenRefused) {
-  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, small_options(GetParam())));
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, damaged_options(GetParam())));
   const Bytes longer(9);
   const std::vector<ByteSpan> keys = {longer};
 
@@ -154,13 +154,13 @@ TEST_P(FreezerDamage, GivenATableOfAnyLength_WhenReopened_ThenEveryKeyIsFound) {
   const Bytes table = freezer::table_bytes(whole);
   for (size_t length = 0; length <= table.size() + 60; length += 29) {
     for (const bool with_checkpoint : {false, true}) {
-      for (const Engine engine : kEngines) {
+      for (const Engine engine : freezer::kEngines) {
         MemoryStorage storage;
         make_store(storage, GetParam());
         Bytes other = table;
         other.resize(length, std::byte{0x11});
         freezer::set_table_bytes(storage, other);
-        FreezerOptions options = small_options(engine);
+        FreezerOptions options = damaged_options(engine);
         if (with_checkpoint) options.checkpoint = checkpoint;
         ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
         freezer::expect_range(freezer, 0, kKeys);
@@ -176,12 +176,12 @@ TEST_P(FreezerDamage, GivenADamagedTableHeader_WhenReopened_ThenEveryKeyIsFoundA
     raw[1] ^= std::byte{0x20};
     storage.set_raw("table", as_bytes("table"), raw);
   };
-  for (const Engine engine : kEngines) {
+  for (const Engine engine : freezer::kEngines) {
     MemoryStorage storage;
     make_store(storage, GetParam());
     break_header(storage);
     {
-      FreezerOptions options = small_options(Engine::resident);
+      FreezerOptions options = damaged_options(Engine::resident);
       options.access = FreezerAccess::read_only;
       ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
       freezer::expect_range(freezer, 0, kKeys);
@@ -189,12 +189,12 @@ TEST_P(FreezerDamage, GivenADamagedTableHeader_WhenReopened_ThenEveryKeyIsFoundA
       EXPECT_THAT(freezer->recovery().damage[0].reason,
                   ::testing::HasSubstr("firn freezer rebuild"));
     }
-    FreezerOptions options = small_options(engine);
+    FreezerOptions options = damaged_options(engine);
     options.access = FreezerAccess::rebuild;
     ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
     freezer::expect_range(freezer, 0, kKeys);
     ASSERT_OK(freezer->close());
-    ASSERT_OK_INTO(const Store again, Freezer::open(storage, small_options(engine)));
+    ASSERT_OK_INTO(const Store again, Freezer::open(storage, damaged_options(engine)));
     EXPECT_EQ(freezer::findings_of(again, storage), "");
   }
 }
@@ -219,18 +219,18 @@ TEST_P(FreezerDamage, GivenAnySlotIsWrong_WhenRead_ThenNoWrongAnswerAndRebuildRe
     make_store(storage, GetParam());
     freezer::set_table_bytes(storage, damaged);
     {
-      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, small_options(Engine::on_disk)));
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, damaged_options(Engine::on_disk)));
       expect_no_wrong_answer(freezer);
       EXPECT_NE(freezer::findings_of(freezer, storage), "") << slot;
     }
-    FreezerOptions rebuild = small_options(slot % 2 == 0 ? Engine::on_disk : Engine::resident);
+    FreezerOptions rebuild = damaged_options(slot % 2 == 0 ? Engine::on_disk : Engine::resident);
     rebuild.access = FreezerAccess::rebuild;
     {
       ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, rebuild));
       freezer::expect_range(freezer, 0, kKeys);
       ASSERT_OK(freezer->close());
     }
-    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, small_options(Engine::on_disk)));
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, damaged_options(Engine::on_disk)));
     freezer::expect_range(freezer, 0, kKeys);
     EXPECT_EQ(freezer::findings_of(freezer, storage), "");
   }
@@ -247,12 +247,12 @@ TEST_P(FreezerDamage, GivenACheckpointOfAnotherStore_WhenGiven_ThenRefusedAndNot
   others[5].epoch = UINT64_MAX;
   others[6] = {};
   for (const FreezerCheckpoint& other : others) {
-    FreezerOptions options = small_options(GetParam());
+    FreezerOptions options = damaged_options(GetParam());
     options.checkpoint = other;
     EXPECT_THAT(Freezer::open(storage_, options),
                 FailsWith(Errc::invalid_argument, "Nothing was changed"));
   }
-  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, small_options(GetParam())));
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, damaged_options(GetParam())));
   freezer::expect_range(freezer, 0, kKeys);
 }
 
@@ -281,17 +281,17 @@ TEST_P(FreezerDamage, GivenAManifestThatDisagrees_WhenOpened_ThenTheErrorSaysHow
     MemoryStorage storage;
     make_store(storage, GetParam());
     set_table_record(storage, changes[i]);
-    for (const Engine engine : kEngines) {
-      EXPECT_THAT(Freezer::open(storage, small_options(engine)),
+    for (const Engine engine : freezer::kEngines) {
+      EXPECT_THAT(Freezer::open(storage, damaged_options(engine)),
                   FailsWith(Errc::corrupt, "firn freezer rebuild"));
     }
-    FreezerOptions rebuild = small_options(GetParam());
+    FreezerOptions rebuild = damaged_options(GetParam());
     rebuild.access = FreezerAccess::rebuild;
     ASSERT_OK_INTO(Store freezer, Freezer::open(storage, rebuild));
     freezer::expect_range(freezer, 0, kKeys);
     ASSERT_OK(freezer->close());
     freezer.reset();
-    ASSERT_OK_INTO(freezer, Freezer::open(storage, small_options(Engine::on_disk)));
+    ASSERT_OK_INTO(freezer, Freezer::open(storage, damaged_options(Engine::on_disk)));
     freezer::expect_range(freezer, 0, kKeys);
     EXPECT_EQ(freezer::findings_of(freezer, storage), "");
   }
@@ -324,7 +324,7 @@ TEST_P(FreezerDamage, GivenAChainThatLeadsForwardOrNowhere_WhenOpened_ThenNoLoop
         RecordPlace{Section(0), Position(77)}, RecordPlace{Section(5), Position(0)}}) {
     MemoryStorage storage;
     write_journal(storage, {std::nullopt, next, RecordPlace{Section(0), Position(1)}});
-    FreezerOptions options = small_options(GetParam());
+    FreezerOptions options = damaged_options(GetParam());
     options.table.initial_size = 1;
     const auto opened = Freezer::open(storage, options);
     if (!opened) {
@@ -339,7 +339,7 @@ TEST_P(FreezerDamage, GivenAChainThatLeadsForwardOrNowhere_WhenOpened_ThenNoLoop
 
 // Found by freezer_fuzz: it was a failed check, which ends the program.
 TEST_P(FreezerDamage, GivenASlotThatLeadsNowhere_WhenPut_ThenRefusedAndRebuildRepairs) {
-  FreezerOptions options = small_options(GetParam());
+  FreezerOptions options = damaged_options(GetParam());
   options.table.initial_size = 1;
   ASSERT_OK_INTO(auto store, Freezer::open(storage_, options));
   ASSERT_OK(put(store, "key", "value"));
@@ -366,7 +366,7 @@ TEST_P(FreezerDamage, GivenASlotThatLeadsNowhere_WhenPut_ThenRefusedAndRebuildRe
 }
 
 TEST_P(FreezerDamage, GivenADamagedKeyPage_WhenRead_ThenItsKeysAreNeverAbsent) {
-  FreezerOptions options = small_options(GetParam());
+  FreezerOptions options = damaged_options(GetParam());
   options.section_target_bytes = 1 << 20;
   {
     ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, options));
@@ -391,7 +391,7 @@ TEST_P(FreezerDamage, GivenADamagedKeyPage_WhenRead_ThenItsKeysAreNeverAbsent) {
 }
 
 TEST_P(FreezerDamage, GivenAnyBitOfAValueFlips_WhenRead_ThenCorrupt) {
-  ASSERT_OK_INTO(Store freezer, Freezer::open(storage_, small_options(GetParam())));
+  ASSERT_OK_INTO(Store freezer, Freezer::open(storage_, damaged_options(GetParam())));
   ASSERT_OK_INTO(const auto cursor, put(freezer, "key", "value"));
   ASSERT_OK(freezer->close());
   freezer.reset();
@@ -399,7 +399,7 @@ TEST_P(FreezerDamage, GivenAnyBitOfAValueFlips_WhenRead_ThenCorrupt) {
   Bytes raw = *storage_.raw("values", names[0]);
   raw[9] ^= std::byte{1};
   storage_.set_raw("values", names[0], raw);
-  ASSERT_OK_INTO(freezer, Freezer::open(storage_, small_options(GetParam())));
+  ASSERT_OK_INTO(freezer, Freezer::open(storage_, damaged_options(GetParam())));
 
   EXPECT_EQ(get(freezer, "key"), "error: corrupt");
   EXPECT_EQ(get(freezer, cursor), "error: corrupt");

@@ -24,10 +24,9 @@ using freezer::Store;
 using testkit::FailsWith;
 using testkit::LoggedStorage;
 
-constexpr std::array<Engine, 3> kEngines = {Engine::immediate, Engine::on_disk, Engine::resident};
 constexpr uint64_t kSynced = 9;
 
-FreezerOptions small_options(Engine engine) {
+FreezerOptions failing_options(Engine engine) {
   FreezerOptions options;
   options.key_size_bytes = 8;
   options.page_size_bytes = 64;
@@ -49,7 +48,7 @@ Status put_some(const Store& freezer, uint64_t first, uint64_t end) {
 // What so many records take.
 size_t memory_of(uint64_t records) {
   MemoryStorage storage;
-  const auto freezer = Freezer::open(storage, small_options(Engine::resident));
+  const auto freezer = Freezer::open(storage, failing_options(Engine::resident));
   EXPECT_OK(freezer);
   for (uint64_t i = 0; i < records; ++i)
     EXPECT_OK(put(*freezer, concat("k", i), ""));
@@ -70,7 +69,7 @@ std::vector<Script> scripts() {
   return {
       {"puts and syncs",
        [=](Storage& storage, Engine engine, const FreezerCheckpoint&, Store& freezer) -> Status {
-         TRY(open(storage, small_options(engine), freezer));
+         TRY(open(storage, failing_options(engine), freezer));
          TRY(put_some(freezer, 10, 13));
          TRY(put(freezer, "key11", "11"));
          TRY(freezer->sync());
@@ -81,11 +80,11 @@ std::vector<Script> scripts() {
        }},
       {"close",
        [=](Storage& storage, Engine engine, const FreezerCheckpoint&, Store& freezer) -> Status {
-         TRY(open(storage, small_options(engine), freezer));
+         TRY(open(storage, failing_options(engine), freezer));
          TRY(put_some(freezer, 10, 20));
          TRY(freezer->close());
          freezer.reset();
-         TRY(open(storage, small_options(engine), freezer));
+         TRY(open(storage, failing_options(engine), freezer));
          TRY(put_some(freezer, 20, 22));
          TRY(freezer->close());
          return {};
@@ -93,7 +92,7 @@ std::vector<Script> scripts() {
       {"going back",
        [=](Storage& storage, Engine engine, const FreezerCheckpoint& checkpoint,
            Store& freezer) -> Status {
-         FreezerOptions back = small_options(engine);
+         FreezerOptions back = failing_options(engine);
          back.checkpoint = checkpoint;
          TRY(open(storage, back, freezer));
          TRY(put_some(freezer, 10, 12));
@@ -102,7 +101,7 @@ std::vector<Script> scripts() {
        }},
       {"rebuilding",
        [=](Storage& storage, Engine engine, const FreezerCheckpoint&, Store& freezer) -> Status {
-         FreezerOptions rebuilt = small_options(engine);
+         FreezerOptions rebuilt = failing_options(engine);
          rebuilt.access = FreezerAccess::rebuild;
          TRY(open(storage, rebuilt, freezer));
          TRY(freezer->rebuild_table());
@@ -111,7 +110,7 @@ std::vector<Script> scripts() {
        }},
       {"leaving memory",
        [=](Storage& storage, Engine, const FreezerCheckpoint&, Store& freezer) -> Status {
-         FreezerOptions small = small_options(Engine::resident);
+         FreezerOptions small = failing_options(Engine::resident);
          small.memory_budget_bytes = memory_of(800);
          small.section_target_bytes = 1 << 20;
          small.write_buffer_bytes = 1 << 16;
@@ -127,7 +126,7 @@ std::vector<Script> scripts() {
 
 // A store with nine synced keys, last used in some way and then killed or closed.
 FreezerCheckpoint prepare(Storage& storage, Engine engine, bool closed) {
-  auto freezer = Freezer::open(storage, small_options(engine));
+  auto freezer = Freezer::open(storage, failing_options(engine));
   EXPECT_OK(freezer);
   EXPECT_OK(put_some(*freezer, 0, 5));
   EXPECT_OK((*freezer)->sync());
@@ -156,7 +155,7 @@ void expect_nothing_foreign(const Store& freezer) {
 }
 
 void expect_recovered(MemoryStorage& storage, Engine engine) {
-  ASSERT_OK_INTO(Store freezer, Freezer::open(storage, small_options(engine)));
+  ASSERT_OK_INTO(Store freezer, Freezer::open(storage, failing_options(engine)));
   expect_synced(freezer);
   expect_nothing_foreign(freezer);
   EXPECT_EQ(freezer::findings_of(freezer, storage), "");
@@ -194,7 +193,8 @@ void run_failing(const Script& script, Engine before, Engine engine, bool closed
       if (failed && freezer != nullptr) expect_poisoned(freezer);
       freezer.reset();
       if (power_cut) memory.lose_unsynced();
-      for (const Engine after : {kEngines[change % 3], kEngines[(change / 3) % 3]})
+      for (const Engine after :
+           {freezer::kEngines[change % 3], freezer::kEngines[(change / 3) % 3]})
         expect_recovered(memory, after);
       if (testing::Test::HasFailure()) return;
     }
@@ -202,11 +202,12 @@ void run_failing(const Script& script, Engine before, Engine engine, bool closed
 }
 
 class FreezerFailure : public freezer::EveryEngine {};
-INSTANTIATE_TEST_SUITE_P(Engines, FreezerFailure, testing::ValuesIn(kEngines), freezer::engine_of);
+INSTANTIATE_TEST_SUITE_P(Engines, FreezerFailure, testing::ValuesIn(freezer::kEngines),
+                         freezer::engine_of);
 
 TEST_P(FreezerFailure, WhenAnyChangeFails_ThenChangesEndReadsGoOnAndReopenRecovers) {
   for (const Script& script : scripts()) {
-    for (const Engine before : kEngines) {
+    for (const Engine before : freezer::kEngines) {
       run_failing(script, before, GetParam(), false);
       if (script.name == "leaving memory") break;  // a long one
       run_failing(script, before, GetParam(), true);
@@ -215,7 +216,7 @@ TEST_P(FreezerFailure, WhenAnyChangeFails_ThenChangesEndReadsGoOnAndReopenRecove
 }
 
 TEST_P(FreezerFailure, GivenBlobsLoseTheirContent_WhenRead_ThenNothingThatWasPutIsAbsent) {
-  FreezerOptions uncached = small_options(GetParam());
+  FreezerOptions uncached = failing_options(GetParam());
   uncached.page_cache_bytes = 0;
   prepare(storage_, GetParam(), true);
   ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, uncached));

@@ -20,8 +20,7 @@ using freezer::put;
 using freezer::Store;
 
 class FreezerStress : public freezer::EveryEngine {};
-INSTANTIATE_TEST_SUITE_P(Engines, FreezerStress,
-                         testing::Values(Engine::immediate, Engine::on_disk, Engine::resident),
+INSTANTIATE_TEST_SUITE_P(Engines, FreezerStress, testing::ValuesIn(freezer::kEngines),
                          freezer::engine_of);
 
 TEST_P(FreezerStress, WhenMovedBetweenThreads_ThenItWorksOn) {

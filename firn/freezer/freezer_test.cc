@@ -24,8 +24,6 @@ using freezer::put;
 using freezer::Store;
 using testkit::FailsWith;
 
-constexpr std::array<Engine, 3> kEngines = {Engine::immediate, Engine::on_disk, Engine::resident};
-
 FreezerOptions small_options(Engine engine) {
   FreezerOptions options;
   options.key_size_bytes = 8;
@@ -38,7 +36,8 @@ FreezerOptions small_options(Engine engine) {
 }
 
 class FreezerTest : public freezer::EveryEngine {};
-INSTANTIATE_TEST_SUITE_P(Engines, FreezerTest, testing::ValuesIn(kEngines), freezer::engine_of);
+INSTANTIATE_TEST_SUITE_P(Engines, FreezerTest, testing::ValuesIn(freezer::kEngines),
+                         freezer::engine_of);
 
 TEST_P(FreezerTest, WhenVisited_ThenEveryPutComesInOrderUntilTheVisitorStops) {
   ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, small_options(GetParam())));
@@ -211,7 +210,7 @@ TEST(FreezerResident, WhenThePutsOutgrowTheBudget_ThenTheStoreWorksOnFromDisk) {
   EXPECT_LE(freezer->statistics().memory_bytes, options.memory_budget_bytes);
   freezer::expect_range(freezer, 0, 12'000);
   freezer.reset();
-  for (const Engine engine : kEngines) {
+  for (const Engine engine : freezer::kEngines) {
     FreezerOptions other = freezer::with_engine(options, engine);
     ASSERT_OK_INTO(freezer, Freezer::open(storage, other));
     freezer::expect_range(freezer, 0, 5'000);
@@ -258,7 +257,7 @@ TEST(FreezerResident, WhenAStoreLeavesItsMemory_ThenManyPutsShareTheWriting) {
 }
 
 TEST(FreezerResident, WhenKilledWhileLeavingItsMemory_ThenEveryKeyIsFoundAgain) {
-  for (const Engine engine : kEngines) {
+  for (const Engine engine : freezer::kEngines) {
     MemoryStorage storage;
     FreezerOptions options = small_options(Engine::resident);
     options.table.initial_size = 1 << 17;
@@ -283,7 +282,7 @@ TEST_P(FreezerTest, GivenTheStoreWorksAnotherWayAtEachOpen_WhenRead_ThenEveryKey
   Random random(5);
   uint64_t keys = 0;
   for (int life = 0; life < 40; ++life) {
-    const Engine engine = kEngines[random.below(3)];
+    const Engine engine = freezer::kEngines[random.below(3)];
     SCOPED_TRACE(concat("life ", life, " ", freezer::engine_name(engine)));
     ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, small_options(engine)));
     freezer::expect_range(freezer, 0, keys);
@@ -308,7 +307,7 @@ TEST(FreezerCrash, GivenPowerCutsAtRandom_WhenReopened_ThenAPrefixWithAllThatWas
     MemoryStorage storage;
     uint64_t keys = 0;
     for (int life = 0; life < 12; ++life) {
-      const Engine engine = kEngines[random.below(3)];
+      const Engine engine = freezer::kEngines[random.below(3)];
       ASSERT_OK_INTO(Store freezer, Freezer::open(storage, small_options(engine)));
       ASSERT_GE(freezer->item_count(), keys);
       keys = freezer->item_count();
@@ -338,7 +337,7 @@ TEST(FreezerCrash, GivenPowerCutsAtRandom_WhenReopened_ThenAPrefixWithAllThatWas
 // Any state that was synced, however long ago, in any way of working.
 TEST_P(FreezerTest, GivenManyCheckpoints_WhenGoneBackToAny_ThenExactlyItsKeysAreThere) {
   for (size_t target = 0; target < 12; ++target) {
-    for (const Engine engine : kEngines) {
+    for (const Engine engine : freezer::kEngines) {
       SCOPED_TRACE(concat("checkpoint ", target, ", ", freezer::engine_name(engine)));
       MemoryStorage storage;
       std::vector<FreezerCheckpoint> checkpoints;
@@ -490,7 +489,7 @@ void drop_manifest(Storage& storage) {
 TEST_P(FreezerTest, GivenAStoreOfTheOriginal_WhenOpened_ThenNothingIsLostWithAndWithoutCheckpoint) {
   for (const bool closed : {true, false}) {
     for (const bool with_checkpoint : {true, false}) {
-      for (const Engine engine : kEngines) {
+      for (const Engine engine : freezer::kEngines) {
         SCOPED_TRACE(concat(closed ? "closed, " : "killed, ",
                             with_checkpoint ? "with checkpoint, " : "",
                             freezer::engine_name(engine)));
@@ -530,7 +529,7 @@ TEST_P(FreezerTest, GivenAStoreOfTheOriginal_WhenOpened_ThenNothingIsLostWithAnd
 
 // The table is gone, and nobody knows how large it was: the records tell.
 TEST_P(FreezerTest, GivenNeitherManifestNorTable_WhenOpened_ThenEveryKeyIsFound) {
-  for (const Engine engine : kEngines) {
+  for (const Engine engine : freezer::kEngines) {
     MemoryStorage storage;
     {
       FreezerOptions options = small_options(GetParam());

@@ -5,6 +5,7 @@
 // in every way that a freezer works.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -32,6 +33,9 @@ inline Bytes test_key(std::string_view word, size_t size_bytes = kTestKeySizeByt
 }
 
 enum class Engine : uint8_t { immediate, on_disk, resident };
+
+inline constexpr std::array<Engine, 3> kEngines = {Engine::immediate, Engine::on_disk,
+                                                   Engine::resident};
 
 inline std::string engine_name(Engine engine) {
   switch (engine) {

@@ -41,12 +41,13 @@ std::string describe(const HistoryOperation& operation, size_t thread) {
   return line.str();
 }
 
-namespace {
+// Not an unnamed one: HistoryCheck has members of these types.
+namespace history {
 
 using Kind = HistoryOperation::Kind;
 
 // What an operation makes of the location of a key, if it can give its answer there.
-std::optional<uint64_t> effect(const HistoryOperation& operation, uint64_t present) {
+static std::optional<uint64_t> effect(const HistoryOperation& operation, uint64_t present) {
   switch (operation.kind) {
     case Kind::clear: return 0;
     case Kind::replace_if:
@@ -112,7 +113,10 @@ class KeyCheck {
   uint32_t mask_ = 0;
 };
 
-}  // namespace
+}  // namespace history
+
+using history::KeyCheck;
+using history::Kind;
 
 // Follows the time through the logs of all threads.
 class HistoryCheck {

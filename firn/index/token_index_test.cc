@@ -28,7 +28,7 @@ using ::testing::UnorderedElementsAre;
 using Values = std::vector<uint64_t>;
 
 constexpr std::string_view kKey = "key";
-constexpr std::nullopt_t kNothing = std::nullopt;
+constexpr std::nullopt_t kEndOfMatches = std::nullopt;
 
 uint64_t token_of(std::string_view key) {
   return KeyTranslator::two_cap().token(as_bytes(key));
@@ -64,7 +64,7 @@ class TokenIndexTest : public ::testing::Test {
     if (!cursor) return out;
     while (const auto value = cursor->next())
       out.push_back(*value);
-    EXPECT_EQ(cursor->next(), kNothing);
+    EXPECT_EQ(cursor->next(), kEndOfMatches);
     return out;
   }
 
@@ -119,7 +119,7 @@ TEST_F(TokenIndexTest, GivenValues_WhenCursorFinds_ThenItStaysOnTheMatch) {
   {
     auto cursor = index_.cursor(token_of(kKey));
     EXPECT_FALSE(cursor->find(equals(100)));
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
   }
   {
     auto cursor = index_.cursor(token_of(kKey));
@@ -312,7 +312,7 @@ TEST_F(TokenIndexTest, GivenExhaustedCursor_WhenInserting_ThenAppends) {
   {
     auto cursor = index_.cursor(token_of(kKey));
     expect_next(*cursor, 10);
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
     cursor->insert(20);
   }
 
@@ -328,9 +328,9 @@ TEST_F(TokenIndexTest, GivenAllValuesRemovedByCursor_WhenItInsertsAgain_ThenToke
       expect_next(*cursor, expected);
       cursor->remove();
     }
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
     cursor->insert(4);
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
     cursor->insert(5);
   }
 
@@ -502,7 +502,7 @@ TEST_F(TokenIndexTest, GivenTwoValues_WhenCursorInsertsAtTheSecondAndAtTheEnd_Th
     expect_next(*cursor, 123);
     expect_next(*cursor, 456);
     cursor->insert(789);
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
     cursor->insert(999);
   }
 
@@ -522,8 +522,8 @@ TEST_F(TokenIndexTest, GivenTwoValues_WhenCursorRemovesTheLast_ThenNextStaysEmpt
     expect_next(*cursor, 1);
     expect_next(*cursor, 2);
     cursor->remove();
-    expect_next(*cursor, kNothing);
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
+    expect_next(*cursor, kEndOfMatches);
   }
 
   expect_counts(1, 1, 1);
@@ -538,8 +538,8 @@ TEST_F(TokenIndexTest, GivenThreeValues_WhenCursorRemovesTheMiddle_ThenNextIsThe
   cursor->remove();
 
   expect_next(*cursor, 2);
-  expect_next(*cursor, kNothing);
-  expect_next(*cursor, kNothing);
+  expect_next(*cursor, kEndOfMatches);
+  expect_next(*cursor, kEndOfMatches);
 }
 
 TEST_F(TokenIndexTest, GivenThreeValues_WhenCursorRemovesTheFirst_ThenNextIsTheSecond) {
@@ -551,7 +551,7 @@ TEST_F(TokenIndexTest, GivenThreeValues_WhenCursorRemovesTheFirst_ThenNextIsTheS
     cursor->remove();
     expect_next(*cursor, 3);
     expect_next(*cursor, 2);
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
   }
 
   EXPECT_THAT(values(kKey), ElementsAre(3, 2));
@@ -567,7 +567,7 @@ TEST_F(TokenIndexTest, GivenFirstRemoved_WhenCursorInsertsAtTheSecond_ThenChainI
     expect_next(*cursor, 3);
     cursor->insert(4);
     expect_next(*cursor, 2);
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
   }
 
   EXPECT_THAT(values(kKey), ElementsAre(3, 4, 2));
@@ -581,7 +581,7 @@ TEST_F(TokenIndexTest, GivenTwoValues_WhenCursorInsertsAtTheFirst_ThenNextSkipsT
     expect_next(*cursor, 1);
     cursor->insert(99);
     expect_next(*cursor, 2);
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
   }
 
   EXPECT_THAT(values(kKey), ElementsAre(1, 99, 2));
@@ -609,11 +609,11 @@ TEST_F(TokenIndexTest, GivenOnlyValueRemoved_WhenCursorAppendsTwice_ThenOneKeyWi
     auto cursor = index_.cursor(token_of(kKey));
     expect_next(*cursor, 7);
     cursor->remove();
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
     cursor->insert(8);
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
     cursor->insert(9);
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
   }
 
   EXPECT_THAT(values(kKey), ElementsAre(8, 9));
@@ -639,7 +639,7 @@ TEST_F(TokenIndexTest, GivenOneValue_WhenCursorRemovesAndInserts_ThenKeyCountSta
     auto cursor = index_.cursor(token_of(kKey));
     expect_next(*cursor, 1);
     cursor->remove();
-    expect_next(*cursor, kNothing);
+    expect_next(*cursor, kEndOfMatches);
     cursor->insert(2);
   }
 

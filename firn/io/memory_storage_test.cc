@@ -12,7 +12,7 @@ namespace {
 
 using testkit::FailsWith;
 
-const Bytes kName = to_bytes(as_bytes("name"));
+const Bytes kBlobName = to_bytes(as_bytes("name"));
 
 std::string durable_text(const MemoryStorage& storage) {
   std::string text;
@@ -26,18 +26,18 @@ std::string durable_text(const MemoryStorage& storage) {
 TEST(MemoryStorage, GivenNewBlob_WhenOpened_ThenItsHeaderIsDurable) {
   MemoryStorage storage;
 
-  ASSERT_OK_INTO(const auto blob, storage.open("p", kName, OpenMode::create, {0, 7}));
+  ASSERT_OK_INTO(const auto blob, storage.open("p", kBlobName, OpenMode::create, {0, 7}));
 
   EXPECT_EQ(blob->size(), 0u);
   EXPECT_EQ(blob->version(), 7);
-  EXPECT_EQ(to_hex(*storage.raw("p", kName)), "4357494300000007");
+  EXPECT_EQ(to_hex(*storage.raw("p", kBlobName)), "4357494300000007");
   EXPECT_EQ(durable_text(storage), "p/name=;");
 }
 
 TEST(MemoryStorage, GivenTwoHandles_WhenOneWrites_ThenTheOtherReads) {
   MemoryStorage storage;
-  ASSERT_OK_INTO(const auto first, storage.open("p", kName, OpenMode::create));
-  ASSERT_OK_INTO(const auto second, storage.open("p", kName, OpenMode::read_only));
+  ASSERT_OK_INTO(const auto first, storage.open("p", kBlobName, OpenMode::create));
+  ASSERT_OK_INTO(const auto second, storage.open("p", kBlobName, OpenMode::read_only));
 
   ASSERT_OK(first->write_at(2, as_bytes("xy")));
 
@@ -49,7 +49,7 @@ TEST(MemoryStorage, GivenTwoHandles_WhenOneWrites_ThenTheOtherReads) {
 
 TEST(MemoryStorage, GivenUnsyncedChanges_WhenLost_ThenDurableBytesAreBack) {
   MemoryStorage storage;
-  ASSERT_OK_INTO(const auto blob, storage.open("p", kName, OpenMode::create));
+  ASSERT_OK_INTO(const auto blob, storage.open("p", kBlobName, OpenMode::create));
   ASSERT_OK(blob->write_at(0, as_bytes("abcdef")));
   ASSERT_OK(blob->sync());
   ASSERT_OK(blob->write_at(1, as_bytes("XX")));
@@ -64,7 +64,7 @@ TEST(MemoryStorage, GivenUnsyncedChanges_WhenLost_ThenDurableBytesAreBack) {
 
 TEST(MemoryStorage, GivenShrinkAndRegrowth_WhenSynced_ThenTheGapIsZeros) {
   MemoryStorage storage;
-  ASSERT_OK_INTO(const auto blob, storage.open("p", kName, OpenMode::create));
+  ASSERT_OK_INTO(const auto blob, storage.open("p", kBlobName, OpenMode::create));
   ASSERT_OK(blob->write_at(0, as_bytes("abcdef")));
   ASSERT_OK(blob->sync());
 
@@ -77,7 +77,7 @@ TEST(MemoryStorage, GivenShrinkAndRegrowth_WhenSynced_ThenTheGapIsZeros) {
 
 TEST(MemoryStorage, GivenManySmallSyncs_WhenAudited_ThenDurableEqualsVisible) {
   MemoryStorage storage;
-  ASSERT_OK_INTO(const auto blob, storage.open("p", kName, OpenMode::create));
+  ASSERT_OK_INTO(const auto blob, storage.open("p", kBlobName, OpenMode::create));
 
   for (uint64_t i = 0; i < 100; ++i) {
     ASSERT_OK(blob->write_at(i * 7 % 50, as_bytes("123")));
@@ -87,22 +87,22 @@ TEST(MemoryStorage, GivenManySmallSyncs_WhenAudited_ThenDurableEqualsVisible) {
     ASSERT_OK(blob->sync());
   }
 
-  const Bytes visible = *storage.raw("p", kName);
+  const Bytes visible = *storage.raw("p", kBlobName);
   storage.lose_unsynced();
-  EXPECT_EQ(visible, *storage.raw("p", kName));
+  EXPECT_EQ(visible, *storage.raw("p", kBlobName));
 }
 
 TEST(MemoryStorage, GivenShortRawContent_WhenOpened_ThenResetToEmpty) {
   MemoryStorage storage;
-  storage.set_raw("p", kName, Bytes(3));
+  storage.set_raw("p", kBlobName, Bytes(3));
 
-  ASSERT_OK_INTO(const auto reader, storage.open("p", kName, OpenMode::read_only));
+  ASSERT_OK_INTO(const auto reader, storage.open("p", kBlobName, OpenMode::read_only));
   EXPECT_EQ(reader->size(), 0u);
-  EXPECT_EQ(storage.raw("p", kName)->size(), 3u);
-  ASSERT_OK_INTO(const auto writer, storage.open("p", kName, OpenMode::read_write));
+  EXPECT_EQ(storage.raw("p", kBlobName)->size(), 3u);
+  ASSERT_OK_INTO(const auto writer, storage.open("p", kBlobName, OpenMode::read_write));
 
   EXPECT_EQ(writer->size(), 0u);
-  EXPECT_EQ(to_hex(*storage.raw("p", kName)), "4357494300000000");
+  EXPECT_EQ(to_hex(*storage.raw("p", kBlobName)), "4357494300000000");
 }
 
 TEST(MemoryStorage, GivenDamagedHeaders_WhenOpened_ThenRefused) {
@@ -123,28 +123,29 @@ TEST(MemoryStorage, GivenDamagedHeaders_WhenOpened_ThenRefused) {
 TEST(MemoryStorage, GivenModes_WhenOpened_ThenExistenceIsChecked) {
   MemoryStorage storage;
 
-  EXPECT_THAT(storage.open("p", kName, OpenMode::read_only), FailsWith(Errc::not_found));
-  EXPECT_THAT(storage.open("p", kName, OpenMode::read_write), FailsWith(Errc::not_found));
-  EXPECT_OK(storage.open("p", kName, OpenMode::create_new));
-  EXPECT_THAT(storage.open("p", kName, OpenMode::create_new), FailsWith(Errc::invalid_argument));
-  EXPECT_THAT(storage.open("../p", kName, OpenMode::create), FailsWith(Errc::invalid_argument));
+  EXPECT_THAT(storage.open("p", kBlobName, OpenMode::read_only), FailsWith(Errc::not_found));
+  EXPECT_THAT(storage.open("p", kBlobName, OpenMode::read_write), FailsWith(Errc::not_found));
+  EXPECT_OK(storage.open("p", kBlobName, OpenMode::create_new));
+  EXPECT_THAT(storage.open("p", kBlobName, OpenMode::create_new),
+              FailsWith(Errc::invalid_argument));
+  EXPECT_THAT(storage.open("../p", kBlobName, OpenMode::create), FailsWith(Errc::invalid_argument));
   EXPECT_THAT(storage.open("p", {}, OpenMode::create), FailsWith(Errc::invalid_argument));
   EXPECT_THAT(storage.open("p", Bytes(128), OpenMode::create), FailsWith(Errc::invalid_argument));
 }
 
 TEST(MemoryStorage, GivenRemovedBlob_WhenHandleIsUsed_ThenItStillWorks) {
   MemoryStorage storage;
-  ASSERT_OK_INTO(const auto blob, storage.open("p", kName, OpenMode::create));
+  ASSERT_OK_INTO(const auto blob, storage.open("p", kBlobName, OpenMode::create));
   ASSERT_OK(blob->write_at(0, as_bytes("abc")));
 
-  ASSERT_OK(storage.remove("p", std::vector<Bytes>{kName, Bytes(1)}));
+  ASSERT_OK(storage.remove("p", std::vector<Bytes>{kBlobName, Bytes(1)}));
 
   Bytes read(3);
   ASSERT_OK(blob->read_at(0, read));
   ASSERT_OK(blob->sync());
   ASSERT_OK_INTO(const auto names, storage.scan("p"));
   EXPECT_TRUE(names.empty());
-  EXPECT_FALSE(storage.raw("p", kName).has_value());
+  EXPECT_FALSE(storage.raw("p", kBlobName).has_value());
 }
 
 TEST(MemoryStorage, GivenLocks_WhenTaken_ThenExclusiveExcludes) {

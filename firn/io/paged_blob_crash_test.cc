@@ -20,15 +20,9 @@ namespace {
 
 using testkit::BlobOperation;
 using testkit::FailsWith;
+using testkit::letters;
 using testkit::OpenSettings;
 using testkit::PagedBlobTest;
-
-std::string letters(size_t count, size_t seed = 0) {
-  std::string text;
-  for (size_t i = 0; i < count; ++i)
-    text += static_cast<char>('a' + (i * 7 + i / 26 + seed) % 26);
-  return text;
-}
 
 // The bytes that a power cut leaves: `durable`, then the first `torn` bytes of each operation.
 Bytes after_crash(Bytes content, std::span<const BlobOperation> operations,

@@ -19,7 +19,7 @@
 namespace firn {
 namespace {
 
-constexpr uint64_t kSectionCount = 3;
+constexpr uint64_t kBlobCount = 3;
 
 Result<std::unique_ptr<PagedBlob>> open_section(MemoryStorage& storage, PageCache& cache,
                                                 const std::string& partition, uint64_t section,
@@ -44,9 +44,9 @@ void write_case(uint64_t seed, MemoryStorage& storage) {
   testkit::ChaChaRng random(seed);
   const uint64_t count = random.range_u64(0, 16384);
   const Bytes numbers = random.bytes(8 * count);
-  std::array<std::unique_ptr<PagedBlob>, kSectionCount> sections;
+  std::array<std::unique_ptr<PagedBlob>, kBlobCount> sections;
   for (uint64_t i = 0; i < count; ++i) {
-    std::unique_ptr<PagedBlob>& section = sections[i % kSectionCount];
+    std::unique_ptr<PagedBlob>& section = sections[i % kBlobCount];
     if (section == nullptr) {
       ASSERT_OK_INTO(section, open_section(storage, cache, partition, i, recovery));
     }

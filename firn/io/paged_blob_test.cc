@@ -15,14 +15,8 @@ namespace {
 
 using testkit::BlobOperation;
 using testkit::FailsWith;
+using testkit::letters;
 using testkit::PagedBlobTest;
-
-std::string letters(size_t count, size_t seed = 0) {
-  std::string text;
-  for (size_t i = 0; i < count; ++i)
-    text += static_cast<char>('a' + (i * 7 + i / 26 + seed) % 26);
-  return text;
-}
 
 constexpr std::string_view kHelloDump =
     "4357494300000000"

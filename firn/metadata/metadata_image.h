@@ -20,6 +20,10 @@ inline constexpr size_t kImageSizeMinBytes = kVersionSizeBytes + kCrcSizeBytes;
 // A store is small state that is held in memory; a longer blob is damage.
 inline constexpr uint64_t kImageSizeMaxBytes = 1u << 30;
 
+// The two copies.
+inline constexpr size_t kLeft = 0;
+inline constexpr size_t kRight = 1;  // the first commit goes here
+
 // Where one pair lies in an image. The spans point into the image.
 struct ImagePair {
   ByteSpan key;

@@ -13,11 +13,10 @@ namespace firn {
 
 using metadata::kImageSizeMaxBytes;
 using metadata::kImageSizeMinBytes;
+using metadata::kLeft;
+using metadata::kRight;
 
 namespace {
-
-constexpr size_t kLeft = 0;
-constexpr size_t kRight = 1;  // the side of the first commit
 
 BlobRange whole_blob(const std::string& partition, size_t side, uint64_t size, std::string reason) {
   const std::string_view name = side == kLeft ? "left" : "right";

@@ -16,9 +16,10 @@ namespace firn {
 namespace {
 
 using metadata::ImagePair;
+using metadata::kLeft;
+using metadata::kRight;
 
 constexpr std::array<std::string_view, 2> kNames = {"left", "right"};
-constexpr size_t kRight = 1;  // the side of the first commit
 
 // One of the two blobs.
 struct SalvagedCopy {
@@ -35,12 +36,12 @@ class CopySalvage {
       : source_(source), options_(options), log_(log) {}
 
   Result<SalvagedMap> run() {
-    for (const size_t side : {size_t{0}, kRight})
+    for (const size_t side : {kLeft, kRight})
       TRY(read(side));
     complete_first_commit();
-    const size_t newest = copies_[kRight].version > copies_[0].version ? kRight : 0;
+    const size_t newest = copies_[kRight].version > copies_[kLeft].version ? kRight : kLeft;
     const SalvagedCopy& used = copies_[newest];
-    for (const size_t side : {size_t{0}, kRight})
+    for (const size_t side : {kLeft, kRight})
       if (!copies_[side].problem.empty()) TRY(lose(side, used));
     if (used.version == 0) return SalvagedMap();
     TRY(report_missing_copy(copies_[1 - newest], 1 - newest, used.version));

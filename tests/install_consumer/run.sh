@@ -14,7 +14,7 @@ mkdir -p "$work"
 if [[ $kind == shared ]]; then
   binary=$work/build
   cmake -S "$source" -B "$binary" -G Ninja -DBUILD_SHARED_LIBS=ON -DCMAKE_BUILD_TYPE=Debug \
-    -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DFIRN_TESTS=OFF -DFIRN_TOOLS=OFF
+    -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DCMAKE_UNITY_BUILD=ON -DFIRN_TESTS=OFF -DFIRN_TOOLS=OFF
   cmake --build "$binary"
 fi
 for component in library development testkit; do

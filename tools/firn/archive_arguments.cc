@@ -12,14 +12,14 @@ void add_archive(CLI::App* verb, StoreArguments& store) {
   add_archive_geometry(verb, store);
 }
 
-void add_import(VerbParser& parser, CLI::App& family) {
+void add_archive_import(VerbParser& parser, CLI::App& family) {
   const auto [verb, request] = parser.add_verb(
       family, "import", "append files (or lines) as items, after the last index", run_import);
   add_archive(verb, request.store);
   add_import_sources(verb, request.sources, "'synced INDEX' whenever everything up to INDEX");
 }
 
-void add_get(VerbParser& parser, CLI::App& family) {
+void add_archive_get(VerbParser& parser, CLI::App& family) {
   const auto [verb, request] =
       parser.add_verb(family, "get", "write the content of one item", run_get);
   add_archive(verb, request.store);
@@ -30,7 +30,7 @@ void add_get(VerbParser& parser, CLI::App& family) {
   verb->add_flag("--raw", request.raw, "the whole value: a file's JSON line, too");
 }
 
-void add_list(VerbParser& parser, CLI::App& family) {
+void add_archive_list(VerbParser& parser, CLI::App& family) {
   const auto [verb, request] =
       parser.add_verb(family, "list", "print index, key and size of items", run_list);
   add_archive(verb, request.store);
@@ -39,20 +39,20 @@ void add_list(VerbParser& parser, CLI::App& family) {
   verb->add_flag("--reverse", request.reverse, "from high to low");
 }
 
-void add_stat(VerbParser& parser, CLI::App& family) {
+void add_archive_stat(VerbParser& parser, CLI::App& family) {
   const auto [verb, request] =
       parser.add_verb(family, "stat", "how many items, bytes and gaps there are", run_stat);
   add_archive(verb, request.store);
 }
 
-void add_gaps(VerbParser& parser, CLI::App& family) {
+void add_archive_gaps(VerbParser& parser, CLI::App& family) {
   const auto [verb, request] =
       parser.add_verb(family, "gaps", "print the missing ranges: first, last, count", run_gaps);
   add_archive(verb, request.store);
   add_number(verb, "--limit", request.limit, "at most so many ranges");
 }
 
-void add_prune(VerbParser& parser, CLI::App& family) {
+void add_archive_prune(VerbParser& parser, CLI::App& family) {
   const auto [verb, request] =
       parser.add_verb(family, "prune", "drop the oldest items, in whole sections", run_prune);
   add_archive(verb, request.store);
@@ -61,7 +61,7 @@ void add_prune(VerbParser& parser, CLI::App& family) {
   verb->add_flag("--dry-run", request.dry_run, "only say what would be dropped");
 }
 
-void add_export(VerbParser& parser, CLI::App& family) {
+void add_archive_export(VerbParser& parser, CLI::App& family) {
   const auto [verb, request] =
       parser.add_verb(family, "export", "restore files with mode and time of change", run_export);
   add_archive(verb, request.store);
@@ -78,13 +78,13 @@ void add_export(VerbParser& parser, CLI::App& family) {
 void add_archive_verbs(VerbParser& parser) {
   CLI::App& family = parser.add_family(
       "archive", "items found by a number and by a key (see 'firn archive --help')");
-  add_import(parser, family);
-  add_get(parser, family);
-  add_list(parser, family);
-  add_stat(parser, family);
-  add_gaps(parser, family);
-  add_prune(parser, family);
-  add_export(parser, family);
+  add_archive_import(parser, family);
+  add_archive_get(parser, family);
+  add_archive_list(parser, family);
+  add_archive_stat(parser, family);
+  add_archive_gaps(parser, family);
+  add_archive_prune(parser, family);
+  add_archive_export(parser, family);
 }
 
 }  // namespace firn::command

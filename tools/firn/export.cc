@@ -14,7 +14,7 @@
 namespace firn::command {
 namespace {
 
-constexpr std::string_view kVerb = "export";
+constexpr std::string_view kExportVerb = "export";
 
 struct Exported {
   uint64_t items = 0;
@@ -30,7 +30,7 @@ Status export_file(const PrunableArchive& archive, const ArchiveItem& found, Res
                    Progress& progress, Exported& exported) {
   const auto note_failure = [&](const Error& error) {
     progress.finish();
-    warn(kVerb, concat("index ", found.index, ": ", error.message));
+    warn(kExportVerb, concat("index ", found.index, ": ", error.message));
     ++exported.failed;
     if (!exported.failure) exported.failure = error;
   };

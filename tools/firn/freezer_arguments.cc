@@ -17,14 +17,14 @@ CLI::Option* add_key(CLI::App* verb, std::string& key_hex, const std::string& de
   return verb->add_option("--key", key_hex, description)->type_name("HEX");
 }
 
-void add_import(VerbParser& parser, CLI::App& family) {
+void add_freezer_import(VerbParser& parser, CLI::App& family) {
   const auto [verb, request] = parser.add_verb(
       family, "import", "put files (or lines) under their SHA-256", run_freezer_import);
   add_freezer(verb, request.store);
   add_import_sources(verb, request.sources, "'synced COUNT' whenever so many items of this import");
 }
 
-void add_put(VerbParser& parser, CLI::App& family) {
+void add_freezer_put(VerbParser& parser, CLI::App& family) {
   const auto [verb, request] =
       parser.add_verb(family, "put", "put one value, durably, and print its key", run_freezer_put);
   add_freezer(verb, request.store);
@@ -36,7 +36,7 @@ void add_put(VerbParser& parser, CLI::App& family) {
   what->require_option(1);
 }
 
-void add_reading(VerbParser& parser, CLI::App& family) {
+void add_freezer_reading(VerbParser& parser, CLI::App& family) {
   const auto [get, get_request] =
       parser.add_verb(family, "get", "write the content of one item", run_freezer_get);
   add_freezer(get, get_request.store);
@@ -57,9 +57,9 @@ void add_reading(VerbParser& parser, CLI::App& family) {
 void add_freezer_verbs(VerbParser& parser) {
   CLI::App& family = parser.add_family(
       "freezer", "items kept for ever, found by a key (see 'firn freezer --help')");
-  add_import(parser, family);
-  add_put(parser, family);
-  add_reading(parser, family);
+  add_freezer_import(parser, family);
+  add_freezer_put(parser, family);
+  add_freezer_reading(parser, family);
   const auto [stat, stat_request] =
       parser.add_verb(family, "stat", "how many items and bytes, and how well the table is filled",
                       run_freezer_stat);

@@ -24,7 +24,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::string_view kVerb = "import";
+constexpr std::string_view kImportVerb = "import";
 // Unless told otherwise: at most so much is lost by a crash, and a flush costs next to nothing.
 constexpr uint64_t kSyncEveryItems = 10'000;
 constexpr uint64_t kSyncEveryBytes = 256 << 20;
@@ -89,7 +89,7 @@ class Failures {
  public:
   void add(std::string_view text, Progress& progress) {
     progress.finish();
-    warn(kVerb, concat(text, "; left out"));
+    warn(kImportVerb, concat(text, "; left out"));
     ++count_;
   }
   [[nodiscard]] uint64_t count() const { return count_; }
@@ -202,10 +202,10 @@ Result<Imported> import_items(const ImportSources& sources, const FoundFiles& fo
 
 void warn_of_cuts(const RecoveryReport& report) {
   for (const CutRange& cut : report.cuts) {
-    warn(kVerb, concat("recovered from a crash: cut ", cut.range.size_bytes, " bytes of ",
-                       cut.range.partition, "/", cut.range.blob, " at offset ",
-                       cut.range.offset + kBlobHeaderSizeBytes, ": ", cut.range.reason,
-                       cut.saved_as.empty() ? "" : "; saved as lost-found/", cut.saved_as));
+    warn(kImportVerb, concat("recovered from a crash: cut ", cut.range.size_bytes, " bytes of ",
+                             cut.range.partition, "/", cut.range.blob, " at offset ",
+                             cut.range.offset + kBlobHeaderSizeBytes, ": ", cut.range.reason,
+                             cut.saved_as.empty() ? "" : "; saved as lost-found/", cut.saved_as));
   }
 }
 
@@ -232,8 +232,8 @@ Status summarize_import(const Imported& imported, ordered_json object, const std
     return output.result(std::move(all), {}, std::move(outcome));
   }
   if (imported.special_files > 0)
-    warn(kVerb, concat(imported.special_files,
-                       " symbolic links, pipes, devices and sockets were left out"));
+    warn(kImportVerb, concat(imported.special_files,
+                             " symbolic links, pipes, devices and sockets were left out"));
   fmt::print(stderr, "imported {}, {}, in {} ({}/s, {:.0f} items/s){}\n",
              human_count(imported.items, "item", "items"), human_bytes(bytes),
              human_seconds(imported.seconds), human_bytes(bytes * per_second), item_rate, text);

@@ -12,7 +12,7 @@
 namespace firn::command {
 namespace {
 
-constexpr size_t kBufferBytes = 1 << 20;
+constexpr size_t kLineBufferBytes = 1 << 20;
 constexpr size_t kLineMaxBytes = size_t{4} << 30;  // beyond the size of any value
 
 }  // namespace
@@ -49,7 +49,7 @@ Result<std::optional<ByteSpan>> LineReader::next() {
     searched = end_;
     if (end_ > kLineMaxBytes)
       return fail(Errc::invalid_argument, concat("a line of '", path_, "' is longer than 4 GiB"));
-    if (end_ == buffer_.size()) buffer_.resize(std::max(kBufferBytes, buffer_.size() * 2));
+    if (end_ == buffer_.size()) buffer_.resize(std::max(kLineBufferBytes, buffer_.size() * 2));
     const ssize_t got = ::read(file_.get(), buffer_.data() + end_, buffer_.size() - end_);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return system_failure("read", path_);

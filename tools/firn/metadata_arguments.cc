@@ -13,7 +13,7 @@ void add_store_and_key(CLI::App* verb, Request& request) {
   verb->add_option("KEY", request.key, "text, or 0x and hexadecimal")->required()->type_name("");
 }
 
-void add_put(VerbParser& parser, CLI::App& family) {
+void add_metadata_put(VerbParser& parser, CLI::App& family) {
   const auto [verb, request] =
       parser.add_verb(family, "put", "set the value of a key, durably", run_metadata_put);
   add_store_and_key(verb, request);
@@ -24,7 +24,7 @@ void add_put(VerbParser& parser, CLI::App& family) {
   what->require_option(1);
 }
 
-void add_cas(VerbParser& parser, CLI::App& family) {
+void add_metadata_cas(VerbParser& parser, CLI::App& family) {
   const auto [verb, request] = parser.add_verb(
       family, "cas", "set the value of a key if it is the expected one (exit code 2 if not)",
       run_metadata_cas);
@@ -41,7 +41,7 @@ void add_cas(VerbParser& parser, CLI::App& family) {
 void add_metadata_verbs(VerbParser& parser) {
   CLI::App& family = parser.add_family(
       "metadata", "a small map that changes as a whole (see 'firn metadata --help')");
-  add_put(parser, family);
+  add_metadata_put(parser, family);
   const auto [get, get_request] =
       parser.add_verb(family, "get", "write the value of a key", run_metadata_get);
   add_store_and_key(get, get_request);
@@ -54,7 +54,7 @@ void add_metadata_verbs(VerbParser& parser) {
   add_store(list, list_request.store, metadata_partitions(list_request.store));
   list->add_option("--prefix", list_request.prefix, "only keys that start with this text, or 0x...")
       ->type_name("PREFIX");
-  add_cas(parser, family);
+  add_metadata_cas(parser, family);
 }
 
 }  // namespace firn::command

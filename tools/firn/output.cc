@@ -13,7 +13,7 @@
 namespace firn::command {
 namespace {
 
-constexpr size_t kBufferBytes = 64 << 10;
+constexpr size_t kOutputBufferBytes = 64 << 10;
 
 Status write_all(int fd, ByteSpan bytes) {
   while (!bytes.empty()) {
@@ -68,7 +68,7 @@ nlohmann::ordered_json describe(const Error& error) {
 }  // namespace
 
 Status Output::write(ByteSpan bytes) {
-  if (buffer_.size() + bytes.size() < kBufferBytes) {
+  if (buffer_.size() + bytes.size() < kOutputBufferBytes) {
     buffer_.append(as_text(bytes));
     return {};
   }
