@@ -55,9 +55,11 @@ Status MetadataStore::read_copy(size_t side, Loaded& loaded) {
   const std::string_view name = side == kLeft ? "left" : "right";
   auto opened = storage_.open(options_.partition, as_bytes(name), mode);
   if (!opened) {
-    if (opened.error().code == Errc::not_found) return {};
-    if (opened.error().code != Errc::corrupt) return pass_on(opened);
+    const Errc code = opened.error().code;
+    if (code == Errc::not_found) return {};
+    if (code != Errc::corrupt && code != Errc::unsupported_version) return pass_on(opened);
     copy.damaged_header = true;
+    loaded.has_unsupported_version = code == Errc::unsupported_version;
     loaded.invalid_because = opened.error().message;
     return {};
   }
@@ -118,6 +120,9 @@ Status MetadataStore::resolve_lone_first_copy(std::array<Loaded, 2>& loaded,
                       loaded[side].invalid_because.empty() ? std::string("is empty")
                                                            : loaded[side].invalid_because,
                       ";");
+  if (loaded[kLeft].has_unsupported_version || loaded[kRight].has_unsupported_version)
+    return fail(Errc::unsupported_version,
+                concat(message, " use the firn that wrote them, or restore both from a backup"));
   return fail(Errc::corrupt, concat(message, " restore both from a backup"));
 }
 
@@ -126,12 +131,14 @@ void MetadataStore::report_other_copy(const Loaded& other, RecoveryLog& recovery
   const size_t side = 1 - newest_;
   const ByteSpan image = other.image.bytes();
   if (other.invalid_because.empty()) {
-    // Without content: normal beside the first commit.
-    if (other.version > 0 || (version_ == 1 && newest_ == kRight)) return;
+    if (other.version > 0) return;
+    // Both blobs are made before the first commit, which leaves one without content.
+    const bool is_missing = copies_[side].blob == nullptr;
+    if (version_ == 1 && newest_ == kRight && !is_missing) return;
     opened_from_one_copy_ = true;
-    recovery.note(concat(blob_name(side), " has no content although version ", version_,
-                         " follows another one; version ", version_,
-                         " is used, and a newer commit may be missing"));
+    recovery.note(concat(blob_name(side), is_missing ? " is missing" : " has no content",
+                         "; version ", version_,
+                         " in the other copy is used, and a newer commit may be missing"));
     return;
   }
   opened_from_one_copy_ = true;

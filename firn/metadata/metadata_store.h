@@ -22,9 +22,9 @@
 //
 // Damage. One bad blob: the other one is used and the report says so, and whether an acknowledged
 // commit may be missing; the bad one stays as it is until a sync overwrites it. Both bad, or the
-// only one: Errc::corrupt, never an empty map. The map is empty only if no blob has content, or if
-// the first sync was cut off before its version (reported as damage). Content that does not decode
-// under a valid checksum: Errc::corrupt.
+// only one: Errc::corrupt, or Errc::unsupported_version, never an empty map. The map is empty only
+// if no blob has content, or if the first sync was cut off before its version (reported as damage).
+// Content that does not decode under a valid checksum: Errc::corrupt.
 //
 // Keys have one fixed size; values are stored as byte vectors (a varint length, then the bytes),
 // or raw if the options say how to tell their size.
@@ -97,7 +97,8 @@ class MetadataStore {
  public:
   enum class Comparison : uint8_t { equal, different };  // equal: the value was set
 
-  // Errc::corrupt as described above; Errc::not_found if it does not exist and is read-only.
+  // Errc::corrupt or unsupported_version as described above; Errc::not_found if it does not exist
+  // and is read-only.
   [[nodiscard]] static Result<std::unique_ptr<MetadataStore>> open(
       Storage& storage, const MetadataStoreOptions& options, RecoveryLog& recovery);
   ~MetadataStore();  // does not sync
@@ -152,10 +153,10 @@ class MetadataStore {
   };
   // What this process knows about one blob.
   struct Copy {
-    std::unique_ptr<Blob> blob;  // null: missing, or its header is damaged
-    bool damaged_header = false;
-    bool has_leftover = false;  // content that open() found invalid
-    bool stale = true;          // holds other keys than the map, or is invalid: must be rewritten
+    std::unique_ptr<Blob> blob;   // null: missing, or its header is damaged
+    bool damaged_header = false;  // or one of another version
+    bool has_leftover = false;    // content that open() found invalid
+    bool stale = true;            // holds other keys than the map, or is invalid: must be rewritten
     uint64_t version = 0;
     uint32_t crc = 0;
     // Keys whose value differs, with the value that this copy holds.
@@ -167,6 +168,7 @@ class MetadataStore {
     Buffer image;
     uint64_t version = 0;         // 0 unless valid
     std::string invalid_because;  // empty if valid or without content
+    bool has_unsupported_version = false;
   };
 
   struct Change {

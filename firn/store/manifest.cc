@@ -134,6 +134,10 @@ Result<std::unique_ptr<Manifest>> Manifest::open(Storage& storage, bool read_onl
       new Manifest(std::move(metadata), std::move(hints), read_only));
   MutexLock lock(manifest->mutex_);
   TRY(manifest->load());
+  // With one good copy the next rot would cost the store. Writing begins anyway at the first
+  // change.
+  if (!read_only && manifest->metadata_->opened_from_one_copy())
+    TRY(manifest->poison_.watch(manifest->begin_writing_locked()));
   return manifest;
 }
 

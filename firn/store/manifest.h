@@ -17,8 +17,9 @@
 // hint from before a truncation never comes back. Two adjacent slots a section, written in turn:
 // a torn hint costs one raise. create() is durable before anything else of the store exists.
 //
-// Damage. One bad copy: the other is used, and the store counts as not cleanly closed. Both bad:
-// Errc::corrupt. An empty manifest beside other partitions: Errc::corrupt.
+// Damage. One bad copy: the other is used, and the store counts as not cleanly closed; an opening
+// for writing commits at once, in the place of the bad one. Both bad: Errc::corrupt. An empty
+// manifest beside other partitions: Errc::corrupt.
 // After a failed write the manifest is poisoned: later mutations fail, reads go on.
 //
 // Threads. All calls, concurrently, once open. Cost: raise is one 32-byte write; a commit is one

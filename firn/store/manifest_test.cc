@@ -447,6 +447,47 @@ TEST_F(ManifestTest, GivenCleanMark_WhenNewestCopyRots_ThenNotClean) {
   }
 }
 
+// Whichever copy it is and whatever became of it, the others of the store never learn of it.
+TEST_F(ManifestTest, GivenCleanCloseAndBadCopy_WhenOpenedForWriting_ThenReportedAndMended) {
+  const std::vector<std::function<void(Bytes&)>> damages = {
+      [](Bytes& bytes) { bytes.back() ^= std::byte{1}; },  // checksum
+      [](Bytes& bytes) { bytes[0] ^= std::byte{1}; },      // magic
+      [](Bytes& bytes) { bytes[5] ^= std::byte{1}; },      // version of the header
+      [](Bytes& bytes) { bytes[7] ^= std::byte{2}; },      // version of the blob
+      [](Bytes& bytes) { bytes.resize(20); },
+      [](Bytes& bytes) { bytes.resize(8); },  // emptied
+  };
+  for (const std::string_view side : {"left", "right"}) {
+    for (const auto& damage : damages) {
+      for (const char* blob : {"left", "right", "floors"}) {
+        const Bytes name = to_bytes(as_bytes(blob));
+        manifest_.reset();
+        (void)memory_.remove(std::string(kManifestPartition), std::span(&name, 1));
+      }
+      create();
+      ASSERT_OK(index().raise(Section(1), 100));
+      ASSERT_OK(manifest_->close());
+      Bytes bytes = raw(side);
+      damage(bytes);
+      set_raw(side, bytes);
+
+      reopen();
+
+      EXPECT_FALSE(recovery_->report().empty());
+      EXPECT_FALSE(manifest_->was_clean()) << "a newer commit may have said so";
+      EXPECT_EQ(index().floor(Section(1)), 100u);
+      reopen();
+      EXPECT_TRUE(recovery_->report().empty()) << "mended by the first opening";
+      EXPECT_EQ(index().floor(Section(1)), 100u);
+      close_and_reopen();
+      EXPECT_TRUE(recovery_->report().empty());
+      set_raw(side == "left" ? "right" : "left", {});
+      reopen();
+      EXPECT_EQ(index().floor(Section(1)), 100u) << "the mended copy serves alone";
+    }
+  }
+}
+
 TEST_F(ManifestTest, GivenDamagedOrMissingHints_WhenOpened_ThenCheckpointedFloorsCount) {
   create();
   ASSERT_OK(index().raise(Section(5), 100));
