@@ -36,11 +36,13 @@ Result<std::unique_ptr<DiskTable>> DiskTable::open(Storage& storage,
   return std::unique_ptr<DiskTable>(new DiskTable(std::move(blob), options));
 }
 
-Status DiskTable::start(uint32_t size, uint64_t resizable) {
+Status DiskTable::start(uint32_t size, uint64_t resizable, uint64_t heads_sum) {
   CHECK(is_table_size(size), "a table's size is a power of two");
   if (blob_->size() != offset_of(size)) TRY(blob_->resize(offset_of(size)));
   size_.store(size, std::memory_order_release);
   resizable_ = resizable;
+  heads_sum_ = heads_sum;
+  copied_sum_ = 0;
   progress_.reset();
   is_doubling_ = false;
   is_blank_ = false;
@@ -49,7 +51,7 @@ Status DiskTable::start(uint32_t size, uint64_t resizable) {
 
 Status DiskTable::start_blank(uint32_t size) {
   if (blob_->size() > 0) TRY(blob_->resize(0));
-  TRY(start(size, 0));
+  TRY(start(size, 0, 0));
   is_blank_ = true;
   return {};
 }
@@ -89,6 +91,11 @@ Status DiskTable::write(uint64_t offset, ByteSpan bytes) {
   return blob_->write_at(offset, bytes);
 }
 
+uint64_t DiskTable::grown(uint64_t position, const Slot* before, RecordPlace head) {
+  return head_summand(position, head) -
+         (before == nullptr ? 0 : head_summand(position, before->head));
+}
+
 Status DiskTable::put(uint32_t position, const Pair& pair, uint64_t epoch, RecordPlace head) {
   CHECK(position < size(), "a position of the table");
   const Slot* const before = pair.head();
@@ -98,11 +105,14 @@ Status DiskTable::put(uint32_t position, const Pair& pair, uint64_t epoch, Recor
   encode_slot(bytes, slot);
   const uint64_t offset = pair.slot_for(epoch) * kSlotSizeBytes;
   TRY(write(offset_of(position) + offset, bytes));
+  heads_sum_ += grown(position, before, head);
   if (!progress_ || position >= *progress_) return {};
-  // The position was copied already: its twin gets the same.
+  // The position was copied already: its twin has the same slots, and gets the same.
   ++unnecessary_writes_;
   if (slot.added == options_.frequency) ++resizable_;
-  return write(offset_of(uint64_t{size()} + position) + offset, bytes);
+  const uint64_t twin = uint64_t{size()} + position;
+  copied_sum_ += grown(twin, before, head);
+  return write(offset_of(twin) + offset, bytes);
 }
 
 Status DiskTable::check_room() const {
@@ -152,6 +162,7 @@ Status DiskTable::advance(uint64_t epoch) {
       const MutableByteSpan slot_bytes =
           pair_bytes.subspan(pair.slot_for(epoch) * kSlotSizeBytes, kSlotSizeBytes);
       encode_slot(slot_bytes, {epoch, head->head, 0});
+      copied_sum_ += head_summand(old_size + begin + i, head->head);
     }
     TRY(write(offset_of(begin), bytes));
     TRY(write(offset_of(old_size + begin), bytes));
@@ -159,6 +170,7 @@ Status DiskTable::advance(uint64_t epoch) {
   }
   if (end < old_size) return {};
   size_.store(static_cast<uint32_t>(old_size * 2), std::memory_order_release);
+  heads_sum_ += std::exchange(copied_sum_, 0);
   progress_.reset();
   is_doubling_ = false;
   return {};
@@ -199,7 +211,9 @@ Result<DiskTable::Survey> DiskTable::survey(uint64_t size, uint64_t epoch, Recor
       }
     }
     const Slot* const head = pair.head();
-    if (head != nullptr && head->added >= options_.frequency) ++found.resizable;
+    if (head == nullptr) return {};
+    if (head->added >= options_.frequency) ++found.resizable;
+    found.heads_sum += head_summand(position, head->head);
     return {};
   };
   TRY(for_each_pair(size, visit));
@@ -229,6 +243,7 @@ Status DiskTable::write_anew(uint64_t begin, uint64_t end, uint64_t epoch, const
       const auto head = head_of(static_cast<uint32_t>(begin + i));
       if (!head) continue;
       encode_slot(MutableByteSpan(bytes).subspan(offset_of(i), kSlotSizeBytes), {epoch, *head, 0});
+      heads_sum_ += head_summand(begin + i, *head);
     }
     TRY(is_blank_ ? write_where_heads_are(begin, bytes) : write(offset_of(begin), bytes));
     begin += count;

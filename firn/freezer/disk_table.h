@@ -50,7 +50,7 @@ class DiskTable {
   // Positions that the blob has room for.
   [[nodiscard]] uint64_t length_positions() const { return blob_->size() / kPairSizeBytes; }
   // Cuts or extends the blob to exactly so many positions, and uses it from now on.
-  [[nodiscard]] Status start(uint32_t size, uint64_t resizable);
+  [[nodiscard]] Status start(uint32_t size, uint64_t resizable, uint64_t heads_sum);
   // The same with every position empty: a blob without content, until write_anew() gives it some.
   [[nodiscard]] Status start_blank(uint32_t size);
   // The same as start() without touching the blob.
@@ -78,19 +78,24 @@ class DiskTable {
     uint64_t newer_slots = 0;    // with an epoch above `epoch`
     uint64_t foreign_slots = 0;  // not newer, but naming a record at or behind `end`
     uint64_t resizable = 0;      // without the newer slots
+    uint64_t heads_sum = 0;      // without the newer slots
   };
   [[nodiscard]] Result<Survey> survey(uint64_t size, uint64_t epoch, RecordPlace end) const;
   // Empties every slot with an epoch above `epoch`. Not flushed.
   [[nodiscard]] Status discard(uint32_t size, uint64_t epoch);
 
   // Writes [begin, end): one slot with the head that the callback gives, and an empty one. Of a
-  // blank table, only where there are heads.
+  // blank table, only where there are heads. The sum takes them for the first there.
   using HeadOf = std::function<std::optional<RecordPlace>(uint32_t position)>;
   [[nodiscard]] Status write_anew(uint64_t begin, uint64_t end, uint64_t epoch,
                                   const HeadOf& head_of);
 
   [[nodiscard]] bool is_doubling() const { return is_doubling_; }
   [[nodiscard]] uint64_t resizable() const { return resizable_; }
+  // See head_summand(). Of all positions, if it was right when the table was started.
+  [[nodiscard]] uint64_t heads_sum() const { return heads_sum_; }
+  // After only some positions were written anew.
+  void set_heads_sum(uint64_t sum) { heads_sum_ = sum; }
   [[nodiscard]] uint64_t doublings() const { return doublings_; }
   [[nodiscard]] uint64_t unnecessary_writes() const { return unnecessary_writes_; }
 
@@ -98,6 +103,8 @@ class DiskTable {
   DiskTable(std::unique_ptr<Blob> blob, const DiskTableOptions& options)
       : options_(options), blob_(std::move(blob)) {}
 
+  // How much the sum grows if `head` follows `before`, or nothing.
+  [[nodiscard]] static uint64_t grown(uint64_t position, const Slot* before, RecordPlace head);
   [[nodiscard]] bool is_due() const { return resizable_ >= size() / 2; }
   [[nodiscard]] Status begin_doubling();
   [[nodiscard]] Status advance(uint64_t epoch);
@@ -120,6 +127,8 @@ class DiskTable {
   std::atomic<uint64_t> unnecessary_writes_ = 0;
   std::atomic<bool> is_doubling_ = false;
   std::optional<uint64_t> progress_;  // positions below it were copied
+  uint64_t heads_sum_ = 0;            // of [0, size)
+  uint64_t copied_sum_ = 0;           // of the positions behind, while it doubles
   bool is_blank_ = false;             // since start_blank()
 };
 

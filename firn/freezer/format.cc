@@ -13,7 +13,14 @@ namespace firn::freezer {
 namespace {
 
 constexpr uint32_t kSummedSizeBytes = 25;
-constexpr uint8_t kTableRecordVersion = 1;
+constexpr uint8_t kTableRecordVersion = 2;
+
+// Steele, Lea, Flood: the finaliser of splitmix64.
+uint64_t mix(uint64_t bits) {
+  bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9;
+  bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB;
+  return bits ^ (bits >> 31);
+}
 
 }  // namespace
 
@@ -128,6 +135,13 @@ Result<FreezerCheckpoint> decode_checkpoint(ByteSpan bytes) {
   return checkpoint;
 }
 
+uint64_t head_summand(uint64_t position, const RecordPlace& head) {
+  constexpr uint64_t kStep = 0x9E3779B97F4A7C15;
+  const uint64_t of_position = mix(position + kStep);
+  const uint64_t of_section = mix((of_position ^ head.section.value) + kStep);
+  return mix((of_section ^ head.position.value) + kStep);
+}
+
 Bytes encode_table_record(const TableRecord& record) {
   Bytes bytes;
   ByteWriter writer(bytes);
@@ -136,7 +150,7 @@ Bytes encode_table_record(const TableRecord& record) {
   writer.write_bytes(encode_checkpoint(record.checkpoint));
   writer.write_u64(record.items);
   writer.write_u64(record.resizable);
-  writer.write_u64(record.checkpoint.epoch);  // nobody reads it
+  writer.write_u64(record.heads_sum);
   return bytes;
 }
 
@@ -152,7 +166,7 @@ Result<TableRecord> decode_table_record(ByteSpan bytes) {
   TRY_INTO(record.checkpoint, decode_checkpoint(checkpoint));
   TRY_INTO(record.items, reader.read_u64());
   TRY_INTO(record.resizable, reader.read_u64());
-  TRY(reader.read_u64());
+  TRY_INTO(record.heads_sum, reader.read_u64());
   TRY(reader.finish());
   if (!is_table_size(record.checkpoint.table_size))
     return reader.corrupt("the table's size is no power of two");

@@ -103,6 +103,7 @@ struct TableRecord {
   FreezerCheckpoint checkpoint;
   uint64_t items = 0;      // records up to the checkpoint
   uint64_t resizable = 0;  // positions due for a doubling
+  uint64_t heads_sum = 0;  // of the heads of the checkpoint
 
   friend bool operator==(const TableRecord&, const TableRecord&) = default;
 };
@@ -110,10 +111,15 @@ struct TableRecord {
 struct TableSource {
   FreezerCheckpoint checkpoint;
   TableState state = TableState::stale;
+  std::optional<uint64_t> heads_sum = std::nullopt;  // as the manifest has it
   // The user named the checkpoint: every slot is looked at. Unless the manifest has the same one,
   // only a comparison with the key journal tells that the table can go back to it.
   bool is_given = false;
 };
+
+// What one position adds to the sum of a table's heads, modulo 2^64: a sector of the table that is
+// lost, or older than the rest, is as valid as any other, but gives another sum.
+[[nodiscard]] uint64_t head_summand(uint64_t position, const RecordPlace& head);
 
 [[nodiscard]] Bytes encode_table_record(const TableRecord& record);
 [[nodiscard]] Result<TableRecord> decode_table_record(ByteSpan bytes);

@@ -126,8 +126,10 @@ Result<std::optional<Freezer::Place>> Freezer::walk(std::optional<Place> head, B
 Result<Value> Freezer::value_of(Place place, ByteSpan record) const {
   auto value = log_->read_value(place.section, IndexedValueLog::location_of(record));
   if (value || value.error().code != Errc::out_of_range) return value;
-  return fail(Errc::corrupt, concat("record ", place.position, " of key section ", place.section,
-                                    ": ", value.error().message));
+  return fail(Errc::corrupt,
+              concat("record ", place.position, " of key section ", place.section, ": ",
+                     value.error().message, "; restore the file of the values from a copy, or ",
+                     "put what can be read into a new store with 'firn salvage'"));
 }
 
 Result<std::optional<Value>> Freezer::get(ByteSpan key) const {

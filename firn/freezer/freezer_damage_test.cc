@@ -217,11 +217,17 @@ TEST_P(FreezerDamage, GivenAnySlotIsWrong_WhenRead_ThenNoWrongAnswerAndRebuildRe
     }
     MemoryStorage storage;
     make_store(storage, GetParam());
-    freezer::set_table_bytes(storage, damaged);
     {
       ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, damaged_options(Engine::on_disk)));
+      freezer::set_table_bytes(storage, damaged);
       expect_no_wrong_answer(freezer);
       EXPECT_NE(freezer::findings_of(freezer, storage), "") << slot;
+    }
+    {
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, damaged_options(Engine::on_disk)));
+      freezer::expect_range(freezer, 0, kKeys);
+      EXPECT_FALSE(freezer->recovery().notes.empty()) << slot;
+      freezer::set_table_bytes(storage, damaged);
     }
     FreezerOptions rebuild = damaged_options(slot % 2 == 0 ? Engine::on_disk : Engine::resident);
     rebuild.access = FreezerAccess::rebuild;
@@ -234,6 +240,92 @@ TEST_P(FreezerDamage, GivenAnySlotIsWrong_WhenRead_ThenNoWrongAnswerAndRebuildRe
     freezer::expect_range(freezer, 0, kKeys);
     EXPECT_EQ(freezer::findings_of(freezer, storage), "");
   }
+}
+
+// Slots that are gone, or are those of an earlier sync, are as valid as the right ones.
+TEST_P(FreezerDamage, GivenAnEmptyOrOlderTableSector_WhenOpenedOnDisk_ThenEveryKeyIsFound) {
+  constexpr size_t kSector = 512;
+  for (size_t sector = 0; sector * kSector < kKeys * kPairSizeBytes; ++sector) {
+    for (int way = 0; way < 8; ++way) {
+      const bool is_emptied = way % 2 == 0;
+      const bool is_closed = way / 2 % 2 == 0;
+      const bool is_read_only = way / 4 == 0;
+      MemoryStorage storage;
+      FreezerOptions options = damaged_options(GetParam());
+      options.table.initial_size = 64;
+      options.table.resize_frequency = 4;
+      Bytes table;
+      {
+        ASSERT_OK_INTO(const Store first, Freezer::open(storage, options));
+        freezer::put_range(first, 0, kKeys / 2);
+        ASSERT_OK(first->close());
+        table = freezer::table_bytes(storage);
+        ASSERT_OK_INTO(const Store second, Freezer::open(storage, options));
+        freezer::put_range(second, kKeys / 2, kKeys);
+        ASSERT_OK(second->sync());
+        if (is_closed) {
+          ASSERT_OK(second->close());
+        }
+      }
+      Bytes changed = freezer::table_bytes(storage);
+      const auto of = [&](Bytes& bytes) {
+        return MutableByteSpan(bytes).subspan(sector * kSector, kSector);
+      };
+      if (is_emptied)
+        std::ranges::fill(of(changed), std::byte{0});
+      else
+        copy_bytes(of(changed), of(table));
+      const bool has_changed = changed != freezer::table_bytes(storage);
+      freezer::set_table_bytes(storage, changed);
+
+      options = damaged_options(Engine::on_disk);
+      options.table.initial_size.reset();
+      options.table.resize_frequency.reset();
+      if (is_read_only) options.access = FreezerAccess::read_only;
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+      freezer::expect_range(freezer, 0, kKeys);
+      const bool is_told = !freezer->recovery().notes.empty();
+      if (is_closed) {
+        EXPECT_EQ(is_told, has_changed) << sector << " " << way;
+      }
+    }
+  }
+}
+
+TEST_P(FreezerDamage, GivenDoublingsAndKills_WhenReopenedOnDisk_ThenTheTableIsTakenOver) {
+  FreezerOptions options =
+      damaged_options(GetParam() == Engine::immediate ? Engine::immediate : Engine::on_disk);
+  options.table.initial_size = 1;
+  options.table.resize_chunk = 3;
+  for (uint64_t life = 0; life < 40; ++life) {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, options));
+    for (const std::string& note : freezer->recovery().notes)
+      EXPECT_THAT(note, testing::Not(testing::HasSubstr("anew"))) << life;
+    freezer::put_range(freezer, life * 5, life * 5 + 3);
+    ASSERT_OK(freezer->sync());
+    freezer::put_range(freezer, life * 5 + 3, life * 5 + 5);
+    ASSERT_OK(freezer->sync());
+    ASSERT_OK(put(freezer, concat("unsynced", life), "1"));
+    if (life % 3 == 0) {
+      ASSERT_OK(freezer->close());
+    }
+  }
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, options));
+  freezer::expect_range(freezer, 0, 200);
+  EXPECT_EQ(freezer::findings_of(freezer, storage_), "");
+}
+
+TEST_P(FreezerDamage, GivenAValueLongerThanItsSection_WhenRead_ThenTheErrorSaysWhatToDo) {
+  ASSERT_OK_INTO(Store freezer, Freezer::open(storage_, damaged_options(GetParam())));
+  ASSERT_OK(put(freezer, "key", std::string(100, 'x')));
+  ASSERT_OK(freezer->close());
+  ASSERT_OK_INTO(freezer, Freezer::open(storage_, damaged_options(GetParam())));
+  ASSERT_OK_INTO(const auto names, storage_.scan("values"));
+  Bytes raw = *storage_.raw("values", names[0]);
+  raw.resize(raw.size() - 10);
+  storage_.set_raw("values", names[0], raw);
+
+  EXPECT_THAT(freezer->get(freezer::test_key("key", 8)), FailsWith(Errc::corrupt, "firn salvage"));
 }
 
 TEST_P(FreezerDamage, GivenACheckpointOfAnotherStore_WhenGiven_ThenRefusedAndNothingIsLost) {
@@ -415,7 +507,7 @@ TEST(FreezerTableLimit, GivenTheLargestTable_WhenItIsFull_ThenPutsFailClearly) {
                  freezer::DiskTable::open(
                      storage, {.partition = "table", .frequency = 1, .chunk = 1, .size_max = 2},
                      OpenMode::create));
-  ASSERT_OK(table->start(2, 0));
+  ASSERT_OK(table->start(2, 0, 0));
   EXPECT_OK(table->check_room());
 
   ASSERT_OK(table->put(0, freezer::Pair(), 1, {Section(0), Position(0)}));

@@ -355,14 +355,17 @@ Result<TableSource> Freezer::find_source(const FreezerOptions& options) {
     source.is_given = true;
     const bool may_serve =
         store_->manifest() == nullptr || (before && before->state != TableState::stale);
-    if (is_table_of(*options.checkpoint))
+    if (is_table_of(*options.checkpoint)) {
       source.state = TableState::whole;
-    else if (may_serve)
+      source.heads_sum = recorded_->heads_sum;
+    } else if (may_serve) {
       source.state = TableState::written;
+    }
     return source;
   }
   if (recorded_) {
     source.checkpoint = recorded_->checkpoint;
+    source.heads_sum = recorded_->heads_sum;
     source.state = options.access == FreezerAccess::rebuild ? TableState::stale : recorded_->state;
     return source;
   }
@@ -435,15 +438,8 @@ Status Freezer::open_on_disk(const TableSource& source) {
   const FreezerCheckpoint& base = source.checkpoint;
   if (store_->read_only()) return open_on_disk_read_only(source);
   TRY(open_table_blob(true));
-  DiskTable& table = *disk_table();
   std::string problem = "the table on disk has no state that can be repaired";
-  if (source.state == TableState::whole && !source.is_given) {
-    problem = "the table on disk is cut";
-    if (table.length_positions() >= base.table_size) {
-      TRY(table.start(base.table_size, recorded_->resizable));
-      TRY_INTO(problem, apply_tail(base));
-    }
-  } else if (source.state != TableState::stale) {
+  if (source.state != TableState::stale) {
     TRY_INTO(problem, repair_table(source));
   }
   if (problem.empty()) return {};
@@ -462,9 +458,11 @@ Result<std::string> Freezer::repair_table(const TableSource& source) {
   const bool is_overwritten = !source.is_given && survey.newest_epoch > base.epoch + 1;
   if (is_overwritten || survey.foreign_slots > 0)
     return std::string("the table on disk does not fit the key journal");
-  TRY(table.discard(base.table_size, base.epoch));
-  TRY(table.start(base.table_size, survey.resizable));
-  TRY(table.flush());
+  if (source.heads_sum && survey.heads_sum != *source.heads_sum)
+    return std::string("the table on disk has lost slots, or has older ones");
+  if (survey.newer_slots > 0) TRY(table.discard(base.table_size, base.epoch));
+  TRY(table.start(base.table_size, survey.resizable, survey.heads_sum));
+  if (source.state != TableState::whole || survey.newer_slots > 0) TRY(table.flush());
   if (!source.is_given) return apply_tail(base);
   if (source.state == TableState::whole) return std::string();
   TRY_INTO(const std::string misfit, freezer::JournalHeads(*log_).find_misfit(table));
@@ -477,12 +475,15 @@ Result<std::string> Freezer::repair_table(const TableSource& source) {
 Status Freezer::open_on_disk_read_only(const TableSource& source) {
   TRY(open_table_blob(false));
   DiskTable* const table = disk_table();
-  const bool is_current = source.state == TableState::whole && table != nullptr &&
-                          table->length_positions() >= source.checkpoint.table_size &&
-                          recorded_->items == items_;
-  if (is_current) return table->start_reading(source.checkpoint.table_size);
+  const FreezerCheckpoint& base = source.checkpoint;
+  if (source.state == TableState::whole && table != nullptr && recorded_->items == items_) {
+    TRY_INTO(const auto survey, table->survey(base.table_size, base.epoch, end_of(base)));
+    if (survey.damage.empty() && survey.heads_sum == source.heads_sum)
+      return table->start_reading(base.table_size);
+    store_->recovery().note("the table on disk is damaged: its heads are made anew in memory");
+  }
   // A reader mends nothing, and must find what a killed writer left: the heads are made in memory.
-  TRY_INTO(auto heads, replay(ResidentTable::size_for(items_, source.checkpoint.table_size),
+  TRY_INTO(auto heads, replay(ResidentTable::size_for(items_, base.table_size),
                               ResidentTable::Lookups::by_chain));
   WriterLock lock(state_);
   resident_ = std::move(heads);

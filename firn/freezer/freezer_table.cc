@@ -85,11 +85,12 @@ Status Freezer::commit(const freezer::TableRecord& record) {
 }
 
 Status Freezer::commit_synced(TableState state, const FreezerCheckpoint& checkpoint) {
-  const DiskTable* const table = in_memory_ ? nullptr : disk_table();
+  const DiskTable& table = *disk_table();
   return commit({.state = state,
                  .checkpoint = checkpoint,
                  .items = items_,
-                 .resizable = table == nullptr ? 0 : table->resizable()});
+                 .resizable = table.resizable(),
+                 .heads_sum = table.heads_sum()});
 }
 
 // From here on the table has slots that the checkpoint does not know.
@@ -208,7 +209,7 @@ Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
   DiskTable& table = *disk_table();
   TRY(commit({.state = TableState::stale, .checkpoint = written}));
   TRY(poison_.watch(resident->is_all_dirty() ? table.start_blank(written.table_size)
-                                             : table.start(written.table_size, 0)));
+                                             : table.start(written.table_size, 0, 0)));
   const uint32_t groups = resident->group_count();
   for (uint32_t group = 0; group < groups; ++group) {
     if (!resident->is_dirty(group)) continue;
@@ -218,6 +219,7 @@ Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
     TRY(write_groups(first, group + 1, checkpoint.epoch));
   }
   TRY(poison_.watch(table.flush()));
+  table.set_heads_sum(resident->heads_sum());
   last_checkpoint_ = written;
   TRY(commit_synced(TableState::whole, written));
   WriterLock lock(state_);
@@ -341,7 +343,7 @@ Status Freezer::rebuild_from_journal(uint32_t size, uint64_t epoch) {
       checkpoint.table_size = size;
       TRY(commit({.state = TableState::stale, .checkpoint = checkpoint}));
       // Once there was a sync, lookups use the table: each position leads to its records then.
-      TRY(poison_.watch(last_checkpoint_ ? table.start(size, 0) : table.start_blank(size)));
+      TRY(poison_.watch(last_checkpoint_ ? table.start(size, 0, 0) : table.start_blank(size)));
       if (items_ == 0 && !last_checkpoint_) break;
     }
     TRY_INTO(const uint64_t needed, poison_.watch(heads.write_window(table, begin, epoch)));
