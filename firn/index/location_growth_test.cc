@@ -285,5 +285,30 @@ TEST_F(LocationGrowth, GivenAReaderInsideOfATable_WhenItIsReplacedTwice_ThenTheR
   EXPECT_EQ(index->statistics(session).bytes_retired, 0u);
 }
 
+// The table that a reader knows has moved to one that is moving itself: most entries are in that
+// one.
+TEST_F(LocationGrowth, GivenAReaderTwoTablesBehind_WhenItGoesOn_ThenItFollowsTheChainOfTables) {
+  constexpr uint64_t kBefore = 100;
+  constexpr uint64_t kRoom = 2000;
+  for (uint64_t key = 0; key < kBefore; key += 5) {
+    SteeredIndex index({.shard_bits = 0});
+    BasicEpochSession<SteeredPolicy> other(index.domain());
+    const auto put = [&](uint64_t i) {
+      (void)index->put(other, KeyHash(mixed(i)), Location(i + 1), AnyKey{});
+    };
+    for (uint64_t i = 0; i < kBefore; ++i)
+      put(i);
+    SteeredPolicy::state().at_point = [&](LocationPoint reached) {
+      if (reached != LocationPoint::table_read) return;
+      EXPECT_EQ(index->reserve(other, kRoom), LocationStatus::done);
+      for (uint64_t i = kBefore; i < kRoom || index->statistics(other).shards_growing == 0; ++i)
+        put(i);
+      SteeredPolicy::state().at_point = [](LocationPoint) {};
+    };
+    EXPECT_EQ(index->find(index.session(), KeyHash(mixed(key)), AnyKey{}).location.value, key + 1);
+    SteeredPolicy::state().at_point = nullptr;
+  }
+}
+
 }  // namespace
 }  // namespace firn

@@ -287,6 +287,30 @@ TEST(LocationRacesThread, GivenARemoveOfAnAbsentKey_WhenACollidingOneIsPutMeanwh
   }
 }
 
+// The tag that the sleeper remembers is that of the key again when its slot has had another one.
+TEST(LocationRacesThread, GivenALookupThatSleptWhileASlotChanged_WhenItSeesAPut_ThenLaterOnesDo) {
+  Races races(false);
+  races.put(101);
+  uint64_t seen = 0;
+  ParkedThread sleeper(LocationPoint::header_read, 1, [&] {
+    Session session(races.domain());
+    seen = races.index().find(session, races.hash(kA), Races::is(kA)).location.value;
+  });
+  ASSERT_EQ(sleeper.settle(), ParkedThread::State::parked);
+  EXPECT_EQ(races.remove(kA), 101U);
+  EXPECT_EQ(races.put(102), 0U);
+  EXPECT_EQ(races.remove(kB), 102U);
+  ParkedThread inserts(LocationPoint::lane_stored, 1, [&] {
+    Session session(races.domain());
+    EXPECT_EQ(races.put(session, 201), 0U);
+  });
+  ASSERT_EQ(inserts.settle(), ParkedThread::State::parked);
+  sleeper.finish();
+  EXPECT_EQ(races.find(kA), seen);
+  inserts.finish();
+  EXPECT_EQ(races.find(kA), 201U);
+}
+
 // One operation of a thread of the tests below, recorded.
 enum class Act : uint8_t { insert, replace, remove, compaction, clear, grow, shrink, walk };
 constexpr std::array kActs = {Act::insert, Act::replace, Act::remove, Act::compaction,
