@@ -118,6 +118,17 @@ class Tables(FreezerTest):
         self.output("freezer", "rebuild", self.store)
         self.output("verify", self.store)
 
+    def test_a_large_empty_table_takes_no_space(self):
+        self.import_lines(LINES[:20], "--table-size", str(1 << 22))
+        status = self.table_file().stat()
+        self.assertEqual(status.st_size, 8 + 58 * (1 << 22))
+        self.assertLess(status.st_blocks * 512, 1 << 20)
+        self.expect_all(LINES[:20])
+        self.output("freezer", "rebuild", self.store)
+        self.assertLess(self.table_file().stat().st_blocks * 512, 1 << 20)
+        self.expect_all(LINES[:20])
+        self.output("verify", self.store)
+
     def test_damage_to_a_value_is_reported_not_returned(self):
         self.import_lines(LINES)
         values = next((self.store / "values").iterdir())
@@ -132,7 +143,9 @@ class Tables(FreezerTest):
 class Requests(FreezerTest):
     def test_wrong_requests_are_refused_and_make_nothing(self):
         self.failure(NOT_FOUND, "freezer", "get", self.store, "--key", "00" * 32)
-        self.failure(USAGE, "freezer", "import", self.store, "-", "--lines", "--table-size", "3")
+        for size in "3", "0", "-1", "4294967295", "4294967296", "1e3", "":
+            self.failure(USAGE, "freezer", "import", self.store, "-", "--lines", "--table-size",
+                         size)
         for family in "archive", "freezer":
             self.failure(USAGE, family, "import", self.store, "-", "--lines", "--partition",
                          "index=no/slash")
