@@ -305,7 +305,7 @@ TEST_P(FreezerDamage, GivenDoublingsAndKills_WhenReopenedOnDisk_ThenTheTableIsTa
     ASSERT_OK(freezer->sync());
     freezer::put_range(freezer, life * 5 + 3, life * 5 + 5);
     ASSERT_OK(freezer->sync());
-    ASSERT_OK(put(freezer, concat("unsynced", life), "1"));
+    ASSERT_OK(put(freezer, concat("new", life), "1"));
     if (life % 3 == 0) {
       ASSERT_OK(freezer->close());
     }
