@@ -28,6 +28,7 @@ Result<std::string> Firn::output(const std::vector<std::string>& arguments, int 
 std::span<const SubjectKind> subject_kinds() {
   static constexpr std::array kKinds = {
       SubjectKind{.name = "archive", .make = make_archive_subject},
+      SubjectKind{.name = "freezer", .make = make_freezer_subject},
       SubjectKind{.name = "metadata", .make = make_metadata_subject},
   };
   return kKinds;

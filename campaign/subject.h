@@ -79,6 +79,9 @@ struct SubjectKind {
 [[nodiscard]] std::unique_ptr<Subject> make_archive_subject(const std::string& store, uint64_t seed,
                                                             Random& random);
 
+[[nodiscard]] std::unique_ptr<Subject> make_freezer_subject(const std::string& store, uint64_t seed,
+                                                            Random& random);
+
 [[nodiscard]] std::unique_ptr<Subject> make_metadata_subject(const std::string& store,
                                                              uint64_t seed, Random& random);
 
