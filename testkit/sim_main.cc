@@ -23,7 +23,8 @@ constexpr std::string_view kUsage =
   --seed N          first seed (default 1); random run i uses N + i
   --cuts N          random: crashes per scenario (default 20000)
   --duration S      random: runs for S seconds in all instead
-  --steps N         exhaustive: operations of the script (default 12)
+  --steps N         exhaustive: operations of the script (default: 12, fewer where one
+                    operation is many calls)
   --operations N    bounded: longest workload (default 2)
   --json FILE       writes {"stage","cases","violations","seconds","seed"}
 )";
@@ -40,7 +41,7 @@ struct Arguments {
   std::string json;
   uint64_t seed = 1;
   uint64_t cuts = 20'000;
-  uint64_t steps = 12;
+  uint64_t steps = 0;  // the scenario's own
   uint64_t operations = 2;
   uint64_t duration_seconds = 0;
   bool list = false;
@@ -124,7 +125,7 @@ class Simulation {
     options.scenario = scenario.name;
     options.seed = arguments_.seed;
     options.cuts = arguments_.cuts;
-    options.steps = arguments_.steps;
+    options.steps = arguments_.steps > 0 ? arguments_.steps : scenario.steps;
     options.max_operations = arguments_.operations;
     return options;
   }

@@ -18,6 +18,8 @@ namespace firn::testkit {
 struct SimScenario {
   std::string name;
   ScenarioFactory factory;
+  // Operations of the exhaustive script: its cost grows with the square of their I/O calls.
+  uint64_t steps = 12;
 };
 
 // Flags: --help lists them.

@@ -269,7 +269,7 @@ void LocationArena::remove_piece(std::map<uintptr_t, size_t>::iterator piece) {
 }
 
 void LocationArena::give_back(size_t unit) {
-  std::erase_if(segments_, [&](const std::unique_ptr<Segment>& segment) {
+  std::erase_if(segments_, [&](const std::unique_ptr<Segment>& segment) REQUIRES(mutex_) {
     if (segment->free_count != segment->blocks) {
       give_back_in(*segment, unit == 0 ? segment->page_blocks : unit);
       return false;

@@ -27,7 +27,7 @@ int write_out_failure = 0;  // errno of the next calls; 0: they go to the system
 }  // namespace
 
 // Takes the place of the system's function in this program.
-extern "C" int sync_file_range(int fd, off_t offset, off_t size, unsigned flags) noexcept {
+extern "C" int sync_file_range(int fd, off_t offset, off_t size, unsigned flags) {
   write_outs.push_back({offset, size});
   if (write_out_failure == 0)
     return static_cast<int>(::syscall(SYS_sync_file_range, fd, offset, size, flags));

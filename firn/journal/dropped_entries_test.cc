@@ -50,7 +50,8 @@ class DroppedEntriesTest : public IndexedValueLogTest {
   static bool has_copy(Storage& storage, const Bytes& bytes) {
     const auto names = storage.scan(kLostFoundPartition);
     return names && std::ranges::any_of(*names, [&](const Bytes& copy) {
-             return content(storage, kLostFoundPartition, copy) == bytes;
+             const Result<Bytes> saved = content(storage, kLostFoundPartition, copy);
+             return saved && *saved == bytes;
            });
   }
 

@@ -28,6 +28,7 @@ struct FoundEntry {
   uint64_t position = 0;
 
   [[nodiscard]] ValueLocation location() const { return {offset, size_bytes}; }
+  [[nodiscard]] std::pair<uint64_t, uint64_t> order() const { return {offset, position}; }
 };
 
 // The end of a value; the highest number if there is none.
@@ -64,7 +65,7 @@ class SectionSalvage {
     TRY(read_index());
     if (found_.empty()) return {};
     if (!std::ranges::is_sorted(found_, {}, &FoundEntry::offset))
-      std::ranges::stable_sort(found_, {}, &FoundEntry::offset);
+      std::ranges::sort(found_, {}, &FoundEntry::order);
     return read_values();
   }
 

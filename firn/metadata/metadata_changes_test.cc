@@ -21,7 +21,7 @@ class MetadataChangesTest : public MetadataStoreTest {
     };
     const auto compared = store_->compare_and_set(key_of(key), bytes(expected), bytes(desired));
     EXPECT_OK(compared);
-    return compared == MetadataStore::Comparison::equal;
+    return compared && *compared == MetadataStore::Comparison::equal;
   }
 };
 
