@@ -14,7 +14,7 @@ namespace firn::index {
 namespace {
 
 constexpr uint64_t kPlenty = kGiB;
-constexpr size_t kBlock = LocationArena::kBlock;
+constexpr size_t kArenaBlock = LocationArena::kBlock;
 
 struct Piece {
   std::byte* memory;
@@ -56,7 +56,8 @@ TEST(LocationArena, GivenRandomSizes_WhenAllocatedAndReleased_ThenZeroedApartAnd
   }
   uint64_t used = 0;
   for (const Piece& piece : pieces)
-    used += piece.bytes < kBlock ? piece.bytes : divide_rounding_up(piece.bytes, kBlock) * kBlock;
+    used += piece.bytes < kArenaBlock ? piece.bytes
+                                      : divide_rounding_up(piece.bytes, kArenaBlock) * kArenaBlock;
   EXPECT_EQ(arena.used(), used);
   EXPECT_EQ(arena.usage().used, used);
   EXPECT_LE(arena.usage().used + arena.usage().free_touched, arena.usage().resident);
@@ -69,7 +70,7 @@ TEST(LocationArena, GivenRandomSizes_WhenAllocatedAndReleased_ThenZeroedApartAnd
 
 TEST(LocationArena, GivenNeighboursThatAreReleased_WhenALargerPieceIsNeeded_ThenTheirPlaceIsUsed) {
   LocationArena arena(kPlenty);
-  for (const size_t bytes : {kBlock / 8, 2 * kBlock}) {
+  for (const size_t bytes : {kArenaBlock / 8, 2 * kArenaBlock}) {
     const Piece first = allocate(arena, bytes);
     const Piece second = allocate(arena, bytes);
     const Piece third = allocate(arena, bytes);
@@ -85,12 +86,12 @@ TEST(LocationArena, GivenBlocksReleasedHereAndThere_WhenAsManyAreNeeded_ThenNone
   LocationArena arena(kPlenty);
   std::vector<Piece> pieces;
   for (int i = 0; i < 2000; ++i)
-    pieces.push_back(allocate(arena, kBlock));
+    pieces.push_back(allocate(arena, kArenaBlock));
   const uint64_t resident = arena.usage().resident;
   for (size_t i = 0; i < pieces.size(); i += 2)
     arena.release(pieces[i].memory, pieces[i].bytes);
   for (size_t i = 0; i < pieces.size(); i += 2)
-    pieces[i] = allocate(arena, kBlock);
+    pieces[i] = allocate(arena, kArenaBlock);
   EXPECT_EQ(arena.usage().resident, resident);
 }
 
@@ -98,7 +99,7 @@ TEST(LocationArena, GivenHugePagesInUseInPart_WhenTrimmed_ThenTheFreeBlocksGoBac
   LocationArena arena(kPlenty);
   std::vector<Piece> pieces;
   for (int i = 0; i < 2000; ++i)
-    pieces.push_back(allocate(arena, kBlock));
+    pieces.push_back(allocate(arena, kArenaBlock));
   const uint64_t all = arena.usage().resident;
   for (size_t i = 0; i < pieces.size(); ++i)
     if (i % 4 != 0) arena.release(pieces[i].memory, pieces[i].bytes);
@@ -108,7 +109,7 @@ TEST(LocationArena, GivenHugePagesInUseInPart_WhenTrimmed_ThenTheFreeBlocksGoBac
   EXPECT_LT(arena.usage().resident, all * 3 / 10);
   for (size_t i = 0; i < pieces.size(); i += 4)
     EXPECT_NE(pieces[i].memory, nullptr);
-  expect_zeroed_then_fill(allocate(arena, kBlock));
+  expect_zeroed_then_fill(allocate(arena, kArenaBlock));
 }
 
 TEST(LocationArena, GivenALimit_WhenItIsReached_ThenNull) {
