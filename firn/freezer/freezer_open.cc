@@ -264,7 +264,14 @@ Status Freezer::load_record(FreezerAccess access) {
   }
   const FreezerCheckpoint& checkpoint = record->checkpoint;
   TRY_INTO(const uint64_t size, log_->size(checkpoint.section));
-  const bool is_newest = log_->newest_section().value_or(Section(0)) == checkpoint.section;
+  // A put that a crash took may have left a section without records.
+  uint64_t newer_bytes = 0;
+  for (const Section section : log_->sections()) {
+    if (section <= checkpoint.section) continue;
+    TRY_INTO(const uint64_t of_section, log_->size(section));
+    newer_bytes += of_section;
+  }
+  const bool is_newest = newer_bytes == 0;
   const bool is_exact = is_newest && checkpoint.index_size_bytes == size;
   const bool must_be_exact = manifest->was_clean() && record->state == TableState::whole;
   if (checkpoint.index_size_bytes % record_bytes() == 0 && checkpoint.index_size_bytes <= size &&

@@ -654,5 +654,34 @@ TEST_P(FreezerTest, GivenAStoreThatWasKilled_WhenOpenedForReadingWithoutMemory_T
   }
 }
 
+TEST_P(FreezerTest, GivenACrashThatLeavesAnEmptySection_WhenClosedAndReopened_ThenItIsWhole) {
+  const FreezerOptions options = small_options(GetParam());
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, options));
+    ASSERT_OK(put(freezer, "kept", std::string(100, 'v')));  // the section is full
+    ASSERT_OK(freezer->close());
+  }
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, options));
+    ASSERT_OK(put(freezer, "lost", "in another section"));
+  }
+  storage_.lose_unsynced();
+  ASSERT_EQ(storage_.scan("index")->size(), 2u);
+  // Mended at the next open, so that its close writes the manifest and nothing else.
+  const Bytes right = to_bytes(as_bytes("right"));
+  Bytes copy = *storage_.raw("manifest", right);
+  copy.back() ^= std::byte{1};
+  storage_.set_raw("manifest", right, copy);
+
+  for (int life = 0; life < 2; ++life) {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, options));
+    EXPECT_EQ(get(freezer, "kept"), std::string(100, 'v'));
+    ASSERT_OK(freezer->close());
+  }
+
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, options));
+  EXPECT_EQ(freezer->item_count(), 1);
+}
+
 }  // namespace
 }  // namespace firn
