@@ -264,18 +264,19 @@ Status Freezer::load_record(FreezerAccess access) {
   }
   const FreezerCheckpoint& checkpoint = record->checkpoint;
   TRY_INTO(const uint64_t size, log_->size(checkpoint.section));
-  // A put that a crash took may have left a section without records.
-  uint64_t newer_bytes = 0;
-  for (const Section section : log_->sections()) {
-    if (section <= checkpoint.section) continue;
-    TRY_INTO(const uint64_t of_section, log_->size(section));
-    newer_bytes += of_section;
+  bool fits =
+      checkpoint.index_size_bytes % record_bytes() == 0 && checkpoint.index_size_bytes <= size;
+  // After a clean close nothing may follow; but a put that a crash took may have left a section
+  // without records. Otherwise there may be many sections, which need not be opened for this.
+  if (fits && manifest->was_clean() && record->state == TableState::whole) {
+    fits = checkpoint.index_size_bytes == size;
+    for (const Section section : log_->sections()) {
+      if (section <= checkpoint.section) continue;
+      TRY_INTO(const uint64_t newer, log_->size(section));
+      fits = fits && newer == 0;
+    }
   }
-  const bool is_newest = newer_bytes == 0;
-  const bool is_exact = is_newest && checkpoint.index_size_bytes == size;
-  const bool must_be_exact = manifest->was_clean() && record->state == TableState::whole;
-  if (checkpoint.index_size_bytes % record_bytes() == 0 && checkpoint.index_size_bytes <= size &&
-      (is_exact || !must_be_exact)) {
+  if (fits) {
     recorded_ = *record;
     return {};
   }
