@@ -3,9 +3,11 @@
 // The bytes of one copy of a MetadataStore (FORMAT.md, section 5): reading and checking them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "firn/base/bytes.h"
@@ -23,6 +25,7 @@ inline constexpr uint64_t kImageSizeMaxBytes = 1u << 30;
 // The two copies.
 inline constexpr size_t kLeft = 0;
 inline constexpr size_t kRight = 1;  // the first commit goes here
+inline constexpr std::array<std::string_view, 2> kSideNames = {"left", "right"};
 
 // Where one pair lies in an image. The spans point into the image.
 struct ImagePair {

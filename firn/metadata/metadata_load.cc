@@ -15,12 +15,12 @@ using metadata::kImageSizeMaxBytes;
 using metadata::kImageSizeMinBytes;
 using metadata::kLeft;
 using metadata::kRight;
+using metadata::kSideNames;
 
 namespace {
 
 BlobRange whole_blob(const std::string& partition, size_t side, uint64_t size, std::string reason) {
-  const std::string_view name = side == kLeft ? "left" : "right";
-  return {partition, to_hex(as_bytes(name)), 0, size, std::move(reason)};
+  return {partition, to_hex(as_bytes(kSideNames[side])), 0, size, std::move(reason)};
 }
 
 }  // namespace
@@ -52,8 +52,7 @@ Status MetadataStore::load(RecoveryLog& recovery) {
 Status MetadataStore::read_copy(size_t side, Loaded& loaded) {
   Copy& copy = copies_[side];
   const OpenMode mode = options_.read_only ? OpenMode::read_only : OpenMode::read_write;
-  const std::string_view name = side == kLeft ? "left" : "right";
-  auto opened = storage_.open(options_.partition, as_bytes(name), mode);
+  auto opened = storage_.open(options_.partition, as_bytes(kSideNames[side]), mode);
   if (!opened) {
     const Errc code = opened.error().code;
     if (code == Errc::not_found) return {};

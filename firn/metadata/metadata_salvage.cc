@@ -18,8 +18,7 @@ namespace {
 using metadata::ImagePair;
 using metadata::kLeft;
 using metadata::kRight;
-
-constexpr std::array<std::string_view, 2> kNames = {"left", "right"};
+using metadata::kSideNames;
 
 // One of the two blobs.
 struct SalvagedCopy {
@@ -55,7 +54,7 @@ class CopySalvage {
  private:
   Status read(size_t side) {
     SalvagedCopy& copy = copies_[side];
-    auto opened = io::open_salvaged(source_, options_.partition, as_bytes(kNames[side]));
+    auto opened = io::open_salvaged(source_, options_.partition, as_bytes(kSideNames[side]));
     if (!opened) {
       copy.is_there = opened.error().code != Errc::not_found;
       if (copy.is_there) copy.problem = opened.error().message;
@@ -111,7 +110,8 @@ class CopySalvage {
 
   Status lose_range(size_t side, uint64_t size, std::string reason) {
     SalvageLoss loss;
-    loss.range = {options_.partition, to_hex(as_bytes(kNames[side])), 0, size, std::move(reason)};
+    loss.range = {options_.partition, to_hex(as_bytes(kSideNames[side])), 0, size,
+                  std::move(reason)};
     return log_.lose(loss);
   }
 
@@ -130,7 +130,7 @@ class CopySalvage {
       const auto found = known.find(as_text(pair.key));
       if (found != known.end() && equal_bytes(found->second, pair.encoded)) continue;
       SalvageLoss loss;
-      loss.range = {options_.partition, to_hex(as_bytes(kNames[side])), pair.start,
+      loss.range = {options_.partition, to_hex(as_bytes(kSideNames[side])), pair.start,
                     pair.encoded.size(),
                     found == known.end() ? "a key that only the damaged copy has, if at all"
                                          : "the damaged copy may have another value of this key"};

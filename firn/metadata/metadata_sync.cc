@@ -13,14 +13,13 @@
 namespace firn {
 
 using metadata::kCrcSizeBytes;
+using metadata::kSideNames;
 using metadata::kVersionSizeBytes;
 
 namespace {
 
 constexpr size_t kOverwritesMin = 128;     // changed values that are always written in place
 constexpr uint64_t kPageSizeBytes = 4096;  // of the operating system
-
-constexpr std::array<std::string_view, 2> kSideNames = {"left", "right"};
 
 Bytes name_of(size_t side) {
   return to_bytes(as_bytes(kSideNames[side]));
