@@ -16,6 +16,11 @@ inline constexpr size_t kGiB = 1024 * kMiB;
   return dividend / divisor + (dividend % divisor != 0 ? 1 : 0);
 }
 
+// The least multiple of `unit` that is not below `value`.
+[[nodiscard]] constexpr uint64_t round_up(uint64_t value, uint64_t unit) {
+  return divide_rounding_up(value, unit) * unit;
+}
+
 // True, and the sum in `sum`, unless a + b overflows.
 [[nodiscard]] constexpr bool add_without_overflow(uint64_t a, uint64_t b, uint64_t& sum) {
   return !__builtin_add_overflow(a, b, &sum);

@@ -37,7 +37,7 @@ uintptr_t map_aligned(size_t bytes, size_t alignment) {
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) return 0;
   const auto begin = reinterpret_cast<uintptr_t>(mapped);
-  const uintptr_t aligned = divide_rounding_up(begin, alignment) * alignment;
+  const uintptr_t aligned = round_up(begin, alignment);
   const size_t front = aligned - begin;
   if (front != 0) munmap(mapped, front);
   if (slack != front) munmap(pointer(aligned + bytes), slack - front);
@@ -168,7 +168,7 @@ LocationArena::Segment* LocationArena::map_segment(size_t bytes_min) {
   const bool small = bytes_min <= kSmallSegment && mapped_ < kSmallSegments;
   const size_t wanted = small ? kSmallSegment : std::min<size_t>(mapped_ / 8, kSegmentMax);
   const size_t unit = small ? kSmallSegment : kHugePage;
-  const size_t bytes = divide_rounding_up(std::max(wanted, bytes_min), unit) * unit;
+  const size_t bytes = round_up(std::max(wanted, bytes_min), unit);
   if (bytes > bytes_max_ || mapped_ > bytes_max_ - bytes) return nullptr;
   const uintptr_t begin = map_aligned(bytes, small ? kBlock : kHugePage);
   if (begin == 0) return nullptr;

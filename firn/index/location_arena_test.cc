@@ -35,6 +35,13 @@ void expect_zeroed_then_fill(const Piece& piece) {
   std::memset(piece.memory, 0xA5, piece.bytes);
 }
 
+std::vector<Piece> allocate_blocks(LocationArena& arena) {
+  std::vector<Piece> pieces;
+  for (int i = 0; i < 2000; ++i)
+    pieces.push_back(allocate(arena, kArenaBlock));
+  return pieces;
+}
+
 TEST(LocationArena, GivenRandomSizes_WhenAllocatedAndReleased_ThenZeroedApartAndMerged) {
   LocationArena arena(kPlenty);
   Random random(7);
@@ -56,8 +63,7 @@ TEST(LocationArena, GivenRandomSizes_WhenAllocatedAndReleased_ThenZeroedApartAnd
   }
   uint64_t used = 0;
   for (const Piece& piece : pieces)
-    used += piece.bytes < kArenaBlock ? piece.bytes
-                                      : divide_rounding_up(piece.bytes, kArenaBlock) * kArenaBlock;
+    used += piece.bytes < kArenaBlock ? piece.bytes : round_up(piece.bytes, kArenaBlock);
   EXPECT_EQ(arena.used(), used);
   EXPECT_EQ(arena.usage().used, used);
   EXPECT_LE(arena.usage().used + arena.usage().free_touched, arena.usage().resident);
@@ -84,9 +90,7 @@ TEST(LocationArena, GivenNeighboursThatAreReleased_WhenALargerPieceIsNeeded_Then
 // What makes growth cheap: blocks of any tables fit all others.
 TEST(LocationArena, GivenBlocksReleasedHereAndThere_WhenAsManyAreNeeded_ThenNoneIsMapped) {
   LocationArena arena(kPlenty);
-  std::vector<Piece> pieces;
-  for (int i = 0; i < 2000; ++i)
-    pieces.push_back(allocate(arena, kArenaBlock));
+  std::vector<Piece> pieces = allocate_blocks(arena);
   const uint64_t resident = arena.usage().resident;
   for (size_t i = 0; i < pieces.size(); i += 2)
     arena.release(pieces[i].memory, pieces[i].bytes);
@@ -97,9 +101,7 @@ TEST(LocationArena, GivenBlocksReleasedHereAndThere_WhenAsManyAreNeeded_ThenNone
 
 TEST(LocationArena, GivenHugePagesInUseInPart_WhenTrimmed_ThenTheFreeBlocksGoBack) {
   LocationArena arena(kPlenty);
-  std::vector<Piece> pieces;
-  for (int i = 0; i < 2000; ++i)
-    pieces.push_back(allocate(arena, kArenaBlock));
+  std::vector<Piece> pieces = allocate_blocks(arena);
   const uint64_t all = arena.usage().resident;
   for (size_t i = 0; i < pieces.size(); ++i)
     if (i % 4 != 0) arena.release(pieces[i].memory, pieces[i].bytes);

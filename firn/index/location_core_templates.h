@@ -8,6 +8,7 @@
 #include <new>
 
 #include "firn/base/check.h"
+#include "firn/base/units.h"
 #include "firn/index/location_arena.h"
 #include "firn/index/location_core.h"
 
@@ -57,7 +58,7 @@ unsigned LocationCore<Policy>::class_for(uint64_t entries, const Shard& shard) c
 }
 
 [[nodiscard]] constexpr size_t arena_bytes(size_t exact) {
-  return (exact + LocationArena::kAlignment - 1) & ~(LocationArena::kAlignment - 1);
+  return round_up(exact, LocationArena::kAlignment);
 }
 
 template <class Policy>

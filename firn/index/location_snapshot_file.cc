@@ -63,7 +63,7 @@ uint64_t SnapshotShard::image_bytes() const {
   const uint64_t exact = kSnapshotTableHead +
                          uint64_t{kBucketCounts[size_class]} * kSnapshotBucket +
                          uint64_t{extras} * kSnapshotExtra;
-  return divide_rounding_up(exact, kSnapshotPage) * kSnapshotPage;
+  return round_up(exact, kSnapshotPage);
 }
 
 SnapshotWriter::SnapshotWriter(SnapshotSink& sink) : sink_(sink), buffer_(kChunk) {}
