@@ -25,8 +25,7 @@ import tomllib
 from pathlib import Path
 
 FIELDS = {"title", "file", "find", "replace", "test"}
-PLAIN = {"firn_sim": "sim/main.cc", "firn_schedules": "tests/schedules/main.cc",
-         "firn_relacy": "tests/relacy/main.cc"}  # run as they are told
+PLAIN = ("firn_sim", "firn_schedules", "firn_relacy")  # run as they are told
 SPARE_SECONDS = 30  # that a test may take beyond 10 times of what it takes without a mistake
 
 
@@ -82,11 +81,11 @@ def problems(mutants, root):
 
 
 def has_test(mutant, root):
-    if mutant.program in PLAIN and mutant.program != "firn_sim":
-        return (root / PLAIN[mutant.program]).is_file()
     if mutant.program == "firn_sim":
         scenario = mutant.arguments[mutant.arguments.index("--scenario") + 1]
         return f'"{scenario}"' in (root / "sim/scenarios.cc").read_text()
+    if mutant.program in PLAIN:
+        return (root / "tests" / mutant.program.removeprefix("firn_") / "main.cc").is_file()
     suite, case = mutant.arguments[0].replace("*", r"\w*").split(".", 1)
     if mutant.program.endswith(".py"):
         files, what = [root / "tools/firn" / mutant.program], rf"class {suite}\b(.|\n)*def {case}\("
