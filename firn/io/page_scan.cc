@@ -201,15 +201,12 @@ Result<StreamEnd> find_stream_end(Blob& blob, const PagedBlobOptions& options,
 
 namespace {
 
-// Whether the slot at this place is one of pages of the refused size: of a torn first page, or of a
-// valid later one. It proves nothing about another size then, even if the first bytes of the blob
-// are those of the later page.
-bool is_slot_of(ByteSpan front, size_t at, PageSlot slot, uint32_t page_size) {
-  const size_t physical_size = page_size + kPageRecordSize;
-  const size_t begin = at / physical_size * physical_size;
-  if (at - begin != page_size && at - begin != page_size + kPageSlotSize) return false;
-  if (begin == 0) return true;
-  return slot.size_bytes <= page_size && crc32c(front.subspan(begin, slot.size_bytes)) == slot.crc;
+// Whether the slot at this place can be one of pages of the refused size, whose bytes a crash may
+// have torn. It proves nothing about another size then, even if it fits the first bytes of the
+// blob: pages often begin alike.
+bool is_slot_of(size_t at, PageSlot slot, uint32_t page_size) {
+  const size_t place = at % (page_size + kPageRecordSize);
+  return slot.size_bytes <= page_size && (place == page_size || place == page_size + kPageSlotSize);
 }
 
 }  // namespace
@@ -231,7 +228,7 @@ std::optional<uint32_t> find_page_size(ByteSpan front, uint64_t blob_size,
     for (size_t i = 0; i < record.slots.size(); ++i) {
       const PageSlot slot = record.slots[i];
       const size_t at = size + i * kPageSlotSize;
-      if (is_slot_of(front, at, slot, refused_page_size)) continue;
+      if (is_slot_of(at, slot, refused_page_size)) continue;
       is_valid = is_valid || (slot.size_bytes > 0 && slot.size_bytes <= size &&
                               prefix_crcs[slot.size_bytes] == slot.crc);
     }

@@ -559,6 +559,24 @@ TEST_F(PagedBlobCrash, GivenEqualPagesAndATornFirst_WhenOpened_ThenNoOtherPageSi
   EXPECT_EQ(paged->size(), 0u);
 }
 
+// The slot of the second page covers one byte, which the first page begins with, and lies where a
+// slot of a page of 28 bytes would.
+TEST_F(PagedBlobCrash, GivenPagesThatBeginAlikeAndAreAllTorn_WhenOpened_ThenNoOtherPageSizeIsSeen) {
+  {
+    ASSERT_OK_INTO(const auto paged, open({.page_size = 8}));
+    ASSERT_OK(paged->append(as_bytes("aaaaaaaaa")));
+    ASSERT_OK(paged->sync());
+  }
+  Bytes content = raw();
+  content.at(8 + 8 + 2) ^= std::byte{1};
+  content.at(8 + 20) = std::byte{0};
+  set_raw(content);
+
+  ASSERT_OK_INTO(const auto paged, open({.floor = 0, .page_size = 8}));
+
+  EXPECT_EQ(paged->size(), 0u);
+}
+
 TEST_F(PagedBlobCrash, GivenReadersAndAWriter_WhenConcurrent_ThenReadsSeeWholeAppendedPrefixes) {
   // Byte i of the stream is i % 251, so that a read can be checked without knowing the writer.
   ASSERT_OK_INTO(const auto paged, open({.page_size = 61, .write_buffer_bytes = 300}));
