@@ -147,6 +147,21 @@ class Files(CommandTest):
         self.output("archive", "import", self.store, self.folder / "tree")
         self.assertEqual(self.output("archive", "get", self.store, "--key", sha256(b"")), b"")
 
+    def test_the_summary_of_an_import_of_nothing(self):
+        empty, links = self.folder / "empty", self.folder / "links"
+        empty.mkdir(), links.mkdir()
+        (links / "link").symlink_to("/etc/passwd")
+        for arguments, special in (((empty,), 0), ((links,), 1), (("-", "--lines"), 0)):
+            with self.subTest(arguments=arguments):
+                summary, = self.json_lines("archive", "import", self.store, *arguments, stdin=b"")
+                self.assertEqual((summary["items"], summary["special_files"]), (0, special))
+                self.assertNotIn("last_index", summary)
+        with open(empty / "large", "wb") as large:
+            large.truncate(5 << 30)
+        summary, = self.json_lines("archive", "import", self.store, empty, code=IO)
+        self.assertEqual((summary["items"], summary["failed"]), (0, 1))
+        self.assertEqual(summary["error"]["code"], "io")
+
     def test_compressed_values(self):
         path = self.folder / "a"
         path.write_bytes(b"again " * 10_000)

@@ -70,7 +70,7 @@ Status run_import(const ImportRequest& request, Output& output) {
   warn_of_cuts(archive.recovery());
   ArchiveSink sink(archive);
   TRY_INTO(const Imported imported, import_items(request.sources, found, sink, output));
-  nlohmann::ordered_json object;
+  auto object = nlohmann::ordered_json::object();
   std::string text;
   if (imported.items > 0) {
     object = {{"first_index", sink.first_index()}, {"last_index", sink.last_index()}};
