@@ -475,6 +475,43 @@ class Export(CommandTest):
         self.assertFalse((out / "g").is_symlink())
         self.assertEqual((out / "g").read_bytes(), b"2")
 
+    def test_the_store_is_never_restored_into(self):
+        source = self.folder / "source"
+        (source / "values").mkdir(parents=True)
+        (source / "LOCK").write_bytes(b"evil")
+        self.output("archive", "import", self.store, ".", cwd=source)
+        (source / "values" / self.values_file().name).write_bytes(b"evil")
+        self.output("archive", "import", self.store, ".", cwd=source)
+        link, linked = self.folder / "link", self.folder / "linked"
+        link.symlink_to(self.store)
+        linked.mkdir()
+        (linked / "below").symlink_to(self.store / "values")
+        before = tree_of(self.store)
+        for target in (self.store, f"{self.store}/", self.store / "values",
+                       self.store / "new" / "b", link, link / "values", linked / "below",
+                       f"{self.store}/x/../new"):
+            with self.subTest(target=target):
+                text = self.failure(USAGE, "archive", "export", self.store, "--to", target)
+                self.assertIn("the store", text)
+                self.failure(USAGE, "archive", "export", link, "--to", target)
+        self.failure(USAGE, "archive", "export", ".", "--to", ".", cwd=self.store)
+        self.failure(USAGE, "archive", "export", "store", "--to", self.store, cwd=self.folder)
+        self.assertEqual(tree_of(self.store), before)
+
+    def test_a_store_below_the_folder_is_left_alone(self):
+        source = self.folder / "source"
+        (source / "store" / "values").mkdir(parents=True)
+        (source / "store" / "LOCK").write_bytes(b"evil")
+        (source / "store" / "values" / f"{0:016x}").write_bytes(b"evil")
+        (source / "other").write_bytes(b"good")
+        self.output("archive", "import", self.store, ".", cwd=source)
+        before = tree_of(self.store)
+        done, = self.json_lines("archive", "export", self.store, "--to", self.folder, code=USAGE)
+        self.assertEqual((done["items"], done["failed"]), (1, 2))
+        self.assertIn("the store itself", done["error"]["message"])
+        self.assertEqual(tree_of(self.store), before)
+        self.assertEqual((self.folder / "other").read_bytes(), b"good")
+
     def test_special_bits_are_not_restored(self):
         path = self.folder / "a"
         path.write_bytes(b"")

@@ -332,17 +332,20 @@ class Limits(CommandTest):
     def test_a_read_only_disk(self):
         if self.is_mounting_forbidden():
             return
+        disk = self.folder / "disk"
+        self.store = disk / "store"
         self.import_lines([b"a", b"b"])
+        mounted = self.folder / "mnt" / "store"
         ran = self.in_namespace(f"""
-            mount --bind {self.store} {self.folder}/mnt
+            mount --bind {disk} {self.folder}/mnt
             mount -o remount,bind,ro {self.folder}/mnt
             code=0
-            {self.firn} archive import {self.folder}/mnt {self.firn} || code=$?
-            {self.firn} archive prune {self.folder}/mnt --before 1 || code=$code$?
-            {self.firn} archive export {self.folder}/mnt --to {self.folder}/mnt/out || code=$code$?
+            {self.firn} archive import {mounted} {self.firn} || code=$?
+            {self.firn} archive prune {mounted} --before 1 || code=$code$?
+            {self.firn} archive export {mounted} --to {self.folder}/mnt/out || code=$code$?
             echo $code
-            {self.firn} verify {self.folder}/mnt --deep >&2
-            {self.firn} archive get {self.folder}/mnt --index 1""")
+            {self.firn} verify {mounted} --deep >&2
+            {self.firn} archive get {mounted} --index 1""")
         self.assertEqual(ran.returncode, DONE, ran.stderr.decode())
         self.assertEqual(ran.stdout, b"555\nb")
         self.assertEqual(ran.stderr.count(b"Read-only file system"), 3)

@@ -102,7 +102,7 @@ Status run_export(const ExportRequest& request, Output& output) {
   uint64_t total_bytes = 0;
   for (const Section section : archive.log().sections())
     total_bytes += archive.log().values().size(section).value_or(0);
-  TRY_INTO(RestoreTree tree, RestoreTree::open(request.directory));
+  TRY_INTO(RestoreTree tree, RestoreTree::open(request.directory, request.store.path));
   Progress progress("exporting", total_bytes);
   Exported exported;
   Status visited = visit_all(archive, [&](const ArchiveItem& found) {

@@ -10,6 +10,7 @@
 
 #include "firn/base/text.h"
 #include "tools/firn/file_walk.h"
+#include "tools/firn/store_access.h"
 
 namespace firn::command {
 namespace {
@@ -53,15 +54,24 @@ Status fill(int fd, const FileInfo& file, ByteSpan content, const std::string& s
   return {};
 }
 
+bool is_same_directory(int fd, const struct stat& other) {
+  struct stat status;
+  return ::fstat(fd, &status) == 0 && status.st_dev == other.st_dev &&
+         status.st_ino == other.st_ino;
+}
+
 }  // namespace
 
-Result<RestoreTree> RestoreTree::open(const std::string& directory) {
+Result<RestoreTree> RestoreTree::open(const std::string& directory, const std::string& store) {
+  TRY(check_outside_store(store, directory, "the directory to export to"));
+  struct stat store_status;
+  if (::stat(store.c_str(), &store_status) != 0) return system_failure("read", store);
   std::error_code failed;
   std::filesystem::create_directories(directory, failed);
   Descriptor root(::open(directory.c_str(), kDirectoryFlags));
   if (!root.is_open() && failed) errno = failed.value();  // why it is not there
   if (!root.is_open()) return system_failure("make or open the directory", directory);
-  return RestoreTree(directory, std::move(root));
+  return RestoreTree(directory, std::move(root), store_status);
 }
 
 Result<int> RestoreTree::open_parent(std::string_view parent, const std::string& shown) {
@@ -80,6 +90,12 @@ Result<int> RestoreTree::open_parent(std::string_view parent, const std::string&
       if (errno != ENOTDIR && errno != ELOOP) return system_failure("open the directory of", shown);
       return fail(Errc::io, concat("cannot restore '", shown, "': '", component,
                                    "' is there and no directory (links are not followed)"));
+    }
+    if (is_same_directory(next.get(), store_)) {
+      return fail(Errc::invalid_argument,
+                  concat("'", shown,
+                         "' is not restored: it would lie in the store itself; export "
+                         "to another directory"));
     }
     current = std::move(next);
   }

@@ -128,24 +128,14 @@ Result<SalvageSummary> salvage_metadata_store(Storage& source, const StoreArgume
   return std::move(log.summary);
 }
 
-// Without links and dots, also of what does not exist yet.
-fs::path plain_path(const std::string& path) {
-  std::error_code failed;
-  const fs::path plain = fs::weakly_canonical(fs::absolute(path, failed), failed);
-  return failed ? fs::path(path) : plain.has_filename() ? plain : plain.parent_path();
-}
-
 Status check_target(const SalvageRequest& request) {
   const auto refuse = [&](std::string_view why) {
     return fail(Errc::invalid_argument,
                 concat("'", request.target, "' cannot be the new store: ", why));
   };
   if (request.target.empty()) return refuse("it has no name");
-  const fs::path source = plain_path(request.store.path);
-  const fs::path target = plain_path(request.target);
-  if (source == target) return refuse("it is the damaged store, to which nothing is written");
-  const auto [in_source, in_target] = std::ranges::mismatch(source, target);
-  if (in_source == source.end()) return refuse("it lies in the damaged store");
+  TRY(check_outside_store(request.store.path, request.target, "the new store"));
+  const fs::path target = request.target;
   std::error_code failed;
   if (!fs::exists(target, failed)) return {};
   if (!fs::is_directory(target, failed)) return refuse("it is no directory");

@@ -2,6 +2,7 @@
 #include "tools/firn/store_access.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include <unistd.h>
@@ -10,6 +11,30 @@
 #include "firn/io/posix_storage.h"
 
 namespace firn::command {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Without links and dots, also of what does not exist yet.
+fs::path plain_path(const std::string& path) {
+  std::error_code failed;
+  const fs::path plain = fs::weakly_canonical(fs::absolute(path, failed), failed);
+  return failed ? fs::path(path) : plain.has_filename() ? plain : plain.parent_path();
+}
+
+}  // namespace
+
+Status check_outside_store(const std::string& store, const std::string& path,
+                           std::string_view role) {
+  const fs::path plain_store = plain_path(store);
+  const fs::path plain = plain_path(path);
+  const auto [rest_of_store, rest] = std::ranges::mismatch(plain_store, plain);
+  if (rest_of_store != plain_store.end()) return {};
+  return fail(
+      Errc::invalid_argument,
+      concat("'", path, "' cannot be ", role, ": it ", rest == plain.end() ? "is" : "lies in",
+             " the store '", store, "', whose files nothing else may touch. Nothing was changed"));
+}
 
 Result<std::unique_ptr<Storage>> open_storage(const std::string& path, Access access) {
   return open_posix_storage(

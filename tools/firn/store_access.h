@@ -47,6 +47,11 @@ struct OpenedArchive {
 
 [[nodiscard]] Result<std::unique_ptr<Storage>> open_storage(const std::string& path, Access access);
 
+// What a verb writes beside its store must not fall into it. `role` is "the new store".
+// Errors: invalid_argument (`path` is the store, or lies in it, whatever links lead there).
+[[nodiscard]] Status check_outside_store(const std::string& store, const std::string& path,
+                                         std::string_view role);
+
 // Takes away the directory of a store that could not be made, if it is empty.
 class NewStoreGuard {
  public:
