@@ -88,6 +88,7 @@ class Search:
         self.accepts, self.settled, self.buffered = accepts, settled, buffered
         self.limit = limit
         self.requests = {}
+        self.begun, self.finished = {}, {}
 
     def run(self, memory, programs, contents):
         """Searches depth first. `memory` is a dict, `programs` one tuple of Operations a thread."""
@@ -129,7 +130,7 @@ class Search:
         whatever violates the order with a later end or an earlier begin does so like this, too."""
         thread, operation = threads[number], self.programs[number][threads[number].at]
         if thread.phase is IDLE:
-            thread = thread._replace(phase=operation.name, arguments=operation.arguments)
+            thread = Thread(thread.at, operation.name, operation.arguments, (), thread.buffer)
             configurations = self.begin(configurations, number, operation)
         request = self.request(thread)
         if request.kind == "barrier":
@@ -139,11 +140,11 @@ class Search:
         if answered is None:
             return
         memory, buffer, answer = answered
-        thread = thread._replace(answers=thread.answers + (answer,), buffer=buffer)
+        answers = thread.answers + (answer,)
+        thread = Thread(thread.at, thread.phase, thread.arguments, answers, buffer)
         following = self.request(thread)
         while isinstance(following, Next):
-            thread = thread._replace(phase=following.phase, arguments=following.arguments,
-                                     answers=())
+            thread = Thread(thread.at, following.phase, following.arguments, (), buffer)
             following = self.request(thread)
         trace = (number, operation.name, request.kind, request.address, answer)
         if isinstance(following, Done):
@@ -195,9 +196,15 @@ class Search:
         return put(memory, index, request.second), buffer, True
 
     def begin(self, configurations, number, operation):
+        key = configurations, number, operation
+        if key not in self.begun:
+            self.begun[key] = self.closure(self.announced(*key))
+        return self.begun[key]
+
+    def announced(self, configurations, number, operation):
         parts = frozenset(range(len(self.abstract(operation))))
-        return self.closure({(contents, put(statuses, number, Pending(operation, parts, None)))
-                             for contents, statuses in configurations})
+        return {(contents, put(statuses, number, Pending(operation, parts, None)))
+                for contents, statuses in configurations}
 
     def closure(self, configurations):
         """Lets the parts of pending operations take effect in every order."""
@@ -215,6 +222,13 @@ class Search:
         return frozenset(out)
 
     def finish(self, configurations, number, operation, result):
+        key = configurations, number, operation, result
+        if key not in self.finished:
+            self.finished[key] = self.explained(*key)
+        return self.finished[key]
+
+    def explained(self, configurations, number, operation, result):
+        """The configurations that explain the result of an operation that ends."""
         if not self.accepts(self.world, operation, result):
             raise Violation(f"thread {number}: {operation.name} must not answer {result}")
         no_parts = not self.abstract(operation)

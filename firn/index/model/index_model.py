@@ -8,6 +8,7 @@ Prints the states of each scenario, and for each mistake after how many states i
 --mistake, prints the interleaving that shows it. Exits 1 if anything is not as it must be.
 """
 import argparse
+import gc
 import sys
 import time
 
@@ -53,4 +54,5 @@ def show(everything, mistake, only):
 
 
 if __name__ == "__main__":
+    gc.disable()  # a search makes millions of tuples, and no cycles
     sys.exit(main())
