@@ -31,6 +31,10 @@ if(FIRN_SANITIZE)
   add_compile_options(-Wno-maybe-uninitialized)
   add_compile_options(-fsanitize=${FIRN_SANITIZE} -fno-sanitize-recover=all
                       -fno-omit-frame-pointer)
+  if(FIRN_SANITIZE MATCHES undefined AND NOT CMAKE_CXX_COMPILER_ID MATCHES Clang)
+    # What the address sanitizer finds as well; they would be a quarter of the compiler's time.
+    add_compile_options(-fno-sanitize=null,object-size,vptr)
+  endif()
   add_link_options(-fsanitize=${FIRN_SANITIZE})
 endif()
 if(FIRN_FUZZ)

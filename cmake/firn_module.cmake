@@ -80,7 +80,7 @@ function(firn_fuzz source)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   else()
     target_link_libraries(${name} PRIVATE firn_fuzz_replay)
-    add_test(NAME ${name} COMMAND ${name} --inputs 2000
+    add_test(NAME ${name} COMMAND ${name} --inputs 1000
              --corpus ${PROJECT_SOURCE_DIR}/fuzz/corpus/${name})
     set_tests_properties(${name} PROPERTIES TIMEOUT 1200 LABELS unit)
     add_dependencies(firn_unit_tests ${name})

@@ -129,7 +129,7 @@ INSTANTIATE_TEST_SUITE_P(All, LocationCollisions,
                          ::testing::Combine(::testing::Values(Equal::everything, Equal::shard,
                                                               Equal::home, Equal::tag,
                                                               Equal::fingerprint),
-                                            ::testing::Values(1, 2, 7, 8, 14, 224, 225, 5000)),
+                                            ::testing::Values(1, 2, 7, 8, 14, 224, 225, 2000)),
                          [](const auto& parameter) {
                            return std::string(name_of(std::get<0>(parameter.param))) + "_" +
                                   std::to_string(std::get<1>(parameter.param));

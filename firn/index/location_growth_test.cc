@@ -116,7 +116,7 @@ TEST_F(LocationMemory, GivenAnyOneAllocationRefused_WhenUsed_ThenNothingIsLost) 
 TEST_F(LocationMemory, GivenMemoryThatRunsOut_WhenItComesBack_ThenEverythingWorksAgain) {
   auto& state = SteeredPolicy::state();
   uint64_t refused_in_all = 0;
-  for (uint64_t allowed = 1; allowed < 60; ++allowed) {
+  for (uint64_t allowed = 1; allowed < 60; allowed += 1 + allowed / 12) {
     state = {};
     model_.clear();
     refused_ = 0;

@@ -159,7 +159,7 @@ TEST_F(PagedBlobCrash, GivenTruncation_WhenTornAnywhere_ThenTheOldTailOrTheNewOn
   for (const size_t durable_size : {7u, 16u, 21u, 40u}) {
     for (const size_t unsynced : {0u, 3u, 60u}) {
       const std::string text = letters(durable_size + unsynced);
-      for (size_t size = 0; size < text.size(); size += 7) {
+      for (size_t size = 0; size < text.size(); size += 11) {
         write_synced(letters(durable_size));
         const Bytes durable = raw();
         const size_t from = record_.operations.size();

@@ -15,9 +15,11 @@ if [[ $kind == shared ]]; then
   binary=$work/build
   cmake -S "$source" -B "$binary" -G Ninja -DBUILD_SHARED_LIBS=ON -DCMAKE_BUILD_TYPE=Debug \
     -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DCMAKE_UNITY_BUILD=ON -DFIRN_TESTS=OFF -DFIRN_TOOLS=OFF
-  cmake --build "$binary"
+  cmake --build "$binary" --target firn
 fi
-for component in library development testkit; do
+components=(library development)
+[[ $kind == shared ]] || components+=(testkit)
+for component in "${components[@]}"; do
   cmake --install "$binary" --prefix "$work/prefix" --component $component >/dev/null
 done
 mv "$work/prefix" "$work/moved"  # nothing installed may know where it was installed
