@@ -105,6 +105,8 @@ Result<SalvageSummary> salvage_archive(Storage& source, const ArchiveSalvageOpti
   reading.record_size_bytes = archive::record_size_bytes(*made.key_size_bytes);
   reading.page_size_bytes = *made.page_size_bytes;
   reading.compressed = made.compression_level.has_value();
+  if (opened->manifest() == nullptr && !options.compression_level)
+    TRY(journal::check_not_compressed(source, reading));
   uint64_t boundary = 0;
   if (Manifest* const manifest = opened->manifest()) {
     reading.floors = &manifest->floors(StoreRole::index);

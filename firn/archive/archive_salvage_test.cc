@@ -256,6 +256,27 @@ TEST_P(SalvageArchive, GivenNoManifest_ThenTheOptionsSayWhatItIs) {
   }
 }
 
+TEST(SalvageArchiveErrors, GivenNoManifestAndCompressedValues_WhenNothingIsSaid_ThenRefused) {
+  MemoryStorage source;
+  {
+    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(source, options_of(Kind::compressed)));
+    ASSERT_OK(archive::put(archive, 1, "1", "value"));
+    ASSERT_OK(archive->close());
+  }
+  ASSERT_OK(source.remove_partition(kManifestPartition));
+  MemoryStorage target;
+  ArchiveSalvageOptions options;
+  options.key_size_bytes = kSalvagedKeyBytes;
+  options.page_size_bytes = kSalvagedPageBytes;
+
+  EXPECT_THAT(salvage_archive(source, options, target, {}),
+              FailsWith(Errc::invalid_argument, "compress"));
+
+  EXPECT_THAT(target.partitions().value(), IsEmpty());
+  options.compression_level = kNoCompression;
+  EXPECT_OK(salvage_archive(source, options, target, {}));
+}
+
 TEST_P(SalvageArchive, GivenOtherGeometry_ThenRefusedOrNothingIsTakenForAnItem) {
   MemoryStorage source;
   testkit::load_files(source, files_);

@@ -25,10 +25,12 @@ enum class ArchiveAccess : uint8_t {
 struct PrunableArchiveOptions {
   // Geometry. Unset: what the store's manifest says, or the default for a new store and for one
   // without a manifest. Values that contradict the store are refused.
-  std::optional<uint32_t> key_size_bytes = std::nullopt;       // 1 to 1024; default 32
-  std::optional<uint64_t> items_per_section = std::nullopt;    // at least 1; default 65,536
-  std::optional<uint32_t> page_size_bytes = std::nullopt;      // 1 to 65535; default 4084
-  std::optional<int> compression_level = std::nullopt;         // zstd; default none
+  std::optional<uint32_t> key_size_bytes = std::nullopt;     // 1 to 1024; default 32
+  std::optional<uint64_t> items_per_section = std::nullopt;  // at least 1; default 65,536
+  std::optional<uint32_t> page_size_bytes = std::nullopt;    // 1 to 65535; default 4084
+  // A zstd level, 0 for its default, or kNoCompression; default none. Without a manifest values
+  // that look compressed are refused unless one of them is given.
+  std::optional<int> compression_level = std::nullopt;
   std::optional<std::string> index_partition = std::nullopt;   // default "index"
   std::optional<std::string> values_partition = std::nullopt;  // default "values"
   // In memory. Tokens of 8 hashed bytes with a random seed unless told.

@@ -12,6 +12,7 @@
 #include "firn/io/blob_header.h"
 #include "firn/io/page_record.h"
 #include "firn/io/page_scan.h"
+#include "firn/journal/indexed_value_salvage.h"
 #include "firn/journal/section_name.h"
 
 namespace firn {
@@ -42,7 +43,8 @@ Status check_options(const PrunableArchiveOptions& options) {
   if (options.page_size_bytes &&
       (*options.page_size_bytes == 0 || *options.page_size_bytes > UINT16_MAX))
     return refuse("page size", *options.page_size_bytes, "between 1 and 65535");
-  if (options.compression_level) TRY(ValueLog::check_compression_level(*options.compression_level));
+  if (const int level = options.compression_level.value_or(kNoCompression); level != kNoCompression)
+    TRY(ValueLog::check_compression_level(level));
   const std::string index = options.index_partition.value_or(std::string(kDefaultIndexPartition));
   const std::string values =
       options.values_partition.value_or(std::string(kDefaultValuesPartition));
@@ -90,7 +92,8 @@ StoreOptions store_options(const PrunableArchiveOptions& options) {
   add("page_size", std::optional<uint64_t>(options.page_size_bytes),
       uint64_t{kDefaultPageSizeBytes});
   std::optional<std::string> compression;
-  if (options.compression_level) compression = kCompressed;
+  if (options.compression_level)
+    compression = *options.compression_level == kNoCompression ? kUncompressed : kCompressed;
   add("compression", compression, std::string(kUncompressed));
   const auto add_partition = [&](StoreRole role, const std::optional<std::string>& given,
                                  std::string_view fallback) {
@@ -150,14 +153,18 @@ Status PrunableArchive::open_log(Storage& storage, const PrunableArchiveOptions&
   log.index.floors = store_->floors(StoreRole::index);
   log.values.partition =
       partition(StoreRole::values, options.values_partition, kDefaultValuesPartition);
-  log.values.compression_level = options.compression_level;
+  if (options.compression_level != kNoCompression)
+    log.values.compression_level = options.compression_level;
   log.values.cache = cache_.get();
   if (manifest != nullptr && !options.compression_level &&
       manifest->text("compression") == kCompressed)
     log.values.compression_level = 0;
   log.values.write_buffer_bytes = options.write_buffer_bytes;
   log.values.open_sections_max = options.open_sections_max;
-  if (manifest == nullptr) TRY(check_unrecorded_geometry(storage, log));
+  if (manifest == nullptr) {
+    TRY(check_unrecorded_geometry(storage, log));
+    if (!options.compression_level) TRY(journal::check_not_compressed(storage, log));
+  }
   if (options.strict) TRY(look_strictly(storage, log));
   TRY_INTO(log_, IndexedValueLog::open(storage, log, store_->recovery()));
   log_->map_reads();  // nothing is truncated after recovery

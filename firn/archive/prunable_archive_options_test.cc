@@ -227,6 +227,16 @@ TEST_P(PrunableArchiveGeometry, WhenOpenedForReading_ThenItemsAreThereAndNothing
   }
 }
 
+// A store of the original: nothing says how it was made.
+void make_unrecorded(MemoryStorage& storage, const PrunableArchiveOptions& options, uint64_t items,
+                     std::string_view value) {
+  ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, options));
+  for (uint64_t i = 0; i < items; ++i)
+    ASSERT_OK(put(archive, i * 300, concat("key ", i), value));
+  ASSERT_OK(archive->close());
+  ASSERT_OK(storage.remove_partition(kManifestPartition));
+}
+
 TEST(PrunableArchiveOptions, WhenOptionsAreImpossible_ThenNoStoreIsMade) {
   const std::vector<std::pair<std::string, Change>> changes = {
       {"key size 0", [](auto& options) { options.key_size_bytes = 0; }},
@@ -295,24 +305,75 @@ TEST(PrunableArchiveOptions, GivenCompressedStore_WhenOpenedWithoutALevel_ThenVa
   EXPECT_LT(storage.raw("values", Bytes(8))->size(), 200);
 }
 
-// Pinned 15.3.13, a store of the original: nothing records the compression, so that the value is
-// the compressed frame. (The original's codec then finds it too long.)
-TEST(PrunableArchiveOptions, GivenNoManifestAndCompressedValues_WhenOpenedPlain_ThenFrameIsRead) {
-  MemoryStorage storage;
-  {
+// Pinned 15.3.13, a store of the original: nothing records the compression. There the value of a
+// get was an error of its codec, which firn does not have: it would be the compressed frame.
+TEST(PrunableArchiveOptions, GivenNoManifestAndCompressedValues_WhenOpenedPlain_ThenItIsRefused) {
+  for (const uint64_t items : {1u, 7u, 30u}) {
+    MemoryStorage storage;
+    make_unrecorded(storage, shared_options(3), items, "value");
+    const std::string before = visible_files(storage);
+
+    for (const ArchiveAccess access : {ArchiveAccess::read_only, ArchiveAccess::create}) {
+      PrunableArchiveOptions options = shared_options();
+      options.access = access;
+      EXPECT_THAT(PrunableArchive::open(storage, options),
+                  FailsWith(Errc::invalid_argument, "compress"));
+    }
+
+    EXPECT_EQ(visible_files(storage), before);
     ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, shared_options(3)));
-    ASSERT_OK(put(archive, 1, "key", "value"));
-    ASSERT_OK(archive->close());
+    EXPECT_EQ(get(archive, 0), "value");
   }
-  ASSERT_OK(storage.remove_partition(kManifestPartition));
+}
 
-  ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, shared_options()));
+TEST(PrunableArchiveOptions, GivenNoManifestAndFramesAsValues_WhenNoCompressionIsSaid_ThenRead) {
+  MemoryStorage storage;
+  make_unrecorded(storage, shared_options(3), 3, "value");
 
-  ASSERT_OK_INTO(const auto frame, archive->get(1));
+  ASSERT_OK_INTO(const auto archive,
+                 PrunableArchive::open(storage, shared_options(kNoCompression)));
+
+  ASSERT_OK_INTO(const auto frame, archive->get(300));
   ASSERT_TRUE(frame);
   std::string plain(100, '\0');
   plain.resize(ZSTD_decompress(plain.data(), plain.size(), frame->bytes().data(), frame->size()));
   EXPECT_EQ(plain, "value");
+}
+
+// Whoever stores files that happen to be zstd frames has others among them.
+TEST(PrunableArchiveOptions, GivenNoManifestAndAFewFramesAmongValues_WhenOpenedPlain_ThenRead) {
+  std::string frame(100, '\0');
+  frame.resize(ZSTD_compress(frame.data(), frame.size(), "value", 5, 3));
+  for (const uint64_t other : {0u, 1u, 5000u}) {
+    MemoryStorage storage;
+    {
+      ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, shared_options()));
+      for (const uint64_t index : {0u, 1u, 5000u, 5001u})
+        ASSERT_OK(put(archive, index, "key", index == other ? "no frame" : frame));
+      ASSERT_OK(archive->close());
+    }
+    ASSERT_OK(storage.remove_partition(kManifestPartition));
+
+    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, shared_options()));
+
+    EXPECT_EQ(get(archive, 5001), frame);
+  }
+}
+
+TEST(PrunableArchiveOptions, WhenNoCompressionIsSaid_ThenItIsRecordedAndRequired) {
+  MemoryStorage plain;
+  MemoryStorage compressed;
+  for (auto& [storage, level] : {std::pair(&plain, kNoCompression), std::pair(&compressed, 3)}) {
+    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(*storage, shared_options(level)));
+    ASSERT_OK(put(archive, 1, "key", "value"));
+    ASSERT_OK(archive->close());
+  }
+
+  EXPECT_THAT(PrunableArchive::open(compressed, shared_options(kNoCompression)),
+              FailsWith(Errc::invalid_argument, "compression"));
+  ASSERT_OK_INTO(const auto archive, PrunableArchive::open(plain, shared_options(kNoCompression)));
+
+  EXPECT_EQ(get(archive, 1), "value");
 }
 
 TEST(PrunableArchiveOptions, GivenNoManifestAndPlainValues_WhenOpenedCompressed_ThenItIsRefused) {

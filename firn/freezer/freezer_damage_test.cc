@@ -135,6 +135,33 @@ TEST_P(FreezerDamage, GivenAStore_WhenOpenedWithOtherGeometry_ThenRefusedAndNoth
   freezer::expect_range(freezer, 0, kKeys);
 }
 
+TEST(FreezerOptionsTest, GivenNoManifestAndCompressedValues_WhenNothingIsSaid_ThenRefused) {
+  MemoryStorage storage;
+  FreezerOptions options = freezer::shared_options(Engine::immediate);
+  options.compression_level = 3;
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    freezer::put_range(freezer, 0, 20);
+    ASSERT_OK(freezer->close());
+  }
+  EXPECT_THAT(
+      [&] {
+        options.compression_level = kNoCompression;
+        return Freezer::open(storage, options);
+      }(),
+      FailsWith(Errc::invalid_argument, "compression"));
+  ASSERT_OK(storage.remove_partition(kManifestPartition));
+
+  options.compression_level.reset();
+  EXPECT_THAT(Freezer::open(storage, options), FailsWith(Errc::invalid_argument, "compress"));
+
+  options.compression_level = kNoCompression;
+  EXPECT_OK(Freezer::open(storage, options));
+  options.compression_level = 3;
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+  freezer::expect_range(freezer, 0, 20);
+}
+
 TEST_P(FreezerDamage, GivenAWrongKeySize_WhenAsked_ThenRefused) {
   ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, damaged_options(GetParam())));
   const Bytes longer(9);

@@ -14,6 +14,7 @@
 #include "firn/freezer/journal_heads.h"
 #include "firn/freezer/resident_table.h"
 #include "firn/io/blob_header.h"
+#include "firn/journal/indexed_value_salvage.h"
 
 namespace firn {
 
@@ -56,7 +57,8 @@ Status check_numbers(const FreezerOptions& options) {
   if (options.table.initial_size && !is_table_size(*options.table.initial_size))
     return fail(Errc::invalid_argument,
                 concat("table size ", *options.table.initial_size, " is not a power of two"));
-  if (options.compression_level) TRY(ValueLog::check_compression_level(*options.compression_level));
+  if (const int level = options.compression_level.value_or(kNoCompression); level != kNoCompression)
+    TRY(ValueLog::check_compression_level(level));
   return {};
 }
 
@@ -103,7 +105,8 @@ StoreOptions store_options(const FreezerOptions& options) {
   add("resize_frequency", Number(options.table.resize_frequency), uint64_t{kDefaultFrequency});
   add("resize_chunk", Number(options.table.resize_chunk), uint64_t{kDefaultChunk});
   std::optional<std::string> compression;
-  if (options.compression_level) compression = kCompressed;
+  if (options.compression_level)
+    compression = *options.compression_level == kNoCompression ? kUncompressed : kCompressed;
   add("compression", compression, std::string(kUncompressed));
   const auto add_partition = [&](StoreRole role, const std::optional<std::string>& given,
                                  std::string_view fallback) {
@@ -189,7 +192,8 @@ Status Freezer::open_log(Storage& storage, const FreezerOptions& options) {
   log.index.floors = store_->floors(StoreRole::index);
   log.values.partition =
       partition(StoreRole::values, options.partitions.values, kDefaultValuesPartition);
-  log.values.compression_level = options.compression_level;
+  if (options.compression_level != kNoCompression)
+    log.values.compression_level = options.compression_level;
   if (manifest != nullptr && !options.compression_level &&
       manifest->text("compression") == kCompressed)
     log.values.compression_level = 0;
@@ -198,6 +202,7 @@ Status Freezer::open_log(Storage& storage, const FreezerOptions& options) {
   log.values.cache = cache_.get();
   if (manifest == nullptr) {
     TRY(check_unrecorded_geometry(storage, log));
+    if (!options.compression_level) TRY(journal::check_not_compressed(storage, log));
   } else if (!manifest->was_clean() && !store_->read_only()) {
     // Recovery goes section by section. Damage in a later one must be found before an earlier one
     // is changed.

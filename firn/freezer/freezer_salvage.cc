@@ -115,6 +115,8 @@ Result<SalvageSummary> salvage_freezer(Storage& source, const FreezerOptions& op
   reading.record_size_bytes = freezer::record_size_bytes(*made.key_size_bytes);
   reading.page_size_bytes = *made.page_size_bytes;
   reading.compressed = made.compression_level.has_value();
+  if (opened->manifest() == nullptr && !options.compression_level)
+    TRY(journal::check_not_compressed(source, reading));
   if (Manifest* const manifest = opened->manifest()) {
     reading.floors = &manifest->floors(StoreRole::index);
     reading.floors_are_exact = opened->is_manifest_whole();

@@ -224,6 +224,25 @@ TEST(SalvageFreezerLoss, GivenALostPutOfAKeyThatWasPutBefore_ThenTheLossSaysSo) 
   EXPECT_EQ(freezer::get(store, "key"), "older");
 }
 
+TEST(SalvageFreezerErrors, GivenNoManifestAndCompressedValues_WhenNothingIsSaid_ThenRefused) {
+  MemoryStorage source;
+  FreezerOptions options = test_options();
+  options.compression_level = 3;
+  {
+    ASSERT_OK_INTO(const auto store, Freezer::open(source, options));
+    ASSERT_OK(freezer::put(store, "key", "value"));
+    ASSERT_OK(store->close());
+  }
+  ASSERT_OK(source.remove_partition(kManifestPartition));
+  MemoryStorage target;
+
+  EXPECT_THAT(salvage_freezer(source, test_options(), target, {}),
+              FailsWith(Errc::invalid_argument, "compress"));
+
+  EXPECT_TRUE(target.partitions()->empty());
+  EXPECT_OK(salvage_freezer(source, options, target, {}));
+}
+
 TEST(SalvageFreezerErrors, GivenAWriterOrATargetInUse_ThenRefused) {
   MemoryStorage source;
   MemoryStorage target;

@@ -12,6 +12,7 @@
 #include "firn/base/bytes.h"
 #include "firn/base/strong_id.h"
 #include "firn/journal/value_log.h"
+#include "firn/store/manifest.h"
 
 namespace firn {
 
@@ -69,7 +70,9 @@ struct FreezerOptions {
   // without a manifest. Values that contradict the store are refused.
   std::optional<uint32_t> key_size_bytes = std::nullopt;   // 1 to 1024; default 32
   std::optional<uint32_t> page_size_bytes = std::nullopt;  // 1 to 65535; default 4084
-  std::optional<int> compression_level = std::nullopt;     // zstd; default none
+  // A zstd level, 0 for its default, or kNoCompression; default none. Without a manifest values
+  // that look compressed are refused unless one of them is given.
+  std::optional<int> compression_level = std::nullopt;
   FreezerTableOptions table = {};
   FreezerPartitions partitions = {};
   // A put that finds so many value bytes in the newest section begins the next one. May change.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <ranges>
 #include <utility>
 #include <vector>
 
@@ -12,7 +13,6 @@
 #include "firn/base/units.h"
 #include "firn/base/value.h"
 #include "firn/io/page_salvage.h"
-#include "firn/journal/indexed_value_log.h"
 #include "firn/journal/section_name.h"
 #include "firn/journal/value_entry.h"
 
@@ -313,6 +313,28 @@ class SectionSalvage {
   uint64_t last_end_ = 0;
 };
 
+// How many values must be frames, before a store without a manifest is taken for a compressed one.
+constexpr int kSampledValues = 8;
+
+// Looks at values until one is no frame, or there are enough.
+class FrameSample final : public EntrySink {
+ public:
+  std::optional<std::string> misfit(Section, Position, ByteSpan) override { return std::nullopt; }
+  Status keep(ByteSpan /*entry*/, ByteSpan value) override {
+    ++values_;
+    has_other_ = !is_compressed(value);
+    return is_done() ? fail(Errc::io, "this is no failure: enough values were seen") : Status();
+  }
+  Status lose(SalvageLoss, ByteSpan) override { return {}; }
+
+  [[nodiscard]] bool is_done() const { return has_other_ || values_ == kSampledValues; }
+  [[nodiscard]] bool has_only_frames() const { return values_ > 0 && !has_other_; }
+
+ private:
+  int values_ = 0;
+  bool has_other_ = false;
+};
+
 struct SectionFiles {
   bool has_index = false;
   bool has_values = false;
@@ -362,6 +384,41 @@ Status salvage_indexed_values(Storage& storage, const IndexedValueSalvageOptions
     TRY(files.has_index ? salvage.run() : salvage.run_without_index(files.has_values));
   }
   return {};
+}
+
+Status check_not_compressed(Storage& storage, const IndexedValueSalvageOptions& options) {
+  const SalvageObserver nobody;
+  SalvageLog ignored(nobody);
+  FrameSample oldest;
+  FrameSample newest;
+  std::map<Section, SectionFiles> sections;
+  TRY(list_sections(storage, options.index_partition, &SectionFiles::has_index, sections, oldest));
+  const auto sample = [&](const auto& order, FrameSample& values) -> Status {
+    for (const auto& [section, files] : order) {
+      const Status ended = SectionSalvage(storage, options, section, values, ignored).run();
+      if (values.is_done()) break;
+      TRY(ended);
+    }
+    return {};
+  };
+  TRY(sample(sections, oldest));
+  if (!oldest.has_only_frames()) return {};
+  TRY(sample(std::views::reverse(sections), newest));
+  if (!newest.has_only_frames()) return {};
+  return fail(Errc::invalid_argument,
+              concat("the values in partition ", options.values_partition,
+                     " look compressed, each is a zstd frame: give the compression level, or say "
+                     "that there is no compression, to take them as they are stored "
+                     "(--compression LEVEL, or none). Nothing was changed"));
+}
+
+Status check_not_compressed(Storage& storage, const IndexedValueLogOptions& options) {
+  IndexedValueSalvageOptions reading;
+  reading.index_partition = options.index.partition;
+  reading.values_partition = options.values.partition;
+  reading.record_size_bytes = options.index.record_size_bytes;
+  reading.page_size_bytes = options.index.page_size_bytes;
+  return check_not_compressed(storage, reading);
 }
 
 }  // namespace firn::journal

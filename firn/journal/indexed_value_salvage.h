@@ -25,6 +25,7 @@
 #include "firn/io/salvage.h"
 #include "firn/io/storage.h"
 #include "firn/journal/floors.h"
+#include "firn/journal/indexed_value_log.h"
 
 namespace firn::journal {
 
@@ -58,5 +59,13 @@ class EntrySink {
 [[nodiscard]] Status salvage_indexed_values(Storage& storage,
                                             const IndexedValueSalvageOptions& options,
                                             EntrySink& sink, SalvageLog& log);
+
+// A store without a manifest does not say whether its values are compressed, and a compressed value
+// that is taken as it is stored would be handed out as its zstd frame. Errc::invalid_argument if
+// the values that can be read are such frames: the first few, from the oldest section on and from
+// the newest one back. Requires: !options.compressed.
+[[nodiscard]] Status check_not_compressed(Storage& storage,
+                                          const IndexedValueSalvageOptions& options);
+[[nodiscard]] Status check_not_compressed(Storage& storage, const IndexedValueLogOptions& options);
 
 }  // namespace firn::journal

@@ -33,6 +33,10 @@ std::optional<uint64_t> claimed_size(ByteSpan frames) {
   return total;
 }
 
+bool is_possible(uint64_t claimed, ByteSpan frames) {
+  return claimed <= (frames.size() + 1) * kFrameExpansionMax;
+}
+
 struct FreeContext {
   void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
 };
@@ -62,7 +66,7 @@ Result<Value> decompress_entry(ByteSpan frames, uint32_t size_max_bytes, const E
   };
   const std::optional<uint64_t> claimed = claimed_size(frames);
   if (!claimed) return damaged("it is no zstd frame of known size");
-  if (*claimed > size_max_bytes || *claimed > (frames.size() + 1) * kFrameExpansionMax)
+  if (*claimed > size_max_bytes || !is_possible(*claimed, frames))
     return damaged("it claims an impossible size");
   Buffer plain(*claimed);
   thread_local const std::unique_ptr<ZSTD_DCtx, FreeContext> context(ZSTD_createDCtx());
@@ -70,6 +74,12 @@ Result<Value> decompress_entry(ByteSpan frames, uint32_t size_max_bytes, const E
                                           frames.data(), frames.size());
   if (ZSTD_isError(size) != 0) return damaged(ZSTD_getErrorName(size));
   return Value(std::move(plain), 0, size);
+}
+
+bool is_compressed(ByteSpan payload) {
+  if (payload.empty()) return false;
+  const std::optional<uint64_t> claimed = claimed_size(payload);
+  return claimed && is_possible(*claimed, payload);
 }
 
 std::optional<uint64_t> guess_entry_size(ByteSpan bytes, bool compressed) {

@@ -32,6 +32,9 @@ struct EntryPlace {
 [[nodiscard]] Result<Value> decompress_entry(ByteSpan frames, uint32_t size_max_bytes,
                                              const EntryPlace& place);
 
+// Whether a payload is what a compressed value is: nothing but zstd frames that tell their size.
+[[nodiscard]] bool is_compressed(ByteSpan payload);
+
 // How long the entry at the front of `bytes` is, checksum included, if it holds a byte vector or a
 // zstd frame under a checksum that fits: values have no length of their own.
 [[nodiscard]] std::optional<uint64_t> guess_entry_size(ByteSpan bytes, bool compressed);

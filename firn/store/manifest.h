@@ -27,6 +27,7 @@
 #pragma once
 
 #include <array>
+#include <climits>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -49,6 +50,9 @@
 #include "firn/metadata/metadata_store.h"
 
 namespace firn {
+
+// As a level of compression: there is none. Unlike no level at all, which leaves it to the store.
+inline constexpr int kNoCompression = INT_MIN;
 
 inline constexpr std::string_view kManifestPartition = "manifest";
 

@@ -79,9 +79,10 @@ Result<std::string> SalvageSource::partition(StoreRole role,
 
 Result<std::optional<int>> SalvageSource::compression(std::optional<int> given) {
   const auto recorded = manifest_ == nullptr ? std::nullopt : manifest_->text("compression");
-  if (given && recorded) TRY(manifest_->require("compression", std::string_view("zstd")));
+  const std::string_view meant = given == kNoCompression ? "none" : "zstd";
+  if (given && recorded) TRY(manifest_->require("compression", meant));
   if (!given && recorded == "zstd") return std::optional<int>(0);
-  return given;
+  return given == kNoCompression ? std::nullopt : given;
 }
 
 }  // namespace firn

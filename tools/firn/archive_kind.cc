@@ -35,7 +35,8 @@ ScanGeometry scan_geometry(const StoreArguments& arguments, Manifest* manifest) 
       number(arguments.key_size_bytes, "key_size", 1024, geometry.key_size_bytes);
   geometry.page_size_bytes =
       number(arguments.page_size_bytes, "page_size", UINT16_MAX, geometry.page_size_bytes);
-  geometry.compression_level = arguments.compression_level;
+  if (arguments.compression_level != kNoCompression)
+    geometry.compression_level = arguments.compression_level;
   if (manifest == nullptr) return geometry;
   geometry.oldest_section = manifest->floors(StoreRole::index).boundary().value;
   if (manifest->text("compression") == "zstd") geometry.compression_level = 0;

@@ -319,6 +319,7 @@ class Usage(CommandTest):
                 ("archive", "import", self.folder / "s", self.folder, "--items-per-section", 0),
                 ("archive", "import", self.folder / "s", self.folder, "--page-size", 65536),
                 ("archive", "import", self.folder / "s", self.folder, "--compression", 23),
+                ("archive", "import", self.folder / "s", self.folder, "--compression", "some"),
                 ("verify",), ("info",)):
             with self.subTest(arguments=arguments):
                 self.expect(USAGE, *arguments)
@@ -361,6 +362,7 @@ class Usage(CommandTest):
 
     def test_values_that_contradict_the_store(self):
         self.import_lines([b"a"], "--items-per-section", 100, "--page-size", 1000)
+        self.output("archive", "list", self.store, "--compression", "none")
         for arguments in (("--key-size", 16), ("--page-size", 4084), ("--compression", 3),
                           ("--items-per-section", 10), ("--partition", "index=other")):
             with self.subTest(arguments=arguments):
@@ -419,6 +421,30 @@ class StoreOfTheOriginal(CommandTest):
         after = tree_of(self.store)
         before.pop("LOCK"), after.pop("LOCK")
         self.assertEqual(after, before)
+
+    def test_compressed_values_are_not_taken_as_they_are_stored(self):
+        self.store = self.folder / "compressed"
+        self.import_lines([b"a line", b"another"], "--compression", 3)
+        shutil.rmtree(self.store / "manifest")
+        before = tree_of(self.store)
+        copy = self.folder / "copy"
+        for arguments in (("archive", "get", self.store, "--index", 0),
+                          ("archive", "list", self.store), ("archive", "stat", self.store),
+                          ("archive", "export", self.store, "--lines"),
+                          ("archive", "import", self.store, __file__),
+                          ("verify", self.store, "--deep"), ("salvage", self.store, copy)):
+            with self.subTest(arguments=arguments):
+                self.assertIn("give the compression", self.failure(USAGE, *arguments))
+        after = tree_of(self.store)
+        before.pop("LOCK"), after.pop("LOCK")
+        self.assertEqual(after, before)
+        self.assertFalse(copy.exists())
+        self.assertEqual(self.output("archive", "get", self.store, "--index", 0,
+                                     "--compression", 0), b"a line")
+        frame = self.output("archive", "get", self.store, "--index", 0, "--compression", "none")
+        self.assertEqual(frame[:4], b"\x28\xb5\x2f\xfd")
+        self.output("salvage", self.store, copy, "--compression", 1)
+        self.assertEqual(self.output("archive", "get", copy, "--index", 1), b"another")
 
     def test_without_names_the_partitions_are_told(self):
         shutil.rmtree(self.store / "manifest")

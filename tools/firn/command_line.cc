@@ -107,9 +107,13 @@ void add_store(CLI::App* verb, StoreArguments& store, const PartitionTargets& pa
 void add_journal_geometry(CLI::App* verb, StoreArguments& store) {
   add_number(verb, "--page-size", store.page_size_bytes, "bytes of a page (4084)")
       ->group(kStoreGroup);
-  add_number(verb, "--compression", store.compression_level,
-             "values are compressed with zstd; the level for new ones, 0 for zstd's default",
-             "LEVEL")
+  const auto take = [&store](const std::string& text) {
+    store.compression_level = text == "none" ? kNoCompression : parse_number<int>(text);
+  };
+  verb->add_option_function<std::string>("--compression", take,
+                                         "values are compressed with zstd: the level for new ones, "
+                                         "0 for zstd's default; or 'none'")
+      ->type_name("LEVEL")
       ->group(kStoreGroup);
 }
 
