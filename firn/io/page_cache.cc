@@ -26,6 +26,7 @@ constexpr size_t kChunkBytes = 2 * kMiB;
 constexpr size_t kChunksMin = 4;
 constexpr size_t kUsualPageBytes = 4084;
 constexpr size_t kLineBytes = 64;  // of the processor's cache
+constexpr size_t kEvictionsForMemoryMax = 16;
 // What the allocator adds to a block, so that the bound is about memory really taken.
 constexpr size_t kAllocationOverhead = 16;
 
@@ -54,15 +55,21 @@ struct PageCache::Node {
   bool is_in_chunk = false;
 
   [[nodiscard]] std::byte* payload() { return reinterpret_cast<std::byte*>(this + 1); }
+  [[nodiscard]] const std::byte* payload() const {
+    return reinterpret_cast<const std::byte*>(this + 1);
+  }
 };
 
-// Where the nodes are. Those of the usual size share chunks, each a huge page: reads at random then
-// find the address in the processor's tables, which is as slow as the memory itself otherwise.
+// Where the nodes are, and the account of what all of them and the tables take. Nodes of the usual
+// size share chunks, each a huge page: reads at random then find the address in the processor's
+// tables, which is as slow as the memory itself otherwise. A chunk is kept for ever, so chunks get
+// three quarters of the bound at most, and pages of other sizes find room beside them.
 class PageCache::Memory {
  public:
-  explicit Memory(size_t capacity_bytes) : chunks_max_(capacity_bytes / kChunkBytes) {
-    if (chunks_max_ < kChunksMin) chunks_max_ = 0;
-  }
+  explicit Memory(size_t limit_bytes)
+      : limit_bytes_(limit_bytes),
+        chunks_max_(limit_bytes / kChunkBytes < kChunksMin ? 0
+                                                           : limit_bytes / 4 * 3 / kChunkBytes) {}
   ~Memory() {
     for (std::byte* chunk : chunks_)
       std::free(chunk);
@@ -70,36 +77,63 @@ class PageCache::Memory {
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  // Null if there is no memory.
+  // Null if there is no memory, or none within the bound.
   [[nodiscard]] Node* take(size_t page_bytes) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
     if (page_bytes == kUsualPageBytes) {
-      MutexLock lock(mutex_);
       if (free_ != nullptr) return std::exchange(free_, free_->next);
       if (Node* node = cut_from_chunk(); node != nullptr) return node;
     }
+    if (!charge(cost_bytes(page_bytes))) return nullptr;
     void* memory = std::malloc(sizeof(Node) + page_bytes);
-    return memory == nullptr ? nullptr : new (memory) Node;
+    if (memory != nullptr) return new (memory) Node;
+    held_bytes_ -= cost_bytes(page_bytes);
+    return nullptr;
   }
 
   void give_back(Node* node) EXCLUDES(mutex_) {
-    if (!node->is_in_chunk) {
-      std::free(node);
+    MutexLock lock(mutex_);
+    if (node->is_in_chunk) {
+      node->next = free_;
+      free_ = node;
       return;
     }
+    held_bytes_ -= cost_bytes(node->size_bytes);
+    std::free(node);
+  }
+
+  // For tables, which their owner allocates.
+  [[nodiscard]] bool take_bytes(size_t bytes) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    node->next = free_;
-    free_ = node;
+    return charge(bytes);
+  }
+  void give_back_bytes(size_t bytes) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    held_bytes_ -= bytes;
+  }
+  [[nodiscard]] size_t held_bytes() const EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return held_bytes_;
   }
 
  private:
   static constexpr size_t kNodeBytes =
       (sizeof(Node) + kUsualPageBytes + alignof(Node) - 1) / alignof(Node) * alignof(Node);
 
+  [[nodiscard]] bool charge(size_t bytes) REQUIRES(mutex_) {
+    if (bytes > limit_bytes_ - held_bytes_) return false;
+    held_bytes_ += bytes;
+    return true;
+  }
+
   [[nodiscard]] Node* cut_from_chunk() REQUIRES(mutex_) {
     if (chunk_used_ + kNodeBytes > kChunkBytes || chunks_.empty()) {
-      if (chunks_.size() == chunks_max_) return nullptr;
+      if (chunks_.size() == chunks_max_ || !charge(kChunkBytes)) return nullptr;
       void* chunk = std::aligned_alloc(kChunkBytes, kChunkBytes);
-      if (chunk == nullptr) return nullptr;
+      if (chunk == nullptr) {
+        held_bytes_ -= kChunkBytes;
+        return nullptr;
+      }
       static_cast<void>(::madvise(chunk, kChunkBytes, MADV_HUGEPAGE));
       chunks_.push_back(static_cast<std::byte*>(chunk));
       chunk_used_ = 0;
@@ -109,8 +143,10 @@ class PageCache::Memory {
     return node;
   }
 
-  size_t chunks_max_;
-  Mutex mutex_;  // after a shard's
+  const size_t limit_bytes_;
+  const size_t chunks_max_;
+  mutable Mutex mutex_;  // after a shard's
+  size_t held_bytes_ GUARDED_BY(mutex_) = 0;
   std::vector<std::byte*> chunks_ GUARDED_BY(mutex_);
   size_t chunk_used_ GUARDED_BY(mutex_) = 0;  // of the last chunk
   Node* free_ GUARDED_BY(mutex_) = nullptr;
@@ -142,34 +178,55 @@ struct alignas(64) PageCache::Shard {
     return find(node.blob_id, node.page, hash_key(node.blob_id, node.page));
   }
 
-  // Reads the wanted ones from `at` on, as `next` chains them: first the memory of their entries is
-  // asked for, then that of their payload.
-  void read_list(std::span<Wanted> wanted, std::span<const uint64_t> hashes,
-                 std::span<const uint32_t> next, uint32_t first) {
+  // The wanted ones of one shard: numbers from `first` on, as `next` chains them.
+  struct List {
+    std::span<Wanted> wanted;
+    std::span<const uint64_t> hashes;
+    std::span<const uint32_t> next;
+    uint32_t first;
+  };
+  static constexpr uint32_t kEnd = UINT32_MAX;
+
+  // Three steps, each for all shards before the next one, so that all wait for memory together:
+  // that of the entries, then of the pages, then the bytes are copied.
+  void fetch_entries(const List& list) {
     MutexLock lock(mutex);
     if (count == 0) return;
-    const size_t mask = table.size() - 1;
-    for (uint32_t at = first; at != UINT32_MAX; at = next[at])
-      __builtin_prefetch(&table[hashes[at] & mask], 1);
-    for (uint32_t at = first; at != UINT32_MAX; at = next[at]) {
-      Wanted& one = wanted[at];
-      Entry& entry = find(one.blob_id, one.page, hashes[at]);
-      one.found = entry.node != nullptr;
-      if (!one.found) continue;
-      CHECK(one.offset_in_page <= entry.size_bytes &&
-                one.out.size() <= entry.size_bytes - one.offset_in_page,
-            "a read stays within its page");
-      entry.is_referenced = true;
-      const std::byte* const from = entry.node->payload() + one.offset_in_page;
+    for (uint32_t at = list.first; at != kEnd; at = list.next[at])
+      __builtin_prefetch(&table[list.hashes[at] & (table.size() - 1)], 1);
+  }
+  void fetch_pages(const List& list) {
+    MutexLock lock(mutex);
+    if (count == 0) return;
+    for (uint32_t at = list.first; at != kEnd; at = list.next[at]) {
+      const Wanted& one = list.wanted[at];
+      const Node* const node = find(one.blob_id, one.page, list.hashes[at]).node;
+      if (node == nullptr) continue;
+      const std::byte* const from = node->payload() + one.offset_in_page;
       for (size_t line = 0; line < one.out.size(); line += kLineBytes)
         __builtin_prefetch(from + line);
     }
-    for (uint32_t at = first; at != UINT32_MAX; at = next[at]) {
-      Wanted& one = wanted[at];
-      if (!one.found || one.out.empty()) continue;
-      Entry& entry = find(one.blob_id, one.page, hashes[at]);
-      std::memcpy(one.out.data(), entry.node->payload() + one.offset_in_page, one.out.size());
+  }
+  void copy(const List& list) {
+    MutexLock lock(mutex);
+    for (uint32_t at = list.first; at != kEnd; at = list.next[at]) {
+      Wanted& one = list.wanted[at];
+      one.found = read(one, list.hashes[at]);
     }
+  }
+
+  // False if the page is not cached.
+  bool read(const Wanted& one, uint64_t hash) REQUIRES(mutex) {
+    if (count == 0) return false;
+    Entry& entry = find(one.blob_id, one.page, hash);
+    if (entry.node == nullptr) return false;
+    CHECK(one.offset_in_page <= entry.size_bytes &&
+              one.out.size() <= entry.size_bytes - one.offset_in_page,
+          "a read stays within its page");
+    entry.is_referenced = true;
+    if (!one.out.empty())
+      std::memcpy(one.out.data(), entry.node->payload() + one.offset_in_page, one.out.size());
+    return true;
   }
 
   // Closes the gap that linear probing would stumble over.
@@ -208,27 +265,34 @@ struct alignas(64) PageCache::Shard {
     if (!table.empty() && (count + 1) * 4 <= table.size() * 3) return;
     const size_t new_size = table.empty() ? kFirstTableSize : table.size() * 2;
     const size_t new_cost = new_size * sizeof(Entry);
-    if (used + new_cost + page_cost > capacity) return;
+    if (used + new_cost + page_cost > capacity || !memory->take_bytes(new_cost)) return;
     std::vector<Entry> old(new_size);
     std::swap(old, table);
     for (const Entry& entry : old)
       if (entry.node != nullptr) entry_of(*entry.node) = entry;
     used += new_cost - old.size() * sizeof(Entry);
+    memory->give_back_bytes(old.size() * sizeof(Entry));
   }
 
   [[nodiscard]] bool is_table_full() const REQUIRES(mutex) {
     return (count + 1) * 8 > table.size() * 7;
   }
 
-  // Makes room for a page, evicting as needed; a node of the right size to reuse, or null.
-  [[nodiscard]] Node* make_room(size_t size_bytes) REQUIRES(mutex) {
+  // A node for a page, evicting as needed. Null if there is no memory within the bound, even
+  // without some pages of this shard: others may hold it.
+  [[nodiscard]] Node* take_node(size_t size_bytes) REQUIRES(mutex) {
     const size_t cost = cost_bytes(size_bytes);
-    while (count > 0 && (used + cost > capacity || is_table_full())) {
-      Node* victim = detach_victim();
+    size_t evictions_left = kEvictionsForMemoryMax;
+    while (true) {
+      const bool has_room = count == 0 || (used + cost <= capacity && !is_table_full());
+      if (has_room) {
+        if (Node* const node = memory->take(size_bytes); node != nullptr) return node;
+        if (count == 0 || evictions_left-- == 0) return nullptr;
+      }
+      Node* const victim = detach_victim();
       if (victim->size_bytes == size_bytes && used + cost <= capacity) return victim;
       memory->give_back(victim);
     }
-    return nullptr;
   }
 
   void attach(Node* node, uint64_t hash) REQUIRES(mutex) {
@@ -281,39 +345,30 @@ size_t PageCache::cost_bytes(size_t page_size) {
 }
 
 PageCache::Shard& PageCache::shard_of(uint64_t hash) const {
-  return shards_[(hash >> 48) & (shard_count_ - 1)];
+  return shards_[shard_number(hash)];
 }
 
 bool PageCache::read(uint64_t blob_id, uint64_t page, size_t offset_in_page, MutableByteSpan out) {
   const uint64_t hash = hash_key(blob_id, page);
   Shard& shard = shard_of(hash);
   MutexLock lock(shard.mutex);
-  if (shard.count == 0) return false;
-  Shard::Entry& entry = shard.find(blob_id, page, hash);
-  if (entry.node == nullptr) return false;
-  CHECK(offset_in_page <= entry.size_bytes && out.size() <= entry.size_bytes - offset_in_page,
-        "a read stays within its page");
-  entry.is_referenced = true;
-  if (!out.empty()) std::memcpy(out.data(), entry.node->payload() + offset_in_page, out.size());
-  return true;
+  return shard.read({blob_id, page, offset_in_page, out}, hash);
 }
 
 void PageCache::read_many(std::span<Wanted> wanted) {
-  // By shard: a list for each, threaded through the numbers of the wanted.
-  constexpr uint32_t kEnd = UINT32_MAX;
   thread_local std::vector<uint64_t> hashes;
   thread_local std::vector<uint32_t> next;
-  thread_local std::vector<uint32_t> first;
+  thread_local std::vector<uint32_t> first;  // by shard
   hashes.resize(wanted.size());
   next.resize(wanted.size());
-  first.assign(shard_count_, kEnd);
+  first.assign(shard_count_, Shard::kEnd);
   for (size_t i = wanted.size(); i-- > 0;) {
     hashes[i] = hash_key(wanted[i].blob_id, wanted[i].page);
-    const size_t shard = (hashes[i] >> 48) & (shard_count_ - 1);
-    next[i] = std::exchange(first[shard], static_cast<uint32_t>(i));
+    next[i] = std::exchange(first[shard_number(hashes[i])], static_cast<uint32_t>(i));
   }
-  for (size_t shard = 0; shard < shard_count_; ++shard)
-    if (first[shard] != kEnd) shards_[shard].read_list(wanted, hashes, next, first[shard]);
+  for (const auto step : {&Shard::fetch_entries, &Shard::fetch_pages, &Shard::copy})
+    for (size_t i = 0; i < shard_count_; ++i)
+      if (first[i] != Shard::kEnd) (shards_[i].*step)({wanted, hashes, next, first[i]});
 }
 
 void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {
@@ -337,11 +392,8 @@ void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {
   if (shard.table.empty() ||
       shard.table.size() * sizeof(Shard::Entry) + cost_bytes(payload.size()) > shard.capacity)
     return;
-  Node* node = shard.make_room(payload.size());
-  if (node == nullptr) {
-    node = memory_->take(payload.size());
-    if (node == nullptr) return;
-  }
+  Node* const node = shard.take_node(payload.size());
+  if (node == nullptr) return;
   node->blob_id = blob_id;
   node->page = page;
   node->size_bytes = static_cast<uint32_t>(payload.size());
@@ -374,12 +426,7 @@ void PageCache::evict_from(uint64_t blob_id, uint64_t first_page) {
 }
 
 size_t PageCache::used_bytes() const {
-  size_t used = missed_bytes();
-  for (size_t i = 0; i < shard_count_; ++i) {
-    MutexLock lock(shards_[i].mutex);
-    used += shards_[i].used;
-  }
-  return used;
+  return missed_bytes() + memory_->held_bytes();
 }
 
 }  // namespace firn

@@ -5,10 +5,11 @@
 // Shards, each a hash table with a Clock hand, keep readers of different pages apart. Its
 // owners store what will not change on disk, or evict it first: full pages of paged blobs, which
 // passed their checksum, and blocks of value blobs, whose values have checksums of their own. A hit
-// copies out the wanted bytes under the shard's lock. The bound counts page bytes and bookkeeping,
-// is fixed at construction, and is never exceeded; memory is taken as pages arrive, for pages of
-// the usual 4,084 bytes in pieces of 2 MiB, which a processor finds faster. They are kept: where
-// pages of other sizes push usual ones out, free places in them come on top of the bound.
+// copies out the wanted bytes under the shard's lock. The bound counts all memory that is held,
+// also what is free at the moment; it is fixed at construction and never exceeded. Memory is taken
+// as pages arrive, for pages of the usual 4,084 bytes in pieces of 2 MiB, which a processor finds
+// faster; those are kept, and are three quarters of the bound at most, so that pages of other sizes
+// find room.
 //
 // A page that is missed while thousands of others are used once is not worth its place: is_wanted
 // tells the second miss from the first.
@@ -44,7 +45,7 @@ class PageCache {
   // Requires: offset_in_page + out.size() within the page.
   [[nodiscard]] bool read(uint64_t blob_id, uint64_t page, size_t offset_in_page,
                           MutableByteSpan out);
-  // The same for many: the memory of those in one shard is fetched together. Says which are cached.
+  // The same for many: their memory is fetched together. Says which are cached.
   struct Wanted {
     uint64_t blob_id = 0;
     uint64_t page = 0;
@@ -61,6 +62,7 @@ class PageCache {
   // Forgets all pages of a blob from `first_page` on (after a truncation, or a removal with 0).
   void evict_from(uint64_t blob_id, uint64_t first_page);
 
+  // The memory that is held: capacity_bytes() at most.
   [[nodiscard]] size_t used_bytes() const;
   [[nodiscard]] size_t capacity_bytes() const { return capacity_bytes_; }
 
@@ -73,6 +75,9 @@ class PageCache {
   struct Shard;
 
   [[nodiscard]] size_t missed_bytes() const { return missed_count_ * sizeof(uint32_t); }
+  [[nodiscard]] size_t shard_number(uint64_t hash) const {
+    return (hash >> 48) & (shard_count_ - 1);
+  }
   [[nodiscard]] Shard& shard_of(uint64_t hash) const;
 
   const size_t capacity_bytes_;

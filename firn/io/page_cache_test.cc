@@ -209,6 +209,26 @@ TEST(PageCache, GivenPagesOfTheUsualSizeAndOthers_WhenALargeCacheIsFull_ThenCont
   EXPECT_GT(cache.used_bytes(), cache.capacity_bytes() / 2);
 }
 
+// The memory of pages of the usual size is kept: it must not come on top of that of others.
+TEST(PageCache, GivenACacheFullOfUsualPages_WhenOthersCome_ThenTheyFindRoomWithinTheBound) {
+  constexpr size_t kCapacity = 16 << 20;
+  constexpr size_t kOtherSize = 512;
+  constexpr uint64_t kOthers = kCapacity / 8 / kOtherSize;
+  PageCache cache(kCapacity, 4);
+  for (uint64_t page = 0; page < 5000; ++page)
+    cache.insert(1, page, page_of(1, page, 4084));
+  EXPECT_GT(cache.used_bytes(), kCapacity * 9 / 10);
+
+  for (uint64_t page = 0; page < kOthers; ++page)
+    cache.insert(2, page, page_of(2, page, kOtherSize));
+
+  EXPECT_LE(cache.used_bytes(), kCapacity);
+  uint64_t cached = 0;
+  for (uint64_t page = 0; page < kOthers; ++page)
+    if (is_cached(cache, 2, page, kOtherSize)) ++cached;
+  EXPECT_GT(cached, kOthers * 9 / 10);
+}
+
 TEST(PageCache, GivenThreads_WhenUsedTogether_ThenReadsAreWholePages) {
   PageCache cache(64 * kPageSize, 4);
   std::vector<std::thread> threads;
