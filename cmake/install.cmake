@@ -13,8 +13,14 @@ install(EXPORT firnTargets NAMESPACE firn:: DESTINATION ${package_dir} COMPONENT
 
 if(TARGET firn_testkit)
   install(TARGETS firn_testkit EXPORT firnTestkitTargets ARCHIVE COMPONENT testkit)
+  # Without the headers that need firn's private ones, or that are of firn's own tests.
   install(DIRECTORY testkit DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT testkit
-    FILES_MATCHING PATTERN "*.h")
+    FILES_MATCHING PATTERN "*.h"
+    PATTERN canary_scenario.h EXCLUDE
+    PATTERN fuzz_input.h EXCLUDE
+    PATTERN paged_blob_fixture.h EXCLUDE
+    PATTERN store_mutator.h EXCLUDE
+    PATTERN test_headers.h EXCLUDE)
   install(EXPORT firnTestkitTargets NAMESPACE firn:: DESTINATION ${package_dir} COMPONENT testkit)
   set_target_properties(firn_testkit PROPERTIES EXPORT_NAME testkit)
 endif()

@@ -24,6 +24,10 @@ for component in "${components[@]}"; do
 done
 mv "$work/prefix" "$work/moved"  # nothing installed may know where it was installed
 
+# Every installed header of the test kit must find what it includes.
+mkdir -p "$work/consumer"
+find "$work/moved" -path '*/testkit/*.h' -printf '#include "testkit/%f"\n' \
+  >"$work/consumer/headers.cc"
 with_testkit=$([[ $kind == static ]] && echo ON || echo OFF)
 cmake -S "$here" -B "$work/consumer" -G Ninja -DCMAKE_PREFIX_PATH="$work/moved" \
   -DWITH_TESTKIT="$with_testkit"
