@@ -18,6 +18,7 @@ enum class CanaryBug : uint8_t {
   no_index_sync,       // acknowledged, not durable
   unsynced_adoption,   // recovery serves what only the page cache of a killed program holds
   unsynced_cut,        // recovery reuses the range of a truncation that is not durable
+  ignored_failure,     // recovery serves what it could not sync
 };
 
 [[nodiscard]] ScenarioFactory canary_factory(CanaryBug bug);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // run_exhaustive and run_bounded_exhaustive. Both repeat a deterministic workload from its start
-// for every crash point, survivor plan and second crash point: a scenario cannot be copied, and
+// for every crash point, survivor plan and interrupted recovery: a scenario cannot be copied, and
 // small workloads run in microseconds.
 #include <algorithm>
 #include <functional>
@@ -20,18 +20,23 @@ namespace {
 // Opens and works, until done or down.
 using Workload = std::function<void(CrashMachine&)>;
 
-// One history: a workload with faults, a crash, maybe a crash in recovery, recovery.
+// What goes wrong between two recoveries, or before the first one.
+struct Interruption {
+  FaultPlan faults = {};                       // calls counted from its start
+  std::optional<SurvivorPlan> survivors = {};  // nullopt: killed where the device allows that
+};
+
+// One history: a workload with faults, a crash, recoveries that meet faults, each with a crash
+// behind it, and a recovery without faults.
 struct Experiment {
-  FaultPlan faults = {};
-  std::optional<SurvivorPlan> survivors = {};     // nullopt: killed where the device allows that
-  std::optional<CrashPoint> recovery_crash = {};  // call counted from the start of recovery
-  SurvivorPlan recovery_survivors = SurvivorPlan::none();
+  Interruption workload = {};
+  std::vector<Interruption> recoveries = {};
 };
 
 struct Outcome {
-  bool faulted = false;           // the workload met its faults
-  bool recovery_crashed = false;  // recovery was long enough for its crash point
-  size_t pending = 0;             // items at the end of the workload
+  bool faulted = false;          // the workload met its faults
+  bool recovery_faulted = true;  // so did every recovery
+  size_t pending = 0;            // items at the end of the workload
 };
 
 class Laboratory {
@@ -43,11 +48,7 @@ class Laboratory {
     Random config(options_.seed);
     CrashMachine machine(factory_(config), options_);
     const Outcome outcome = carry_out(machine, workload, experiment);
-    ++result_.runs;
-    result_.cuts += machine.cuts();
-    result_.faults += machine.disk().fault_count();
-    uint64_t state = result_.trace_hash ^ machine.disk().trace_hash();
-    result_.trace_hash = split_mix64(state);
+    result_.add(machine.result());
     if (machine.violated()) report(workload, experiment, *machine.violation());
     return outcome;
   }
@@ -59,20 +60,15 @@ class Laboratory {
   static Outcome carry_out(CrashMachine& machine, const Workload& workload,
                            const Experiment& experiment) {
     Outcome outcome;
-    SimulatedFileSystem& disk = machine.disk();
-    disk.set_faults(experiment.faults);
-    workload(machine);
-    outcome.faulted = disk.fault_count() > 0;
-    outcome.pending = disk.pending_items().size();
-    disk.clear_faults();
-    crash(machine, experiment.survivors);
-    if (experiment.recovery_crash) {
-      CrashPoint point = *experiment.recovery_crash;
-      point.call += disk.call_count();
-      disk.set_faults({.crashes = {point}});
-      machine.open();
-      outcome.recovery_crashed = disk.is_down();
-      machine.cut_power(experiment.recovery_survivors);
+    outcome.faulted = interrupt(machine, experiment.workload, [&] {
+      workload(machine);
+      outcome.pending = machine.disk().pending_items().size();
+    });
+    for (const Interruption& recovery : experiment.recoveries) {
+      outcome.recovery_faulted &= interrupt(machine, recovery, [&] {
+        // A recovery may do without the call that failed: what it serves then is right.
+        if (machine.open()) machine.check("after recovery with a failed call");
+      });
     }
     if (!machine.open_and_check()) return outcome;
     machine.cut_power(SurvivorPlan::none());
@@ -80,11 +76,24 @@ class Laboratory {
     return outcome;
   }
 
-  static void crash(CrashMachine& machine, const std::optional<SurvivorPlan>& survivors) {
-    if (survivors)
-      machine.cut_power(*survivors);
+  // True if `work` met the faults.
+  static bool interrupt(CrashMachine& machine, const Interruption& interruption,
+                        const std::function<void()>& work) {
+    SimulatedFileSystem& disk = machine.disk();
+    const uint64_t faults_before = disk.fault_count();
+    FaultPlan faults = interruption.faults;
+    for (CrashPoint& point : faults.crashes)
+      point.call += disk.call_count();
+    for (CallFailure& failure : faults.failures)
+      failure.call += disk.call_count();
+    disk.set_faults(std::move(faults));
+    work();
+    disk.clear_faults();
+    if (interruption.survivors)
+      machine.cut_power(*interruption.survivors);
     else
       machine.kill_if_possible();
+    return disk.fault_count() > faults_before;
   }
 
   void report(const Workload& workload, const Experiment& experiment, std::string_view what) {
@@ -115,15 +124,22 @@ std::vector<SurvivorPlan> chosen_plans(size_t pending, uint64_t max_plans, uint6
   return plans;
 }
 
-// Crashes recovery at each of its calls in turn.
+// Crashes recovery at each of its calls in turn: once before the call, and nothing pending
+// survives, once behind it. With `nesting`, so it goes on in the recovery behind the former, with
+// one crash for each call there.
 void crash_recovery_everywhere(Laboratory& laboratory, const Workload& workload,
-                               Experiment experiment) {
+                               Experiment experiment, uint64_t nesting = 1) {
+  const bool is_nested = !experiment.recoveries.empty();
+  experiment.recoveries.emplace_back();
   for (uint64_t call = 1; !laboratory.violated(); ++call) {
-    experiment.recovery_crash = CrashPoint{call, CrashMoment::before};
-    experiment.recovery_survivors = SurvivorPlan::none();
-    if (!laboratory.run(workload, experiment).recovery_crashed) return;
-    experiment.recovery_crash->moment = CrashMoment::after;
-    experiment.recovery_survivors = SurvivorPlan::random(call);
+    experiment.recoveries.back() = {
+        .faults = {.crashes = {{call, CrashMoment::before}}},
+        .survivors = is_nested ? SurvivorPlan::random(call) : SurvivorPlan::none()};
+    if (!laboratory.run(workload, experiment).recovery_faulted) return;
+    if (nesting > 1) crash_recovery_everywhere(laboratory, workload, experiment, nesting - 1);
+    if (is_nested) continue;
+    experiment.recoveries.back() = {.faults = {.crashes = {{call, CrashMoment::after}}},
+                                    .survivors = SurvivorPlan::random(call)};
     laboratory.run(workload, experiment);
   }
 }
@@ -132,20 +148,34 @@ void crash_everywhere(Laboratory& laboratory, const Workload& workload,
                       const HarnessOptions& options) {
   for (uint64_t call = 1; !laboratory.violated(); ++call) {
     for (const CrashMoment moment : {CrashMoment::before, CrashMoment::after}) {
-      Experiment experiment{.faults = {.crashes = {{call, moment}}}};
+      Experiment experiment{.workload = {.faults = {.crashes = {{call, moment}}}}};
       const Outcome killed = laboratory.run(workload, experiment);
       if (!killed.faulted || laboratory.violated()) return;
-      crash_recovery_everywhere(laboratory, workload, experiment);
+      crash_recovery_everywhere(laboratory, workload, experiment,
+                                moment == CrashMoment::before ? options.nesting : 1);
       for (const SurvivorPlan& plan : chosen_plans(killed.pending, options.max_plans, call)) {
         if (laboratory.violated()) return;
-        experiment.survivors = plan;
+        experiment.workload.survivors = plan;
         laboratory.run(workload, experiment);
       }
       for (const SurvivorPlan& plan : {SurvivorPlan::none(), SurvivorPlan::all()}) {
-        experiment.survivors = plan;
+        experiment.workload.survivors = plan;
         crash_recovery_everywhere(laboratory, workload, experiment);
       }
     }
+  }
+}
+
+// Fails each call of recovery in turn, as the workload's call failed.
+void fail_recovery_everywhere(Laboratory& laboratory, const Workload& workload,
+                              Experiment experiment) {
+  CallFailure failure = experiment.workload.faults.failures.front();
+  experiment.recoveries.emplace_back();
+  for (uint64_t call = 1; !laboratory.violated(); ++call) {
+    failure.call = call;
+    experiment.recoveries.back() = {.faults = {.failures = {failure}, .seed = call}};
+    if (failure.for_ever) experiment.recoveries.back().survivors = SurvivorPlan::random(call);
+    if (!laboratory.run(workload, experiment).recovery_faulted) return;
   }
 }
 
@@ -154,11 +184,16 @@ void fail_everywhere(Laboratory& laboratory, const Workload& workload) {
     bool faulted = false;
     for (const Errc code : {Errc::io, Errc::no_space}) {
       for (const bool for_ever : {false, true}) {
-        Experiment experiment{.faults = {.failures = {{call, code, for_ever}}, .seed = call}};
-        faulted |= laboratory.run(workload, experiment).faulted;
-        experiment.survivors = SurvivorPlan::none();
+        Experiment experiment{
+            .workload = {.faults = {.failures = {{call, code, for_ever}}, .seed = call}}};
+        if (!laboratory.run(workload, experiment).faulted) continue;
+        faulted = true;
+        // A bad call and a program that ends; a disk that stays full, and the power goes.
+        if ((code == Errc::no_space) == for_ever)
+          fail_recovery_everywhere(laboratory, workload, experiment);
+        experiment.workload.survivors = SurvivorPlan::none();
         laboratory.run(workload, experiment);
-        experiment.survivors = SurvivorPlan::random(call);
+        experiment.workload.survivors = SurvivorPlan::random(call);
         laboratory.run(workload, experiment);
       }
     }
@@ -170,12 +205,13 @@ void try_all_crashes(Laboratory& laboratory, const Workload& workload,
                      const HarnessOptions& options) {
   for (uint64_t call = 1; !laboratory.violated(); ++call) {
     for (const CrashMoment moment : {CrashMoment::before, CrashMoment::after}) {
-      Experiment experiment{.faults = {.crashes = {{call, moment}}, .count_reads = false}};
+      Experiment experiment{
+          .workload = {.faults = {.crashes = {{call, moment}}, .count_reads = false}}};
       const Outcome killed = laboratory.run(workload, experiment);
       if (!killed.faulted) return;
       for (const SurvivorPlan& plan : survivor_plans(killed.pending, options.exhaustive_items)) {
         if (laboratory.violated()) return;
-        experiment.survivors = plan;
+        experiment.workload.survivors = plan;
         laboratory.run(workload, experiment);
       }
     }

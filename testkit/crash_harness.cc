@@ -56,7 +56,7 @@ class RandomRun {
     Random& schedule = streams_.schedule;
     for (uint64_t depth = 0; depth < 4 && schedule.one_in(2); ++depth) {
       FaultPlan plan = crash_plan(8);
-      if (inject_errors_ && schedule.one_in(4)) plan = error_plan();
+      if (inject_errors_ && schedule.one_in(4)) plan = error_plan(12);
       machine_.disk().set_faults(std::move(plan));
       if (machine_.open()) {
         machine_.check("after recovery");
@@ -84,7 +84,7 @@ class RandomRun {
     if (mood < 5)
       plan = crash_plan(schedule.one_in(2) ? 20 : 120);
     else if (mood < 7 && inject_errors_)
-      plan = error_plan();
+      plan = error_plan(40);
     machine_.disk().set_faults(std::move(plan));
     const uint64_t steps = schedule.between(1, schedule.one_in(4) ? 60 : 15);
     uint64_t failures = 0;
@@ -114,7 +114,7 @@ class RandomRun {
             .seed = streams_.faults.next()};
   }
 
-  FaultPlan error_plan() {
+  FaultPlan error_plan(uint64_t range) {
     Random& faults = streams_.faults;
     FaultPlan plan{.count_reads = faults.one_in(4), .seed = faults.next()};
     const Errc code = faults.one_in(2) ? Errc::io : Errc::no_space;
@@ -129,7 +129,7 @@ class RandomRun {
         break;
       }
       default:
-        plan.failures = {{.call = machine_.disk().call_count() + faults.between(1, 40),
+        plan.failures = {{.call = machine_.disk().call_count() + faults.between(1, range),
                           .code = code,
                           .for_ever = faults.one_in(3)}};
     }
@@ -154,16 +154,22 @@ std::string report(const ScenarioFactory& factory, const HarnessOptions& options
 
 }  // namespace
 
+void HarnessResult::add(const HarnessResult& part) {
+  runs += part.runs;
+  cuts += part.cuts;
+  faults += part.faults;
+  for (size_t depth = 0; depth < recovery_cuts.size(); ++depth)
+    recovery_cuts[depth] += part.recovery_cuts[depth];
+  trace_hash += part.trace_hash;
+  if (!violation) violation = part.violation;
+}
+
 HarnessResult run_random(const ScenarioFactory& factory, const HarnessOptions& options) {
   HarnessResult result;
   for (uint64_t seed = options.seed; result.cuts < options.cuts; ++seed) {
     RandomRun run(factory, options, seed, false);
     run.run();
-    ++result.runs;
-    result.cuts += run.machine().cuts();
-    result.faults += run.machine().disk().fault_count();
-    uint64_t state = result.trace_hash ^ run.machine().disk().trace_hash();
-    result.trace_hash = split_mix64(state);
+    result.add(run.machine().result());
     std::optional<std::string> problem = run.machine().violation();
     if (!problem && result.runs % 100 == 0) {
       RandomRun twin(factory, options, seed, false);

@@ -9,8 +9,8 @@
 //
 //   run_random              long random lives: kills, power cuts, crashes inside recovery, full
 //                           disks, failing calls; the configuration too comes from the seed
-//   run_exhaustive          one script, crashed and failed at every call, and its recovery at every
-//                           call after that
+//   run_exhaustive          one script, crashed and failed at every call, and for each of these its
+//                           recovery at every call: crashed after a crash, failed after a failure
 //   run_bounded_exhaustive  all workloads of a few operations x every crash point x every subset of
 //                           what was pending, where there are few enough
 //
@@ -19,6 +19,8 @@
 // recovering once; a run does not repeat under its seed.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -68,21 +70,29 @@ using ScenarioFactory = std::function<std::unique_ptr<Scenario>(Random& config)>
 struct HarnessOptions {
   std::string scenario = "scenario";  // as messages and replay commands name it
   uint64_t seed = 1;
-  uint64_t cuts = 1000;          // run_random: stops after the run that reaches this many crashes
-  uint64_t steps = 12;           // run_exhaustive: operations of the script
-  uint64_t max_plans = 16;       // run_exhaustive: survivor plans tried for each crash point
-  uint64_t max_operations = 2;   // run_bounded_exhaustive: length of the longest workload
-  size_t exhaustive_items = 12;  // run_bounded_exhaustive: all subsets up to this many items
+  uint64_t cuts = 1000;     // run_random: stops after the run that reaches this many crashes
+  uint64_t steps = 12;      // run_exhaustive: operations of the script
+  uint64_t max_plans = 16;  // run_exhaustive: survivor plans tried for each crash point
+  uint64_t nesting = 1;  // run_exhaustive: recoveries in a row crashed at every call, behind a kill
+  uint64_t max_operations = 2;          // run_bounded_exhaustive: length of the longest workload
+  size_t exhaustive_items = 12;         // run_bounded_exhaustive: all subsets up to this many items
   SimulatedFileSystem::Lies lies = {};  // to see the scenario fail
   bool inject_errors = true;            // besides crashes: failing calls and full devices
 };
 
 struct HarnessResult {
+  static constexpr size_t kDepths = 4;
+
   uint64_t runs = 0;
   uint64_t cuts = 0;    // kills and power cuts
   uint64_t faults = 0;  // calls that failed on purpose
-  uint64_t trace_hash = 0;
-  std::optional<std::string> violation;  // with the seed and the command that replays it
+  // How often a crash point was met inside recovery, inside the recovery after that, and so on; the
+  // last one counts deeper ones, too.
+  std::array<uint64_t, kDepths> recovery_cuts = {};
+  uint64_t trace_hash = 0;  // the sum over the runs: equal seeds and options give equal ones
+  std::optional<std::string> violation = {};  // with the seed and the command that replays it
+
+  void add(const HarnessResult& part);
 };
 
 // Run i uses the seed `seed + i`, so a violation's seed alone replays it. Every hundredth run is

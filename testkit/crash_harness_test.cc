@@ -40,6 +40,35 @@ TEST(CrashHarness, GivenACorrectLog_WhenAllSmallWorkloadsAreTried_ThenNothingIsV
   EXPECT_GT(result.runs, 500u);
 }
 
+TEST(CrashHarness, GivenThreeRecoveriesInARow_WhenEachIsCrashedAtEveryCall_ThenNothingIsViolated) {
+  const HarnessResult result = run_exhaustive(
+      canary_factory(CanaryBug::none),
+      {.scenario = "canary", .steps = 1, .max_plans = 1, .nesting = 3, .inject_errors = false});
+
+  EXPECT_EQ(result.violation, std::nullopt) << *result.violation;
+  EXPECT_GT(result.recovery_cuts[2], 1000u);
+  EXPECT_EQ(result.recovery_cuts[3], 0u);
+}
+
+TEST(CrashHarness, GivenRandomLives_WhenCrashed_ThenRecoveriesCrashFourInARow) {
+  const HarnessResult result =
+      run_random(canary_factory(CanaryBug::none), {.scenario = "canary", .cuts = 5000});
+
+  EXPECT_GT(result.recovery_cuts[0], result.recovery_cuts[1]);
+  EXPECT_GT(result.recovery_cuts[1], result.recovery_cuts[2]);
+  EXPECT_GT(result.recovery_cuts[2], result.recovery_cuts[3]);
+  EXPECT_GT(result.recovery_cuts[3], 10u);
+}
+
+// The script alone does not find this one, nor does its recovery without a failure: only both.
+TEST(CrashHarness, GivenARecoveryThatIgnoresAFailure_WhenOnlyCrashed_ThenItIsNotFound) {
+  const HarnessResult result =
+      run_exhaustive(canary_factory(CanaryBug::ignored_failure),
+                     {.scenario = "canary", .seed = 3, .steps = 4, .inject_errors = false});
+
+  EXPECT_EQ(result.violation, std::nullopt);
+}
+
 class CrashHarnessCanary : public ::testing::TestWithParam<CanaryBug> {};
 
 TEST_P(CrashHarnessCanary, GivenABug_WhenCrashedAtRandom_ThenItIsFoundAndItsSeedReplaysIt) {
@@ -67,7 +96,7 @@ TEST_P(CrashHarnessCanary, GivenABug_WhenCrashedAtEveryCall_ThenItIsFound) {
 INSTANTIATE_TEST_SUITE_P(AllBugs, CrashHarnessCanary,
                          ::testing::Values(CanaryBug::no_value_sync, CanaryBug::index_synced_first,
                                            CanaryBug::no_index_sync, CanaryBug::unsynced_adoption,
-                                           CanaryBug::unsynced_cut));
+                                           CanaryBug::unsynced_cut, CanaryBug::ignored_failure));
 
 TEST(CrashHarness, GivenADeviceThatLosesSyncs_WhenCrashedAtRandom_ThenItIsFound) {
   const HarnessResult files =

@@ -26,7 +26,14 @@ bool CrashMachine::open() {
   if (!opened && disk_.fault_count() == faults_at_open_)
     violate(concat("open fails without a fault: ", errc_name(opened.error().code), ": ",
                    opened.error().message));
-  return opened.has_value() && !disk_.is_down();
+  if (disk_.is_down()) {
+    if (cuts_ == 0) return false;  // nothing was there to recover
+    ++recovery_cuts_[std::min(depth_, recovery_cuts_.size() - 1)];
+    ++depth_;
+    return false;
+  }
+  if (opened) depth_ = 0;
+  return opened.has_value();
 }
 
 bool CrashMachine::open_and_check() {
@@ -48,6 +55,15 @@ bool CrashMachine::judge_step(const Status& outcome) {
     violate(concat("an operation fails without a fault: ", errc_name(outcome.error().code), ": ",
                    outcome.error().message));
   return false;
+}
+
+HarnessResult CrashMachine::result() const {
+  uint64_t state = disk_.trace_hash();
+  return {.runs = 1,
+          .cuts = cuts_,
+          .faults = disk_.fault_count(),
+          .recovery_cuts = recovery_cuts_,
+          .trace_hash = split_mix64(state)};
 }
 
 void CrashMachine::kill() {

@@ -4,6 +4,8 @@
 // harness's strategies are sequences of its verbs. After a violation the verbs do nothing.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -47,7 +49,8 @@ class CrashMachine {
   [[nodiscard]] SimulatedFileSystem& disk() { return disk_; }
   [[nodiscard]] bool violated() const { return violation_.has_value(); }
   [[nodiscard]] const std::optional<std::string>& violation() const { return violation_; }
-  [[nodiscard]] uint64_t cuts() const { return cuts_; }
+  // Of this run so far, without the violation.
+  [[nodiscard]] HarnessResult result() const;
   // What happened so far, for the report: "power cut in call 12 (only item 3)".
   [[nodiscard]] const std::string& history() const { return history_; }
 
@@ -61,6 +64,8 @@ class CrashMachine {
   std::unique_ptr<Scenario> scenario_;
   uint64_t faults_at_open_ = 0;
   uint64_t cuts_ = 0;
+  size_t depth_ = 0;  // recoveries that crashed since the last one that ended
+  std::array<uint64_t, HarnessResult::kDepths> recovery_cuts_ = {};
   std::string history_;
   std::optional<std::string> violation_;
 };
