@@ -16,7 +16,7 @@ constexpr std::string_view kUsage =
     R"(Cuts the power under simulated stores and checks what they recover.
 
   --scenario NAME   only this one (default: all; --list names them)
-  --mode MODE       exhaustive: a script crashed and failed at every call
+  --mode MODE       exhaustive: a script crashed and failed at every call, then its recovery
                     bounded: all workloads of --operations operations, every subset of what
                     was pending
                     random: long random lives; the default is all three
@@ -25,8 +25,12 @@ constexpr std::string_view kUsage =
   --duration S      random: runs for S seconds in all instead
   --steps N         exhaustive: operations of the script (default: 12, fewer where one
                     operation is many calls)
+  --nesting N       exhaustive: recoveries in a row crashed at every call (default 1)
   --operations N    bounded: longest workload (default 2)
-  --json FILE       writes {"stage","cases","violations","seconds","seed"}
+  --json FILE       writes {"stage","cases","violations","seconds","seed","trace"}
+
+The column `nested` counts crashes inside recovery, inside the recovery after that one, inside the
+third, and deeper. `trace` is a hash of all calls: the same arguments give the same one.
 )";
 
 using Clock = std::chrono::steady_clock;
@@ -43,6 +47,7 @@ struct Arguments {
   uint64_t cuts = 20'000;
   uint64_t steps = 0;  // the scenario's own
   uint64_t operations = 2;
+  uint64_t nesting = 1;
   uint64_t duration_seconds = 0;
   bool list = false;
   bool help = false;
@@ -61,6 +66,7 @@ uint64_t* number_flag(Arguments& arguments, std::string_view flag) {
   if (flag == "--cuts") return &arguments.cuts;
   if (flag == "--steps") return &arguments.steps;
   if (flag == "--operations") return &arguments.operations;
+  if (flag == "--nesting") return &arguments.nesting;
   if (flag == "--duration") return &arguments.duration_seconds;
   return nullptr;
 }
@@ -97,16 +103,16 @@ class Simulation {
   explicit Simulation(const Arguments& arguments) : arguments_(arguments) {}
 
   int run(const std::vector<SimScenario>& scenarios) {
-    std::printf("%-28s %-11s %10s %10s %10s %9s %10s  %s\n", "scenario", "mode", "runs", "cuts",
-                "faults", "seconds", "cuts/s", "result");
+    std::printf("%-28s %-11s %10s %10s %10s %23s %9s %10s  %-16s  %s\n", "scenario", "mode", "runs",
+                "cuts", "faults", "nested", "seconds", "cuts/s", "trace", "result");
     for (const SimScenario& scenario : scenarios) {
       if (wants("exhaustive")) run_once(scenario, "exhaustive", run_exhaustive);
       if (wants("bounded")) run_once(scenario, "bounded", run_bounded_exhaustive);
     }
     if (wants("random")) run_all_random(scenarios);
     const double seconds = seconds_since(start_);
-    std::printf("%llu cases, %llu violations, %.1f s\n", as_printable(cases_),
-                as_printable(violations_), seconds);
+    std::printf("%llu cases, %llu violations, %.1f s, trace %016llx\n", as_printable(total_.cuts),
+                as_printable(violations_), seconds, as_printable(total_.trace_hash));
     if (!arguments_.json.empty() && !write_json(seconds)) return 1;
     return violations_ == 0 ? 0 : 1;
   }
@@ -127,6 +133,7 @@ class Simulation {
     options.cuts = arguments_.cuts;
     options.steps = arguments_.steps > 0 ? arguments_.steps : scenario.steps;
     options.max_operations = arguments_.operations;
+    options.nesting = arguments_.nesting;
     return options;
   }
 
@@ -161,10 +168,7 @@ class Simulation {
         const auto start = Clock::now();
         const HarnessResult result = run_random(scenarios[i].factory, options);
         mine.seconds += seconds_since(start);
-        mine.total.runs += result.runs;
-        mine.total.cuts += result.cuts;
-        mine.total.faults += result.faults;
-        mine.total.violation = result.violation;
+        mine.total.add(result);
         more = true;
       }
     }
@@ -174,12 +178,16 @@ class Simulation {
 
   void print(const SimScenario& scenario, const char* mode, const HarnessResult& result,
              double seconds) {
-    cases_ += result.cuts;
+    total_.add(result);
     if (result.violation) ++violations_;
+    std::string nested;
+    for (const uint64_t cuts : result.recovery_cuts)
+      nested += concat(nested.empty() ? "" : "/", cuts);
     const double rate = seconds > 0 ? static_cast<double>(result.cuts) / seconds : 0;
-    std::printf("%-28s %-11s %10llu %10llu %10llu %9.1f %10.0f  %s\n", scenario.name.c_str(), mode,
-                as_printable(result.runs), as_printable(result.cuts), as_printable(result.faults),
-                seconds, rate, result.violation ? "VIOLATED" : "ok");
+    std::printf("%-28s %-11s %10llu %10llu %10llu %23s %9.1f %10.0f  %016llx  %s\n",
+                scenario.name.c_str(), mode, as_printable(result.runs), as_printable(result.cuts),
+                as_printable(result.faults), nested.c_str(), seconds, rate,
+                as_printable(result.trace_hash), result.violation ? "VIOLATED" : "ok");
     if (result.violation) std::printf("\n%s\n", result.violation->c_str());
     std::fflush(stdout);
   }
@@ -192,15 +200,15 @@ class Simulation {
     }
     std::fprintf(file,
                  "{\"stage\":\"sim\",\"cases\":%llu,\"violations\":%llu,\"seconds\":%.3f,"
-                 "\"seed\":%llu}\n",
-                 as_printable(cases_), as_printable(violations_), seconds,
-                 as_printable(arguments_.seed));
+                 "\"seed\":%llu,\"trace\":\"%016llx\"}\n",
+                 as_printable(total_.cuts), as_printable(violations_), seconds,
+                 as_printable(arguments_.seed), as_printable(total_.trace_hash));
     return std::fclose(file) == 0;
   }
 
   const Arguments& arguments_;
   Clock::time_point start_ = Clock::now();
-  uint64_t cases_ = 0;
+  HarnessResult total_;
   uint64_t violations_ = 0;
 };
 
