@@ -12,6 +12,7 @@ std::vector<testkit::SimScenario> all_scenarios() {
       {"indexed_value_log", indexed_value_log_scenario()},
       {"manifest", manifest_scenario()},
       {"metadata_store", metadata_store_scenario()},
+      {"value_log", value_log_scenario()},
   };
 }
 

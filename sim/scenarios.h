@@ -18,6 +18,7 @@ namespace firn::sim {
 [[nodiscard]] testkit::ScenarioFactory indexed_value_log_scenario();
 [[nodiscard]] testkit::ScenarioFactory manifest_scenario();
 [[nodiscard]] testkit::ScenarioFactory metadata_store_scenario();
+[[nodiscard]] testkit::ScenarioFactory value_log_scenario();
 
 [[nodiscard]] std::vector<testkit::SimScenario> all_scenarios();
 
