@@ -46,6 +46,7 @@ ScanGeometry scan_geometry(const StoreArguments& arguments, Manifest* manifest) 
 Status verify_unopened(const VerifyRequest& request, Verified& verified, Progress& progress) {
   TRY_INTO(const auto storage, open_storage(request.store.path, Access::read));
   TRY_INTO(const auto lock, storage->lock(LockMode::shared));
+  progress.expect(bytes_on_disk(request.store.path));
   RecoveryLog findings(*storage, true);
   auto manifest = Manifest::open(*storage, true, findings);
   const ScanGeometry geometry = scan_geometry(request.store, manifest ? manifest->get() : nullptr);
@@ -76,6 +77,7 @@ Status verify_archive_store(const VerifyRequest& request, Verified& verified, Pr
     return verify_unopened(request, verified, progress);
   }
   RecoveryLog findings(*opened->storage, true);
+  progress.expect(bytes_to_verify(opened->archive->log(), request.deep));
   const auto checked = opened->archive->log().verify(request.deep, findings, [&](uint64_t bytes) {
     verified.checked_bytes += bytes;
     progress.add(bytes);

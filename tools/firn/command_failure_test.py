@@ -270,6 +270,64 @@ class Processes(CommandTest):
             self.assertEqual("\x1b" in seen.decode(), has_escapes)
             self.assertIn("imported", seen.decode())
 
+    def seen_while_slow(self, *arguments, same_terminal=False):
+        """What a verb shows on a terminal, if for more than half a second it gets hardly any time
+        and nobody reads what it prints."""
+        ours, theirs = pty.openpty()
+        output, printed = os.pipe()
+        with subprocess.Popen([self.firn, *map(str, arguments)], stdin=subprocess.DEVNULL,
+                              stdout=theirs if same_terminal else printed, stderr=theirs,
+                              env={"TERM": "xterm"}) as child:
+            os.close(theirs), os.close(printed)
+            begin = time.monotonic()
+            while child.poll() is None and time.monotonic() - begin < 1.5:
+                child.send_signal(signal.SIGSTOP)
+                time.sleep(0.03)
+                child.send_signal(signal.SIGCONT)
+                time.sleep(0.001)
+            seen = {output: b"", ours: b""}
+            for end in seen:
+                try:
+                    while chunk := os.read(end, 1 << 16):
+                        seen[end] += chunk
+                except OSError:
+                    pass  # how the end of a terminal shows
+                os.close(end)
+            self.assertEqual(child.wait(), DONE)
+        return seen[ours].decode()
+
+    def test_every_long_verb_shows_what_is_done_the_rate_and_what_is_left(self):
+        lines = [b"line %d" % number for number in range(20_000)]
+        text = b"".join(line + b"\n" for line in lines)
+        self.import_lines(lines, "--items-per-section", 100)
+        freezer = self.folder / "freezer"
+        self.output("freezer", "import", freezer, "-", "--lines", stdin=text)
+        wide = self.folder / "wide"
+        self.output("archive", "import", wide, "-", "--lines", "--items-per-section", 1,
+                    stdin=text[:9_000])
+        size = r"[\d.]+ [KM]?i?B"
+        in_bytes = rf"{size} of {size} \(\d+ %\), {size}/s, [\d.]+ s left"
+        in_units = r"[\d,]+ {0} of [\d,]+ {0} \(\d+ %\), [\d,]+ {0}/s, [\d.]+ s left"
+        items, sections = in_units.format("items"), in_units.format("sections")
+        for shown, arguments in (
+                (f"verifying {in_bytes}", ("verify", self.store, "--deep")),
+                (f"verifying {in_bytes}", ("verify", freezer, "--deep")),
+                (f"salvaging {in_bytes}", ("salvage", self.store, self.folder / "copy")),
+                (f"salvaging {in_bytes}", ("salvage", freezer, self.folder / "copy2")),
+                (f"listing {items}", ("archive", "list", self.store)),
+                (f"listing {items}", ("archive", "list", self.store, "--from", 10, "--json")),
+                (f"listing {items}", ("freezer", "list", freezer)),
+                (f"exporting {in_bytes}", ("archive", "export", self.store, "--lines")),
+                (f"pruning {sections}", ("archive", "prune", wide, "--before", 900))):
+            with self.subTest(arguments=arguments):
+                self.assertRegex(self.seen_while_slow(*arguments), shown)
+
+    def test_no_progress_between_lines_on_the_same_terminal(self):
+        self.import_lines([b"line %d" % number for number in range(3000)])
+        seen = self.seen_while_slow("archive", "list", self.store, same_terminal=True)
+        self.assertIn("2999\t", seen)
+        self.assertNotIn("listing", seen)
+
     def test_no_progress_elsewhere(self):
         ran = self.expect(DONE, "archive", "import", self.store, __file__)
         self.assertRegex(ran.stderr.decode(), r"^imported 1 item, .*/s, .* items/s\).*\n$")

@@ -57,8 +57,10 @@ Status export_file(const PrunableArchive& archive, const ArchiveItem& found, Res
   return {};
 }
 
-Status export_line(const PrunableArchive& archive, const ArchiveItem& found, Output& output) {
+Status export_line(const PrunableArchive& archive, const ArchiveItem& found, Progress& progress,
+                   Output& output) {
   TRY_INTO(const Value value, archive.read_value(found));
+  progress.add(value.size());
   TRY(output.write(decode_item(value.bytes()).content));
   return output.write("\n");
 }
@@ -93,15 +95,18 @@ Status outcome_of(const Exported& exported) {
 Status run_export(const ExportRequest& request, Output& output) {
   TRY_INTO(const OpenedArchive opened, open_archive(request.store, Access::read));
   const PrunableArchive& archive = *opened.archive;
-  if (request.lines) {
-    TRY(visit_all(archive,
-                  [&](const ArchiveItem& found) { return export_line(archive, found, output); }));
-    return output.flush();
-  }
-
   uint64_t total_bytes = 0;
   for (const Section section : archive.log().sections())
     total_bytes += archive.log().values().size(section).value_or(0);
+  if (request.lines) {
+    Progress progress("exporting", total_bytes);
+    progress.leave_room_for_output();
+    TRY(visit_all(archive, [&](const ArchiveItem& found) {
+      return export_line(archive, found, progress, output);
+    }));
+    return output.flush();
+  }
+
   TRY_INTO(RestoreTree tree, RestoreTree::open(request.directory, request.store.path));
   Progress progress("exporting", total_bytes);
   Exported exported;

@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include "firn/base/text.h"
+#include "firn/freezer/format.h"
 #include "tools/firn/exit_code.h"
 #include "tools/firn/freezer_access.h"
 #include "tools/firn/human.h"
@@ -68,6 +69,8 @@ Status verify_freezer_store(const VerifyRequest& request, Verified& verified, Pr
     return {};
   }
   RecoveryLog findings(*opened->storage, true);
+  progress.expect(bytes_to_verify(opened->freezer->log(), request.deep) +
+                  opened->freezer->statistics().table_size * uint64_t{freezer::kPairSizeBytes});
   const FreezerDepth depth = request.deep ? FreezerDepth::values : FreezerDepth::keys;
   const Status checked = opened->freezer->verify(depth, findings, [&](uint64_t bytes) {
     verified.checked_bytes += bytes;

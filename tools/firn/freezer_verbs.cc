@@ -12,6 +12,7 @@
 #include "tools/firn/file_walk.h"
 #include "tools/firn/freezer_access.h"
 #include "tools/firn/item.h"
+#include "tools/firn/progress.h"
 #include "tools/firn/sha256.h"
 #include "tools/firn/store_kind.h"
 
@@ -156,12 +157,15 @@ Status run_freezer_list(const FreezerListRequest& request, Output& output) {
   const Freezer& freezer = *opened.freezer;
   uint64_t left = request.limit.value_or(UINT64_MAX);
   uint64_t unreadable = 0;
+  Progress progress("listing", std::min(left, freezer.statistics().items), "items");
+  progress.leave_room_for_output();
   const auto show = [&](const FreezerItem& found) -> Status {
     const auto value = freezer.get(found.cursor());
     if (!value && value.error().code != Errc::corrupt)
       return fail(value.error().code, value.error().message);
     if (!value) {
       ++unreadable;
+      progress.finish();
       warn("list", value.error().message);
     }
     const Item item = decode_item(value ? value->bytes() : ByteSpan());
@@ -179,8 +183,10 @@ Status run_freezer_list(const FreezerListRequest& request, Output& output) {
     if (left == 0) return false;
     --left;
     written = show(found);
+    progress.add(1);
     return written.has_value() && left > 0;
   });
+  progress.finish();
   TRY(std::move(written));
   TRY(output.flush());
   if (!visited) return visited;

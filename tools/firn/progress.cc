@@ -31,15 +31,22 @@ size_t terminal_width() {
 
 }  // namespace
 
-Progress::Progress(std::string what, uint64_t total_bytes)
-    : what_(std::move(what)), total_bytes_(total_bytes), next_show_(begin_ + kFirstAfter) {
+Progress::Progress(std::string what, uint64_t total, std::string unit)
+    : what_(std::move(what)),
+      unit_(std::move(unit)),
+      total_(total),
+      next_show_(begin_ + kFirstAfter) {
   const std::string_view terminal = environment("TERM");
   on_terminal_ = ::isatty(STDERR_FILENO) == 1;
   with_escapes_ = environment("NO_COLOR").empty() && !terminal.empty() && terminal != "dumb";
 }
 
-void Progress::add(uint64_t bytes) {
-  done_bytes_ += bytes;
+void Progress::leave_room_for_output() {
+  on_terminal_ = on_terminal_ && ::isatty(STDOUT_FILENO) == 0;
+}
+
+void Progress::add(uint64_t amount) {
+  done_ += amount;
   if (!on_terminal_) return;
   if (const auto now = Clock::now(); now >= next_show_) show(now);
 }
@@ -48,18 +55,22 @@ double Progress::seconds() const {
   return std::chrono::duration<double>(Clock::now() - begin_).count();
 }
 
+std::string Progress::amount(uint64_t number) const {
+  return unit_.empty() ? human_bytes(static_cast<double>(number))
+                       : human_count(number, unit_, unit_);
+}
+
 void Progress::show(Clock::time_point now) {
   next_show_ = now + kEvery;
   shown_ = true;
   const double elapsed = std::chrono::duration<double>(now - begin_).count();
-  const auto done = static_cast<double>(done_bytes_);
-  const auto total = static_cast<double>(total_bytes_);
+  const auto done = static_cast<double>(done_);
+  const auto total = static_cast<double>(total_);
   const double rate = done / elapsed;
-  std::string line = fmt::format("{} {}", what_, human_bytes(done));
-  if (total_bytes_ > 0) {
-    line += fmt::format(" of {} ({:.0f} %)", human_bytes(total), 100 * std::min(1.0, done / total));
-  }
-  line += fmt::format(", {}/s", human_bytes(rate));
+  std::string line = fmt::format("{} {}", what_, amount(done_));
+  if (total_ > 0)
+    line += fmt::format(" of {} ({:.0f} %)", amount(total_), 100 * std::min(1.0, done / total));
+  line += fmt::format(", {}/s", amount(static_cast<uint64_t>(rate)));
   if (total > done && rate > 0)
     line += fmt::format(", {} left", human_seconds((total - done) / rate));
   const size_t width = terminal_width() - 1;

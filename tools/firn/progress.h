@@ -13,13 +13,18 @@ namespace firn::command {
 
 class Progress {
  public:
-  // `total_bytes` 0: unknown, no time left is shown. `what` is "importing".
-  Progress(std::string what, uint64_t total_bytes);
+  // `total` 0: unknown, no time left is shown. `what` is "importing"; `unit` is what is counted,
+  // in the plural; empty: bytes.
+  Progress(std::string what, uint64_t total, std::string unit = {});
   ~Progress() { finish(); }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void add(uint64_t bytes);
+  void add(uint64_t amount);
+  // Where the total turns up later.
+  void expect(uint64_t total) { total_ = total; }
+  // Where the work prints as it goes: silent if that goes to a terminal, and shows how far it is.
+  void leave_room_for_output();
   // Removes the line. Called before anything else is printed.
   void finish();
 
@@ -29,12 +34,14 @@ class Progress {
   using Clock = std::chrono::steady_clock;
 
   void show(Clock::time_point now);
+  [[nodiscard]] std::string amount(uint64_t number) const;
 
   const std::string what_;
-  const uint64_t total_bytes_;
+  const std::string unit_;
+  uint64_t total_;
   const Clock::time_point begin_ = Clock::now();
   Clock::time_point next_show_;
-  uint64_t done_bytes_ = 0;
+  uint64_t done_ = 0;
   bool on_terminal_ = false;
   bool with_escapes_ = false;
   bool shown_ = false;

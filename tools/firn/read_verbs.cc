@@ -8,6 +8,7 @@
 
 #include "firn/base/text.h"
 #include "tools/firn/item.h"
+#include "tools/firn/progress.h"
 #include "tools/firn/verbs.h"
 
 namespace firn::command {
@@ -42,6 +43,18 @@ Result<ArchiveItem> find_item(const PrunableArchive& archive, const GetRequest& 
                                       archive.oldest_allowed() > 0 ? ", or it is pruned" : ""));
 }
 
+// How many items there are to list, at most.
+uint64_t items_from(const PrunableArchive& archive, const ListRequest& request) {
+  const uint64_t first = archive.first_index().value_or(0);
+  const uint64_t last = archive.last_index().value_or(0);
+  const uint64_t from =
+      std::clamp(request.from.value_or(request.reverse ? last : first), first, last);
+  const uint64_t indices = request.reverse ? from - first : last - from;
+  // There may be several of an index, or none.
+  return request.from ? std::min(archive.statistics().records, indices + 1)
+                      : archive.statistics().records;
+}
+
 }  // namespace
 
 Status run_get(const GetRequest& request, Output& output) {
@@ -71,12 +84,15 @@ Status run_list(const ListRequest& request, Output& output) {
   uint64_t left = request.limit.value_or(UINT64_MAX);
   uint64_t unreadable = 0;
   Status written;
+  Progress progress("listing", std::min(left, items_from(archive, request)), "items");
+  progress.leave_room_for_output();
   const auto show = [&](const ArchiveItem& found) -> Status {
     const auto value = archive.read_value(found);
     if (!value && value.error().code != Errc::corrupt)
       return fail(value.error().code, value.error().message);
     if (!value) {
       ++unreadable;
+      progress.finish();
       warn("list", value.error().message);
     }
     const Item item = decode_item(value ? value->bytes() : ByteSpan());
@@ -93,6 +109,7 @@ Status run_list(const ListRequest& request, Output& output) {
     if (left == 0) return false;
     --left;
     written = show(found);
+    progress.add(1);
     return written.has_value() && left > 0;
   };
   const Status visited =
@@ -100,6 +117,7 @@ Status run_list(const ListRequest& request, Output& output) {
                 : archive.visit(request.reverse ? 0 : request.from.value_or(0),
                                 request.reverse ? request.from.value_or(UINT64_MAX) : UINT64_MAX,
                                 request.reverse, visit);
+  progress.finish();
   TRY(std::move(written));
   TRY(output.flush());
   if (!visited) return visited;

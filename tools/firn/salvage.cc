@@ -198,7 +198,7 @@ Status run_salvage(const SalvageRequest& request, Output& output) {
   TRY_INTO(const std::string_view kind, kind_of(*source, request.store));
   const NewStoreGuard guard(request.target, Access::create);
   TRY_INTO(const auto target, open_storage(request.target, Access::create));
-  Progress progress("salvaging", 0);
+  Progress progress("salvaging", bytes_on_disk(request.store.path));
   SalvageObserver observer;
   observer.on_progress = [&](uint64_t bytes) { progress.add(bytes); };
   observer.on_loss = [&](const SalvageLoss& loss) {

@@ -36,6 +36,18 @@ Status check_outside_store(const std::string& store, const std::string& path,
              " the store '", store, "', whose files nothing else may touch. Nothing was changed"));
 }
 
+uint64_t bytes_on_disk(const std::string& store) {
+  uint64_t bytes = 0;
+  std::error_code failed;
+  for (fs::recursive_directory_iterator entry(store, failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    std::error_code unknown;
+    const uint64_t size = entry->is_regular_file(unknown) ? entry->file_size(unknown) : 0;
+    if (!unknown) bytes += size;
+  }
+  return bytes;
+}
+
 Result<std::unique_ptr<Storage>> open_storage(const std::string& path, Access access) {
   return open_posix_storage(
       path, {.create = access == Access::create, .read_only = access == Access::read});

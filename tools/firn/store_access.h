@@ -52,6 +52,9 @@ struct OpenedArchive {
 [[nodiscard]] Status check_outside_store(const std::string& store, const std::string& path,
                                          std::string_view role);
 
+// Of all files of a store, whatever state they are in: for the time that is left.
+[[nodiscard]] uint64_t bytes_on_disk(const std::string& store);
+
 // Takes away the directory of a store that could not be made, if it is empty.
 class NewStoreGuard {
  public:

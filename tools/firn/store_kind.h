@@ -49,6 +49,9 @@ struct StoreKind {
 [[nodiscard]] const StoreKind* kind_of_store(Storage& storage, const Manifest* manifest,
                                              const StoreArguments& arguments);
 
+// What a look for damage reads of the journals, for the time that is left.
+[[nodiscard]] uint64_t bytes_to_verify(const IndexedValueLog& log, bool deep);
+
 [[nodiscard]] Result<StoreSurvey> survey_archive_store(const StoreArguments& arguments);
 [[nodiscard]] Status verify_archive_store(const VerifyRequest& request, Verified& verified,
                                           Progress& progress);

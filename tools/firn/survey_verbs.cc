@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // firn archive stat, gaps and prune: what there is, what is missing, and dropping the oldest.
+#include <algorithm>
+
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include "firn/base/text.h"
 #include "tools/firn/human.h"
+#include "tools/firn/progress.h"
 #include "tools/firn/survey.h"
 #include "tools/firn/verbs.h"
 
@@ -13,6 +16,9 @@ namespace firn::command {
 namespace {
 
 using nlohmann::ordered_json;
+
+// Each prune is durable, whatever happens to the next one. So many sections take no half second.
+constexpr uint64_t kSectionsPruned = 64;
 
 // The absent indices between two present ones, and those before the first that may still exist.
 std::vector<IndexRange> missing_ranges(const PrunableArchive& archive, uint64_t max) {
@@ -79,11 +85,15 @@ Status run_prune(const PruneRequest& request, Output& output) {
   TRY_INTO(const OpenedArchive opened, open_archive(request.store, access));
   PrunableArchive& archive = *opened.archive;
   const uint64_t boundary = before - before % archive.items_per_section();
+  std::vector<Section> doomed = archive.log().sections();
+  doomed.erase(std::ranges::lower_bound(doomed, Section(boundary)), doomed.end());
   uint64_t sections = 0;
   uint64_t items = 0;
   uint64_t bytes = 0;
-  for (const Section section : archive.log().sections()) {
-    if (section.value >= boundary) break;
+  Progress progress("pruning", doomed.size(), "sections");
+  for (const Section section : doomed) {
+    if (sections > 0 && sections % kSectionsPruned == 0 && !request.dry_run)
+      TRY(archive.prune(section.value));
     // A damaged section goes, too, whatever can be told of it.
     const uint64_t entries = archive.log().entry_count(section).value_or(0);
     const uint64_t index_bytes = archive.log().size(section).value_or(0);
@@ -91,11 +101,13 @@ Status run_prune(const PruneRequest& request, Output& output) {
     ++sections;
     items += entries;
     bytes += index_bytes + value_bytes;
+    progress.add(1);
   }
   if (!request.dry_run) {
     TRY(archive.prune(before));
     TRY(archive.close());
   }
+  progress.finish();
   const uint64_t oldest = std::max(boundary, archive.oldest_allowed());
   ordered_json object = {{"sections", sections},
                          {"items", items},

@@ -76,6 +76,13 @@ Result<const StoreKind*> kind_of(const StoreArguments& arguments) {
 
 }  // namespace
 
+uint64_t bytes_to_verify(const IndexedValueLog& log, bool deep) {
+  uint64_t bytes = 0;
+  for (const Section section : log.sections())
+    bytes += log.size(section).value_or(0) + (deep ? log.values().size(section).value_or(0) : 0);
+  return bytes;
+}
+
 Status run_verify(const VerifyRequest& request, Output& output) {
   const std::string& store = request.store.path;
   Verified verified;
