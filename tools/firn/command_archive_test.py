@@ -326,6 +326,11 @@ class Usage(CommandTest):
                 last = self.run_firn(*arguments, "--json").stdout.splitlines()[-1]
                 self.assertEqual(json.loads(last)["error"]["code"], "invalid_argument")
 
+    def test_lines_are_no_json(self):
+        self.import_lines([b"a"])
+        answer, = self.json_lines("archive", "export", self.store, "--lines", code=USAGE)
+        self.assertEqual(answer["error"]["code"], "invalid_argument")
+
     def test_help_and_version(self):
         for arguments in (("--help",), ("archive", "--help"), ("archive", "import", "--help"),
                           ("verify", "--help"), ("version",)):

@@ -93,6 +93,11 @@ Status outcome_of(const Exported& exported) {
 }  // namespace
 
 Status run_export(const ExportRequest& request, Output& output) {
+  if (request.lines && output.json()) {
+    return fail(Errc::invalid_argument,
+                "--lines prints the items themselves, which --json does not allow: 'firn archive "
+                "get --json' prints one as JSON");
+  }
   TRY_INTO(const OpenedArchive opened, open_archive(request.store, Access::read));
   const PrunableArchive& archive = *opened.archive;
   uint64_t total_bytes = 0;
