@@ -134,10 +134,14 @@ class Files(CommandTest):
         tree.mkdir()
         (tree / "a").write_bytes(b"a")
         with open(tree / "large", "wb") as large:
-            large.truncate(5 << 30)
-        ran = self.expect(IO, "archive", "import", self.store, tree)
-        self.assertIn("large' has more than 42949", ran.stderr.decode())
-        self.assertEqual(len(self.json_lines("archive", "list", self.store)), 1)
+            large.truncate(2**32 - 10 - 65_536 + 1)
+        text = self.failure(USAGE, "archive", "import", self.store, tree)
+        self.assertIn("large' has more than 4294901750 bytes", text)
+        self.assertIn("1 of the files are larger than an item can be", text)
+        self.assertNotIn("could not be read", text)
+        self.assertEqual(len(self.json_lines("archive", "list", self.store)), 2)
+        ran, = self.json_lines("archive", "import", self.store, tree, code=USAGE)
+        self.assertEqual((ran["items"], ran["failed"]), (1, 1))
 
     def test_an_empty_folder_and_an_empty_file(self):
         (self.folder / "tree").mkdir()
@@ -158,9 +162,9 @@ class Files(CommandTest):
                 self.assertNotIn("last_index", summary)
         with open(empty / "large", "wb") as large:
             large.truncate(5 << 30)
-        summary, = self.json_lines("archive", "import", self.store, empty, code=IO)
+        summary, = self.json_lines("archive", "import", self.store, empty, code=USAGE)
         self.assertEqual((summary["items"], summary["failed"]), (0, 1))
-        self.assertEqual(summary["error"]["code"], "io")
+        self.assertEqual(summary["error"]["code"], "invalid_argument")
 
     def test_compressed_values(self):
         path = self.folder / "a"
@@ -182,7 +186,6 @@ class Lines(CommandTest):
         for index, line in enumerate(lines):
             self.assertEqual(self.output("archive", "get", self.store, "--index", index), line)
             self.assertEqual(self.output("archive", "get", self.store, "--key", sha256(line)), line)
-        self.assertEqual(self.output("archive", "export", self.store, "--lines"),
                          b"".join(line + b"\n" for line in lines))
 
     def test_a_newline_at_the_end_starts_no_line(self):
@@ -435,7 +438,6 @@ class StoreOfTheOriginal(CommandTest):
         copy = self.folder / "copy"
         for arguments in (("archive", "get", self.store, "--index", 0),
                           ("archive", "list", self.store), ("archive", "stat", self.store),
-                          ("archive", "export", self.store, "--lines"),
                           ("archive", "import", self.store, __file__),
                           ("verify", self.store, "--deep"), ("salvage", self.store, copy)):
             with self.subTest(arguments=arguments):

@@ -141,7 +141,7 @@ Status read_file(const std::string& path, uint64_t size_max_bytes, Bytes& conten
   if (!file.is_open()) return system_failure("open", path);
   if (::fstat(file.get(), &status) != 0) return system_failure("read", path);
   if (!S_ISREG(status.st_mode))
-    return fail(Errc::invalid_argument, concat("'", path, "' is no regular file any more"));
+    return fail(Errc::io, concat("'", path, "' is no regular file any more"));
   return read_rest(file.get(), path, static_cast<uint64_t>(status.st_size), size_max_bytes,
                    content);
 }

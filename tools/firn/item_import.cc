@@ -84,18 +84,21 @@ class Importer {
   uint64_t unsynced_bytes_ = 0;
 };
 
-// What could not be read: told at once, counted for the end.
+// What could not be read, or is too large: told at once, counted for the end.
 class Failures {
  public:
-  void add(std::string_view text, Progress& progress) {
+  void add(const Error& error, Progress& progress) {
     progress.finish();
-    warn(kImportVerb, concat(text, "; left out"));
+    warn(kImportVerb, concat(error.message, "; left out"));
     ++count_;
+    if (error.code == Errc::invalid_argument) ++too_large_;
   }
   [[nodiscard]] uint64_t count() const { return count_; }
+  [[nodiscard]] uint64_t too_large() const { return too_large_; }
 
  private:
   uint64_t count_ = 0;
+  uint64_t too_large_ = 0;
 };
 
 Status import_files(const FoundFiles& found, Importer& importer, Progress& progress,
@@ -108,7 +111,7 @@ Status import_files(const FoundFiles& found, Importer& importer, Progress& progr
     // Room for the JSON line: of a path, each byte takes at most eight.
     const auto read = read_file(file.path, kWholeMaxBytes - 64 * kKiB, content, status);
     if (!read) {
-      failures.add(read.error().message, progress);
+      failures.add(read.error(), progress);
       continue;
     }
     info.mode = status.st_mode & 07777;
@@ -124,7 +127,7 @@ Status import_lines(LineReader reader, Importer& importer, Progress& progress, F
   while (true) {
     const auto next = reader.next();
     if (!next) {
-      failures.add(next.error().message, progress);
+      failures.add(next.error(), progress);
       return {};
     }
     const auto& line = *next;
@@ -144,7 +147,7 @@ Status import_all_lines(const FoundFiles& found, bool from_standard_input, Impor
   for (const FoundFile& file : found.files) {
     auto reader = LineReader::open(file.path);
     if (!reader) {
-      failures.add(reader.error().message, progress);
+      failures.add(reader.error(), progress);
       continue;
     }
     TRY(import_lines(std::move(*reader), importer, progress, failures));
@@ -186,7 +189,7 @@ Result<Imported> import_items(const ImportSources& sources, const FoundFiles& fo
   Progress progress("importing", found.total_bytes);
   Failures failures;
   for (const std::string& failure : found.failures)
-    failures.add(failure, progress);
+    failures.add({Errc::io, failure}, progress);
   Importer importer(sink, sources, output);
   const Status imported = sources.lines ? import_all_lines(found, reads_standard_input(sources),
                                                            importer, progress, failures)
@@ -196,9 +199,25 @@ Result<Imported> import_items(const ImportSources& sources, const FoundFiles& fo
   if (!finished) return std::unexpected(finished.error());
   const double seconds = progress.seconds();
   progress.finish();
-  return Imported{importer.items(), importer.bytes(), failures.count(), found.special_count,
-                  seconds};
+  return Imported{importer.items(),     importer.bytes(),    failures.count(),
+                  failures.too_large(), found.special_count, seconds};
 }
+
+namespace {
+
+Status outcome_of(const Imported& imported) {
+  constexpr std::string_view kOthers = " and were left out; all others are stored";
+  const std::string too_large =
+      concat(imported.too_large, " of the files are larger than an item can be");
+  if (imported.failed == 0) return {};
+  if (imported.failed == imported.too_large)
+    return fail(Errc::invalid_argument, concat(too_large, kOthers));
+  return fail(Errc::io, concat(imported.failed - imported.too_large,
+                               " of the files and directories could not be read",
+                               imported.too_large > 0 ? concat(", ", too_large) : "", kOthers));
+}
+
+}  // namespace
 
 void warn_of_cuts(const RecoveryReport& report) {
   for (const CutRange& cut : report.cuts) {
@@ -211,12 +230,7 @@ void warn_of_cuts(const RecoveryReport& report) {
 
 Status summarize_import(const Imported& imported, ordered_json object, const std::string& text,
                         Output& output) {
-  Status outcome;
-  if (imported.failed > 0) {
-    outcome = fail(Errc::io, concat(imported.failed,
-                                    " of the files and directories could not be "
-                                    "read and were left out; all others are stored"));
-  }
+  Status outcome = outcome_of(imported);
   const auto bytes = static_cast<double>(imported.bytes);
   const double per_second = 1 / std::max(imported.seconds, 1e-9);
   const double item_rate = static_cast<double>(imported.items) * per_second;

@@ -47,7 +47,8 @@ class ItemSink {
 struct Imported {
   uint64_t items = 0;
   uint64_t bytes = 0;
-  uint64_t failed = 0;         // sources that could not be read
+  uint64_t failed = 0;         // sources that were left out
+  uint64_t too_large = 0;      // those of them that could have been read
   uint64_t special_files = 0;  // neither files nor directories
   double seconds = 0;
 };
