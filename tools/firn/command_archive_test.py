@@ -186,6 +186,7 @@ class Lines(CommandTest):
         for index, line in enumerate(lines):
             self.assertEqual(self.output("archive", "get", self.store, "--index", index), line)
             self.assertEqual(self.output("archive", "get", self.store, "--key", sha256(line)), line)
+        self.assertEqual(self.output("archive", "export", self.store, "--lines"),
                          b"".join(line + b"\n" for line in lines))
 
     def test_a_newline_at_the_end_starts_no_line(self):
