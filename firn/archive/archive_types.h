@@ -66,4 +66,10 @@ struct ArchiveItem {
   ValueLocation location;
 };
 
+// Of a range: the value of one item, or why it cannot be read.
+struct IndexedValue {
+  uint64_t index = 0;
+  Result<Value> value;
+};
+
 }  // namespace firn

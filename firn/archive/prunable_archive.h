@@ -92,6 +92,13 @@ class PrunableArchive {
       std::span<const uint64_t> indices) const;
   [[nodiscard]] std::vector<Result<std::optional<Value>>> get_many(
       std::span<const ByteSpan> keys) const;
+  // The values of a range, ascending, all of an index in put order; none of the absent ones. Ends
+  // after the first index with which there are `max` values or more: go on behind it. Puts and
+  // prunes meanwhile may or may not be seen. Errc::corrupt if the range has items that cannot be
+  // told because of damage: visit() gives those that can. Costs a record and a value an item, in
+  // the order of the files if the puts were.
+  [[nodiscard]] Result<std::vector<IndexedValue>> get_many(const IndexRange& range,
+                                                           size_t max) const;
 
   enum class Presence : uint8_t { absent, present };
   // No value is read. By index no I/O at all.
@@ -181,6 +188,8 @@ class PrunableArchive {
   [[nodiscard]] Section section_of(uint64_t index) const {
     return Section(index - index % items_per_section_);
   }
+  // The first damage of the range that may hide items.
+  [[nodiscard]] Status check_not_hiding(uint64_t first, uint64_t last) const;
   [[nodiscard]] std::vector<Locator> locate(uint64_t index) const EXCLUDES(state_);
   [[nodiscard]] std::optional<Locator> locate_first(uint64_t index) const EXCLUDES(state_);
   // Valid until this thread's next call.

@@ -122,6 +122,11 @@ class DamagedSection : public testing::TestWithParam<std::tuple<DamageKind, bool
       EXPECT_EQ(archive::answer(archive->contains(5)), "present");
       EXPECT_EQ(get(archive, 6), "absent");
       EXPECT_EQ(get(archive, "key6"), "absent");
+      ASSERT_OK_INTO(const auto range, archive->get_many(IndexRange{7, 99}, SIZE_MAX));
+      ASSERT_GE(range.size(), 2u);
+      EXPECT_THAT(range[0].value, is_told());
+      ASSERT_OK(range[1].value);
+      EXPECT_EQ(as_text(range[1].value->bytes()), value_of(9));
       return;
     }
     EXPECT_THAT(archive->contains(5), is_told());
@@ -129,6 +134,9 @@ class DamagedSection : public testing::TestWithParam<std::tuple<DamageKind, bool
     EXPECT_THAT(archive->find(archive::key_of("key6", 8)), is_told());
     EXPECT_THAT(archive->visit(0, 99, false, [](const ArchiveItem&) { return true; }), is_told());
     EXPECT_OK(archive->visit(8, 99, false, [](const ArchiveItem&) { return true; }));
+    EXPECT_THAT(archive->get_many(IndexRange{0, 99}, SIZE_MAX), is_told());
+    EXPECT_OK(archive->get_many(IndexRange{0, 2}, SIZE_MAX));
+    EXPECT_OK(archive->get_many(IndexRange{8, 99}, SIZE_MAX));
   }
 
   static constexpr std::array<uint64_t, 7> kItems = {0, 1, 2, 4, 5, 7, 9};

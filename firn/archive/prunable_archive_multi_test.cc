@@ -3,11 +3,14 @@
 // PrunableArchive: several items of one index. "Pinned 15.3.N" numbers the behaviour of the
 // original that a test keeps.
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "firn/archive/archive_fixture.h"
 #include "firn/archive/prunable_archive.h"
+#include "firn/base/text.h"
 #include "firn/io/memory_storage.h"
 #include "testkit/matchers.h"
 
@@ -67,6 +70,31 @@ TEST_P(PrunableArchiveMulti, GivenOneKeyAtTwoIndices_WhenRead_ThenEachIndexHasIt
   EXPECT_EQ(get_all(archive, 7), "20");
   EXPECT_THAT(get(archive, "same"), testing::AnyOf("10", "20"));
   EXPECT_EQ(archive->statistics().items_tracked, 2);
+}
+
+TEST_P(PrunableArchiveMulti, WhenARangeIsRead_ThenItsValuesComeInOrderAndWholeIndices) {
+  ASSERT_OK_INTO(const auto archive, open(10));
+  for (const auto& [index, text] : std::vector<std::pair<uint64_t, std::string>>{
+           {UINT64_MAX, "max"}, {7, "7"}, {5, "5a"}, {5, "5b"}, {5, "5c"}, {40, "40"}, {3, "3"}})
+    ASSERT_OK(put_multi(archive, index, text, text));
+  const auto read = [&](uint64_t start, uint64_t end, size_t max) {
+    std::string texts;
+    const auto values = archive->get_many(IndexRange{start, end}, max);
+    if (!values) return values.error().message;
+    for (const auto& [index, value] : *values)
+      texts += concat(texts.empty() ? "" : " ", index, "=", value ? as_text(value->bytes()) : "?");
+    return texts;
+  };
+
+  EXPECT_EQ(read(0, UINT64_MAX, SIZE_MAX), "3=3 5=5a 5=5b 5=5c 7=7 40=40 18446744073709551615=max");
+  EXPECT_EQ(read(4, 7, SIZE_MAX), "5=5a 5=5b 5=5c 7=7");
+  EXPECT_EQ(read(0, 40, 2), "3=3 5=5a 5=5b 5=5c") << "an index is never cut in two";
+  EXPECT_EQ(read(6, 40, 1), "7=7");
+  EXPECT_EQ(read(8, 39, SIZE_MAX), "");
+  EXPECT_EQ(read(7, 5, SIZE_MAX), "");
+
+  ASSERT_OK(archive->prune(40));
+  EXPECT_EQ(read(0, 50, SIZE_MAX), "40=40");
 }
 
 // Pinned 15.3.9

@@ -37,7 +37,32 @@ Status PrunableArchive::visit(uint64_t first, uint64_t last, bool reverse,
     if (*index == stop) break;
     index = reverse ? previous_index(*index - 1) : next_index(*index + 1);
   }
-  const auto* damage = damaged_.empty() ? nullptr : hiding_section(first, last);
+  return check_not_hiding(first, last);
+}
+
+Result<std::vector<IndexedValue>> PrunableArchive::get_many(const IndexRange& range,
+                                                            size_t max) const {
+  std::vector<IndexedValue> values;
+  auto index = range.start > range.end ? std::nullopt : next_index(range.start);
+  uint64_t last = range.end;
+  while (index && *index <= range.end && values.size() < max) {
+    last = *index;
+    for (const Locator& locator : locate(*index)) {
+      gets_.fetch_add(1, std::memory_order_relaxed);
+      auto location = log_->location_at(locator.section, locator.position.value);
+      auto value = location ? read_value(locator.section, *location, *index)
+                            : Result<Value>(std::unexpected(location.error()));
+      const bool is_gone = !value && was_pruned(locator.section);
+      if (!is_gone) values.push_back({*index, std::move(value)});
+    }
+    index = last == range.end ? std::nullopt : next_index(last + 1);
+  }
+  TRY(check_not_hiding(range.start, values.size() < max ? range.end : last));
+  return values;
+}
+
+Status PrunableArchive::check_not_hiding(uint64_t first, uint64_t last) const {
+  const auto* damage = damaged_.empty() || first > last ? nullptr : hiding_section(first, last);
   if (damage == nullptr) return {};
   return fail(Errc::corrupt,
               concat("items of section ", damage->first,
