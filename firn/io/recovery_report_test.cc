@@ -126,6 +126,20 @@ TEST_F(RecoveryLogTest, GivenAnInterruptedRecovery_WhenRepeated_ThenTheCopyIsUse
   EXPECT_THAT(names, SizeIs(1));
 }
 
+TEST_F(RecoveryLogTest, GivenACopyOfAKilledRecovery_WhenUsedAgain_ThenItIsDurable) {
+  fill("hello world");
+  const Bytes name = to_bytes(as_bytes("index/0000000000000001@5"));
+  ASSERT_OK_INTO(const auto copy, storage_.open(kLostFoundPartition, name, OpenMode::create_new));
+  ASSERT_OK(copy->write_at(0, as_bytes(" world")));
+  RecoveryLog log(storage_, false);
+
+  ASSERT_OK(log.save_before_cut(*blob_, range(5, 6)));
+  storage_.lose_unsynced();
+
+  EXPECT_EQ(*from_hex(log.report().cuts[0].saved_as), name);
+  EXPECT_EQ(saved_text(log.report().cuts[0]), " world");
+}
+
 TEST_F(RecoveryLogTest, GivenADamagedOldCopy_WhenSaved_ThenAnotherNameIsUsed) {
   fill("hello world");
   storage_.set_raw(kLostFoundPartition, as_bytes("index/0000000000000001@5"), Bytes(20));

@@ -123,7 +123,8 @@ class IndexedValueLog {
   // sync_all, then records every floor, so that nothing is above one. Further calls stay possible.
   [[nodiscard]] Status close();
   [[nodiscard]] Result<size_t> prune(Section oldest_retained);
-  // See FixedJournal::rewind; the values follow. out_of_range for a missing section, unless
+  // Syncs all, rewind_section only its section, so that what is kept is durable; then see
+  // FixedJournal::rewind, and the values follow. out_of_range for a missing section, unless
   // index_size_bytes is 0; nothing is changed then.
   [[nodiscard]] Status rewind(Section section, uint64_t index_size_bytes);
   [[nodiscard]] Status rewind_section(Section section, uint64_t index_size_bytes);

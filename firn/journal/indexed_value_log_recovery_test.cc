@@ -232,6 +232,22 @@ TEST_F(IndexedValueLogRecoveryTest, GivenUnsyncedEntries_WhenPowerIsCut_ThenSync
   expect_entries(1, 3);
 }
 
+TEST_F(IndexedValueLogRecoveryTest, GivenUnsyncedEntries_WhenRewound_ThenWhatIsKeptIsDurable) {
+  for (const uint64_t section : {1u, 2u}) {
+    reopen();
+    append_entries(section, 5);
+    const uint64_t kept_bytes = 3 * kEntrySizeBytes;
+
+    ASSERT_OK(section == 1 ? log_->rewind(Section(section), kept_bytes)
+                           : log_->rewind_section(Section(section), kept_bytes));
+    log_.reset();
+    storage_.lose_unsynced();
+    reopen();
+
+    expect_entries(section, 3);
+  }
+}
+
 // Pinned 7.1.17
 TEST_F(IndexedValueLogRecoveryTest, GivenTheIndexIsBehind_WhenReopened_ThenValuesAreCutToIt) {
   use_one_entry_a_page();

@@ -124,6 +124,46 @@ TEST_F(FixedJournalOrderTest, GivenAFailedSync_WhenReturned_ThenTheFloorDidNotRi
   EXPECT_THAT(journal_->close(), FailsWith(Errc::poisoned));
 }
 
+TEST_F(FixedJournalOrderTest, GivenAFailedWrite_WhenAnotherSectionIsAppended_ThenPoisoned) {
+  open_logged();
+  append_records(2, 1);
+  append_records(1, 1);
+
+  logged_.fail_change(0);
+  Result<Position> appended = append(1, 101);
+  for (uint64_t number = 102; appended && number < 200; ++number)
+    appended = append(1, number);
+
+  EXPECT_THAT(appended, FailsWith(Errc::io));
+  EXPECT_THAT(append(2, 201), FailsWith(Errc::poisoned));
+}
+
+TEST_F(FixedJournalOrderTest, WhenClosed_ThenTheFloorRisesAfterTheDevice) {
+  open_logged();
+  append_records(1, 1);
+  take_log();
+
+  ASSERT_OK(journal_->close());
+
+  EXPECT_THAT(take_log(), ElementsAre("write index/1 0+56", "sync index/1", "raise 1 32"));
+}
+
+// A closed store has nothing above a floor, so that the next open has nothing to look at.
+TEST_F(FixedJournalOrderTest, GivenAFloorBelowItsSection_WhenClosed_ThenItRises) {
+  open_logged();
+  append_records(1, 2);
+  ASSERT_OK(journal_->close());
+  floors_.plant(Section(1), 32);
+  floors_.mark_clean();
+  open_logged();
+  EXPECT_EQ(get(1, 1), record(101));
+  take_log();
+
+  ASSERT_OK(journal_->close());
+
+  EXPECT_THAT(take_log(), ElementsAre("begin", "raise 1 64"));
+}
+
 // Rule 7: boundary, then unlink.
 TEST_F(FixedJournalOrderTest, WhenPruned_ThenTheBoundaryComesBeforeTheFirstUnlink) {
   open_logged();
@@ -216,6 +256,18 @@ TEST_F(IndexedValueLogOrderTest, WhenSynced_ThenValuesThenEntriesThenTheFloor) {
   EXPECT_THAT(take_log(), ElementsAre("begin", "create values/1", "create index/1"));
 
   ASSERT_OK(log_->sync(Section(1)));
+
+  EXPECT_THAT(take_log(), ElementsAre("write values/1 0+20", "sync values/1", "write index/1 0+76",
+                                      "sync index/1", "raise 1 20"));
+}
+
+TEST_F(IndexedValueLogOrderTest, WhenClosed_ThenValuesThenEntriesThenTheFloor) {
+  open_logged();
+  take_log();
+  append_entries(1, 1);
+  EXPECT_THAT(take_log(), ElementsAre("begin", "create values/1", "create index/1"));
+
+  ASSERT_OK(log_->close());
 
   EXPECT_THAT(take_log(), ElementsAre("write values/1 0+20", "sync values/1", "write index/1 0+76",
                                       "sync index/1", "raise 1 20"));

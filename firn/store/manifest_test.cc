@@ -523,6 +523,32 @@ TEST_F(ManifestTest, GivenReadOnly_WhenOpened_ThenReadsAndChangesNothing) {
   EXPECT_THAT(storage_.log(), IsEmpty());
 }
 
+TEST_F(ManifestTest, GivenCleanClose_WhenEitherCopyAndTheHintsAreLost_ThenFloorsAreKept) {
+  for (const std::string_view lost : {"left", "right"}) {
+    ASSERT_OK(memory_.remove_partition(kManifestPartition));
+    create();
+    ASSERT_OK(index().raise(Section(5), 100));
+    ASSERT_OK(index().raise(Section(5), 200));
+    ASSERT_OK(manifest_->close());
+
+    set_raw(lost, Bytes(30));
+    set_raw("floors", to_bytes(as_bytes("not a blob of firn")));
+    reopen();
+
+    EXPECT_EQ(index().floor(Section(5)), 200u) << lost;
+  }
+}
+
+TEST_F(ManifestTest, GivenADamagedSection_WhenClosed_ThenTheStoreIsNotClean) {
+  create();
+  ASSERT_OK(index().raise(Section(5), 100));
+
+  index().keep_unclean();
+  close_and_reopen();
+
+  EXPECT_FALSE(manifest_->was_clean());
+}
+
 TEST_F(ManifestTest, GivenNewerFormat_WhenOpened_ThenUnsupportedNamingTheWriter) {
   create();
   put_raw_field({store::ManifestTag::writer_version}, as_bytes("firn 9.1.0"));
@@ -579,6 +605,16 @@ TEST_F(ManifestTest, GivenRecords_WhenSet_ThenDurable) {
   reopen_after_power_cut();
 
   EXPECT_EQ(manifest_->record(1), to_bytes(as_bytes("checkpoint")));
+}
+
+TEST_F(ManifestTest, GivenARecordThatFailed_WhenAFloorIsRaised_ThenPoisoned) {
+  create();
+  ASSERT_OK(index().raise(Section(5), 100));
+  storage_.fail_change(0);
+
+  EXPECT_THAT(manifest_->set_record(1, as_bytes("checkpoint")), FailsWith(Errc::io));
+
+  EXPECT_THAT(index().raise(Section(5), 200), FailsWith(Errc::poisoned));
 }
 
 TEST_F(ManifestTest, GivenRecoveryWithCuts_WhenRecorded_ThenToldUntilTheNextOne) {
