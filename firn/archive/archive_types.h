@@ -11,6 +11,7 @@
 #include "firn/base/bytes.h"
 #include "firn/base/strong_id.h"
 #include "firn/index/key_translator.h"
+#include "firn/io/storage.h"
 #include "firn/journal/value_log.h"
 #include "firn/store/manifest.h"
 
@@ -37,7 +38,8 @@ struct PrunableArchiveOptions {
   std::optional<KeyTranslator> translator = std::nullopt;
   size_t page_cache_bytes = 64 << 20;   // for index pages and small values
   size_t write_buffer_bytes = 1 << 20;  // a touched section's index; as much for its values
-  size_t open_sections_max = 128;       // bound on open index blobs; as many value blobs
+  // bound on open index blobs; as many value blobs
+  size_t open_sections_max = default_open_blobs_max();
   ArchiveAccess access = ArchiveAccess::create;
   // Refuse (Errc::corrupt, nothing changed) what would otherwise be served in part or cut: any
   // damage, any torn end of a crash. For those who have another copy. Reads the index twice.

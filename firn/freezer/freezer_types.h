@@ -11,6 +11,7 @@
 
 #include "firn/base/bytes.h"
 #include "firn/base/strong_id.h"
+#include "firn/io/storage.h"
 #include "firn/journal/value_log.h"
 #include "firn/store/manifest.h"
 
@@ -82,7 +83,8 @@ struct FreezerOptions {
   size_t memory_budget_bytes = size_t{1} << 30;
   size_t page_cache_bytes = 64 << 20;   // for key journal pages and small values
   size_t write_buffer_bytes = 1 << 20;  // a touched section's keys; as much for its values
-  size_t open_sections_max = 128;       // bound on open key blobs; as many value blobs
+  // bound on open key blobs; as many value blobs
+  size_t open_sections_max = default_open_blobs_max();
   FreezerAccess access = FreezerAccess::create;
   // Goes back to this checkpoint of this store and drops what came after it. Unset: everything that
   // was made durable is kept.

@@ -1,14 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "firn/io/posix_support.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "firn/base/text.h"
+#include "firn/io/storage.h"
+
+namespace firn {
+
+size_t default_open_blobs_max() {
+  constexpr rlim_t kMost = 128;
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return kMost;
+  return std::clamp<rlim_t>(files.rlim_cur / 8, 1, kMost);
+}
+
+}  // namespace firn
 
 namespace firn::io {
 

@@ -21,6 +21,7 @@
 // covers the writes that returned before it was called).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -122,6 +123,10 @@ struct StorageLimits {
   size_t open_blobs_max = SIZE_MAX;  // the number that a store should keep open at most
   bool durable = true;               // false: sync() promises nothing (memory)
 };
+
+// How many blobs of a kind a structure keeps open unless told: 128, or an eighth of the files that
+// the process may have open (RLIMIT_NOFILE), so that a few stores have room.
+[[nodiscard]] size_t default_open_blobs_max();
 
 class Storage {
  public:

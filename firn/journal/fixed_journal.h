@@ -61,9 +61,9 @@ struct FixedJournalOptions {
   uint32_t record_size_bytes = 0;       // required, 1 to 1 MiB; must not change
   uint32_t page_size_bytes = 4084;      // 1 to 65535; must not change; 4084 makes pages of 4 KiB
   size_t write_buffer_bytes = 1 << 20;  // a dirty section's buffer; at least two pages
-  size_t open_sections_max = 128;       // bound on open blobs
-  PageCache* cache = nullptr;           // required; may be shared; outlives the journal
-  Floors* floors = nullptr;             // null: unknown (a store without a manifest)
+  size_t open_sections_max = default_open_blobs_max();  // bound on open blobs
+  PageCache* cache = nullptr;  // required; may be shared; outlives the journal
+  Floors* floors = nullptr;    // null: unknown (a store without a manifest)
 };
 
 // One blob of a FixedJournal while it is open.

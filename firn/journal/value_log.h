@@ -50,8 +50,8 @@ struct ValueLogOptions {
   std::string partition;                 // one log's own
   std::optional<int> compression_level;  // zstd, 0 = its default; nothing: stored as it is
   size_t write_buffer_bytes = 1 << 20;   // a dirty section's buffer
-  size_t open_sections_max = 128;        // bound on open blobs
-  uint32_t value_size_max_bytes = UINT32_MAX - 4;  // of a payload; larger ones are refused
+  size_t open_sections_max = default_open_blobs_max();  // bound on open blobs
+  uint32_t value_size_max_bytes = UINT32_MAX - 4;       // of a payload; larger ones are refused
   PageCache* cache = nullptr;  // for small values, once map_reads() was called; outlives the log
 };
 

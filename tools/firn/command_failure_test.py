@@ -351,6 +351,23 @@ class Limits(CommandTest):
                          b"y" * 999)
         self.import_lines([b"after"])
 
+    def test_few_open_files(self):
+        """Many more sections than the process may have files open ("ulimit -n 64")."""
+        def few():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        text = b"".join(b"line %d\n" % number for number in range(1000))
+        ran = self.expect(DONE, "archive", "import", self.store, "-", "--lines",
+                          "--items-per-section", 5, stdin=text, preexec_fn=few)
+        self.assertIn(b"1,000 items", ran.stderr)
+        copy = self.folder / "copy"
+        for arguments in (("verify", self.store, "--deep"), ("salvage", self.store, copy),
+                          ("archive", "list", copy), ("archive", "stat", self.store),
+                          ("archive", "prune", copy, "--before", 500)):
+            with self.subTest(arguments=arguments):
+                self.output(*arguments, preexec_fn=few)
+        self.assertEqual(self.output("archive", "export", self.store, "--lines", preexec_fn=few),
+                         text)
+
     def in_namespace(self, script):
         """Runs a shell script that may mount, as root or in a user namespace."""
         for unshare in (["unshare", "-m"], ["unshare", "-rm"]):
