@@ -10,8 +10,9 @@
 //   reopen_and_check(disk);
 //
 // What a power cut may do, every part of it independently:
-//   - Each 512-byte sector of an unsynced write is lost, kept, cut at a byte on either side, or
-//     garbage. Where writes overlap, an older one never covers a newer one that survived.
+//   - Each 512-byte sector of an unsynced write is lost, kept, cut at a byte on either side, any
+//     subset of its bytes, or garbage. Where writes overlap, an older one never covers a newer one
+//     that survived.
 //   - A file's length is any that it had since its last sync, whatever became of the data. Bytes
 //     without data are zeros. Truncations may be lost.
 //   - Each creation or removal of a directory entry since that directory's last sync is lost or

@@ -100,6 +100,7 @@ TEST_F(SimulatedDisk, D1_GivenAWrite_WhenPowerIsCutAtRandom_ThenSectorsAreTornAn
   ASSERT_OK(write_text(*a, 100, std::string(300, 'n')));
   bool front = false;
   bool back = false;
+  bool mixed = false;
   bool garbage = false;
 
   for (uint64_t seed = 0; seed < 400; ++seed) {
@@ -110,11 +111,14 @@ TEST_F(SimulatedDisk, D1_GivenAWrite_WhenPowerIsCutAtRandom_ThenSectorsAreTornAn
     ASSERT_EQ(text.substr(400), std::string(112, 'o')) << "SEED=" << seed;
     front |= text[100] == 'n' && text[399] == 'o';
     back |= text[100] == 'o' && text[399] == 'n';
-    garbage |= text.find_first_not_of("no") != std::string::npos;
+    const bool is_garbage = text.find_first_not_of("no") != std::string::npos;
+    mixed |= !is_garbage && text.find("nono") != std::string::npos;
+    garbage |= is_garbage;
   }
 
   EXPECT_TRUE(front);
   EXPECT_TRUE(back);
+  EXPECT_TRUE(mixed);
   EXPECT_TRUE(garbage);
 }
 

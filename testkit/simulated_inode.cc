@@ -96,8 +96,14 @@ void SimulatedInode::keep(const PendingItem& item, const Fate& fate) {
     case Fate::Kind::back: return put_durable(item.offset + fate.cut, data.subspan(fate.cut));
     case Fate::Kind::garbage: {
       Bytes garbage(data.size());
-      Random(fate.garbage_seed).fill(garbage);
+      Random(fate.seed).fill(garbage);
       return put_durable(item.offset, garbage);
+    }
+    case Fate::Kind::mixed: {
+      Random coin(fate.seed);
+      for (size_t i = 0; i < data.size(); ++i)
+        if (coin.one_in(2)) put_durable(item.offset + i, data.subspan(i, 1));
+      return;
     }
     default: return put_durable(item.offset, data);
   }

@@ -38,9 +38,10 @@ bool is_metadata(const PendingItem& item) {
 }
 
 Fate torn(Random& random, const PendingItem& item) {
-  switch (random.below(3)) {
+  switch (random.below(4)) {
     case 0: return {Fate::Kind::front, random.below(item.size + 1), 0};
     case 1: return {Fate::Kind::back, random.below(item.size + 1), 0};
+    case 2: return {Fate::Kind::mixed, 0, random.next()};
     default: return {Fate::Kind::garbage, 0, random.next()};
   }
 }

@@ -49,10 +49,11 @@ struct Fate {
     front,    // kept up to byte `cut` of the item
     back,     // kept from byte `cut` on
     garbage,  // the item's bytes are random
+    mixed,    // each byte of the item is lost or kept on its own
   };
   Kind kind = Kind::lost;
   uint64_t cut = 0;
-  uint64_t garbage_seed = 0;
+  uint64_t seed = 0;  // of garbage and mixed
 };
 
 class SurvivorPlan {
