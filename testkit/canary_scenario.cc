@@ -26,7 +26,9 @@ class ToyLog {
     value_end_ = 0;
     while ((count_ + 1) * kEntrySizeBytes <= index_->size()) {
       std::array<std::byte, kEntrySizeBytes> entry;
-      TRY(index_->read_at(count_ * kEntrySizeBytes, entry));
+      const Status read = index_->read_at(count_ * kEntrySizeBytes, entry);
+      if (!read && bug_ == CanaryBug::unreadable_is_torn) break;
+      TRY(read);
       const uint64_t offset = load_big_endian<uint64_t>(entry.data());
       const uint64_t size = load_big_endian<uint32_t>(entry.data() + 8);
       if (load_big_endian<uint32_t>(entry.data() + 12) != checksum(entry)) break;

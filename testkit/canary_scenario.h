@@ -19,6 +19,7 @@ enum class CanaryBug : uint8_t {
   unsynced_adoption,   // recovery serves what only the page cache of a killed program holds
   unsynced_cut,        // recovery reuses the range of a truncation that is not durable
   ignored_failure,     // recovery serves what it could not sync
+  unreadable_is_torn,  // recovery cuts the log at an entry that it cannot read
 };
 
 [[nodiscard]] ScenarioFactory canary_factory(CanaryBug bug);

@@ -73,6 +73,24 @@ class RandomRun {
       machine_.kill_if_possible();
     else
       machine_.cut_power(any_survivors());
+    if (machine_.open_and_check() && schedule.one_in(4)) recover_beside_a_bad_sector();
+  }
+
+  // What recovery cannot read for a while is neither damaged nor absent: whatever it did, all is
+  // there when the sector reads again.
+  void recover_beside_a_bad_sector() {
+    SimulatedFileSystem& disk = machine_.disk();
+    const auto files = disk.raw_files();
+    if (files.empty()) return;
+    const auto& [directory, name] = files[streams_.faults.below(files.size())];
+    const uint64_t size = disk.read_raw(directory, name).size();
+    const uint64_t offset = streams_.faults.below(size / kSectorSizeBytes + 1) * kSectorSizeBytes;
+    machine_.kill_if_possible();
+    disk.make_unreadable(directory, name, offset, kSectorSizeBytes);
+    machine_.note(concat("bad sector at ", offset, " of ", directory, "/", name));
+    machine_.open();
+    crash();
+    if (disk.has_raw(directory, name)) disk.make_readable(directory, name);
     machine_.open_and_check();
   }
 

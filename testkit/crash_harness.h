@@ -8,7 +8,8 @@
 //   EXPECT_EQ(result.violation, std::nullopt);
 //
 //   run_random              long random lives: kills, power cuts, crashes inside recovery, full
-//                           disks, failing calls; the configuration too comes from the seed
+//                           disks, failing calls, sectors that cannot be read while a recovery
+//                           runs; the configuration too comes from the seed
 //   run_exhaustive          one script, crashed and failed at every call, and for each of these its
 //                           recovery at every call: crashed after a crash, failed after a failure
 //   run_bounded_exhaustive  all workloads of a few operations x every crash point x every subset of

@@ -60,13 +60,22 @@ TEST(CrashHarness, GivenRandomLives_WhenCrashed_ThenRecoveriesCrashFourInARow) {
   EXPECT_GT(result.recovery_cuts[3], 10u);
 }
 
-// The script alone does not find this one, nor does its recovery without a failure: only both.
-TEST(CrashHarness, GivenARecoveryThatIgnoresAFailure_WhenOnlyCrashed_ThenItIsNotFound) {
-  const HarnessResult result =
-      run_exhaustive(canary_factory(CanaryBug::ignored_failure),
-                     {.scenario = "canary", .seed = 3, .steps = 4, .inject_errors = false});
+// Neither the script nor crashes of its recovery find this one, and random lives seldom do.
+TEST(CrashHarness, GivenARecoveryThatIgnoresAFailure_WhenItFailsAtEveryCall_ThenItIsFound) {
+  const ScenarioFactory buggy = canary_factory(CanaryBug::ignored_failure);
+  HarnessOptions options{.scenario = "canary", .seed = 3, .steps = 4, .inject_errors = false};
 
-  EXPECT_EQ(result.violation, std::nullopt);
+  EXPECT_EQ(run_exhaustive(buggy, options).violation, std::nullopt);
+  options.inject_errors = true;
+  EXPECT_THAT(run_exhaustive(buggy, options).violation, Optional(HasSubstr("SEED=3")));
+}
+
+TEST(CrashHarness, GivenARecoveryThatCutsWhatItCannotRead_WhenSectorsAreBad_ThenItIsFound) {
+  const HarnessResult result =
+      run_random(canary_factory(CanaryBug::unreadable_is_torn),
+                 {.scenario = "canary", .cuts = 20'000, .inject_errors = false});
+
+  EXPECT_THAT(result.violation, Optional(HasSubstr("bad sector")));
 }
 
 class CrashHarnessCanary : public ::testing::TestWithParam<CanaryBug> {};
@@ -96,7 +105,7 @@ TEST_P(CrashHarnessCanary, GivenABug_WhenCrashedAtEveryCall_ThenItIsFound) {
 INSTANTIATE_TEST_SUITE_P(AllBugs, CrashHarnessCanary,
                          ::testing::Values(CanaryBug::no_value_sync, CanaryBug::index_synced_first,
                                            CanaryBug::no_index_sync, CanaryBug::unsynced_adoption,
-                                           CanaryBug::unsynced_cut, CanaryBug::ignored_failure));
+                                           CanaryBug::unsynced_cut, CanaryBug::unreadable_is_torn));
 
 TEST(CrashHarness, GivenADeviceThatLosesSyncs_WhenCrashedAtRandom_ThenItIsFound) {
   const HarnessResult files =

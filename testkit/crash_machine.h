@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "firn/base/random.h"
+#include "firn/base/text.h"
 #include "firn/io/file_storage.h"
 #include "testkit/crash_harness.h"
 #include "testkit/fault_plan.h"
@@ -45,6 +46,9 @@ class CrashMachine {
   void cut_power(const SurvivorPlan& survivors);
   // A kill where the device allows one, otherwise a power cut that loses what was not synced.
   void kill_if_possible();
+
+  // Puts a line into the history.
+  void note(std::string_view what) { history_ += concat("  ", what, "\n"); }
 
   [[nodiscard]] SimulatedFileSystem& disk() { return disk_; }
   [[nodiscard]] bool violated() const { return violation_.has_value(); }

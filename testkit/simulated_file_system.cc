@@ -563,4 +563,9 @@ void SimulatedFileSystem::make_unreadable(std::string_view directory, std::strin
   raw_inode(directory, name).make_unreadable(offset, size);
 }
 
+void SimulatedFileSystem::make_readable(std::string_view directory, std::string_view name) {
+  MutexLock lock(mutex_);
+  raw_inode(directory, name).make_readable();
+}
+
 }  // namespace firn::testkit

@@ -125,6 +125,8 @@ class SimulatedFileSystem final : public FileSystem {
   // Reads of these bytes fail with Errc::io until they are written again.
   void make_unreadable(std::string_view directory, std::string_view name, uint64_t offset,
                        uint64_t size);
+  // What is unreadable of the file reads again, as it was.
+  void make_readable(std::string_view directory, std::string_view name);
 
  private:
   friend class SimulatedFile;

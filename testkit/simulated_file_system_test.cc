@@ -406,6 +406,8 @@ TEST_F(SimulatedDisk, D10_GivenABadSector_WhenRewritten_ThenItReadsAgain) {
   disk.cut_power(SurvivorPlan::all());
   ASSERT_OK_INTO(a, disk.open("data", "a", FileMode::read_only));
   EXPECT_THAT(a->read_at(5, read), FailsWith(Errc::io));
+  disk.make_readable("data", "a");
+  EXPECT_OK(a->read_at(5, read));
 }
 
 TEST_F(SimulatedDisk, GivenUncountedReads_WhenReading_ThenTheyHaveNoNumberAndNeverCrash) {

@@ -158,6 +158,10 @@ void SimulatedInode::make_unreadable(uint64_t offset, uint64_t size) {
   if (size > 0) unreadable_.push_back({offset, offset + size});
 }
 
+void SimulatedInode::make_readable() {
+  unreadable_.clear();
+}
+
 bool SimulatedInode::is_unreadable(uint64_t offset, uint64_t size) const {
   return std::ranges::any_of(unreadable_, [&](const Range& range) {
     return range.begin < offset + size && offset < range.end;

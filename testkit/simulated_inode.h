@@ -56,6 +56,7 @@ class SimulatedInode {
 
   // Sectors that cannot be read until they are written.
   void make_unreadable(uint64_t offset, uint64_t size);
+  void make_readable();
   [[nodiscard]] bool is_unreadable(uint64_t offset, uint64_t size) const;
 
   // Whether its bytes count as used space: not after it was unlinked.
