@@ -16,8 +16,8 @@
 //                           what was pending, where there are few enough
 //
 // A violation is: check() says so; an open or step fails though no fault was injected since the
-// last crash; recovering twice, or after an immediate power cut, gives another state than
-// recovering once; a run does not repeat under its seed.
+// last crash; recovering twice, or after an immediate power cut, or beside a sector that cannot be
+// read for a while, gives another state than recovering once; a run does not repeat under its seed.
 #pragma once
 
 #include <array>
