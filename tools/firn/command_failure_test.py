@@ -322,6 +322,19 @@ class Processes(CommandTest):
             with self.subTest(arguments=arguments):
                 self.assertRegex(self.seen_while_slow(*arguments), shown)
 
+    def test_a_long_open_shows_what_is_read_the_rate_and_what_is_left(self):
+        text = b"".join(b"%d\n" % number for number in range(300_000))
+        freezer = self.folder / "freezer"
+        self.output("archive", "import", self.store, "-", "--lines", stdin=text)
+        self.output("freezer", "import", freezer, "-", "--lines", stdin=text)
+        size = r"[\d.]+ [KM]?i?B"
+        in_bytes = rf"{size} of {size} \(\d+ %\), {size}/s, [\d.]+ m?s left"
+        for shown, arguments in ((f"opening {in_bytes}", ("archive", "stat", self.store)),
+                                 (f"opening {in_bytes}", ("freezer", "stat", freezer)),
+                                 (f"rebuilding {in_bytes}", ("freezer", "rebuild", freezer))):
+            with self.subTest(arguments=arguments):
+                self.assertRegex(self.seen_while_slow(*arguments), shown)
+
     def test_no_progress_between_lines_on_the_same_terminal(self):
         self.import_lines([b"line %d" % number for number in range(3000)])
         seen = self.seen_while_slow("archive", "list", self.store, same_terminal=True)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/firn/freezer_access.h"
 
+#include "tools/firn/progress.h"
+
 namespace firn::command {
 namespace {
 
@@ -37,6 +39,7 @@ Result<OpenedFreezer> open_freezer(const StoreArguments& arguments, Access acces
                      arguments.index_partition.value_or(kDefaultIndexPartition),
                      "partitions with --partition table=NAME --partition index=NAME --partition "
                      "values=NAME"));
+  const ReadingProgress progress(rebuild ? "rebuilding" : "opening", key_bytes_on_disk(arguments));
   TRY_INTO(
       opened.freezer,
       Freezer::open(*opened.storage, freezer_options(arguments, freezer_access(access, rebuild))));

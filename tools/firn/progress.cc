@@ -2,14 +2,17 @@
 #include "tools/firn/progress.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string_view>
 
 #include <fmt/core.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "firn/base/mutex.h"
 #include "tools/firn/human.h"
 
 namespace firn::command {
@@ -29,7 +32,35 @@ size_t terminal_width() {
   return known ? size.ws_col : 80;
 }
 
+// Bytes that this process has read from files; 0 if the system does not tell.
+uint64_t bytes_read() {
+  std::ifstream counters("/proc/self/io");
+  std::string name;
+  uint64_t number = 0;
+  while (counters >> name >> number)
+    if (name == "rchar:") return number;
+  return 0;
+}
+
+void show_reading(const std::stop_token& end, std::string what, uint64_t total_bytes) {
+  Mutex mutex;
+  std::condition_variable_any ended;
+  Progress progress(std::move(what), total_bytes);
+  uint64_t seen = bytes_read();
+  const MutexLock lock(mutex);
+  while (!ended.wait_for(mutex, end, kEvery, [&] { return end.stop_requested(); })) {
+    const uint64_t now = bytes_read();
+    progress.add(now - seen);
+    seen = now;
+  }
+}
+
 }  // namespace
+
+ReadingProgress::ReadingProgress(std::string what, uint64_t total_bytes) {
+  if (::isatty(STDERR_FILENO) == 1)
+    thread_ = std::jthread(show_reading, std::move(what), total_bytes);
+}
 
 Progress::Progress(std::string what, uint64_t total, std::string unit)
     : what_(std::move(what)),

@@ -3,11 +3,15 @@
 // Progress: one line on standard error with what is done, the rate and the time left. It appears
 // when standard error is a terminal and the work has taken half a second; otherwise it is silent.
 // One thread.
+//
+// ReadingProgress: the same for one call into the library that reads files and tells nobody how far
+// it is: what the process has read meanwhile. It has a thread of its own, on a terminal only.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <thread>
 
 namespace firn::command {
 
@@ -45,6 +49,14 @@ class Progress {
   bool on_terminal_ = false;
   bool with_escapes_ = false;
   bool shown_ = false;
+};
+
+class ReadingProgress {
+ public:
+  ReadingProgress(std::string what, uint64_t total_bytes);
+
+ private:
+  std::jthread thread_;  // ends with this object
 };
 
 }  // namespace firn::command

@@ -9,6 +9,7 @@
 
 #include "firn/base/text.h"
 #include "firn/io/posix_storage.h"
+#include "tools/firn/progress.h"
 
 namespace firn::command {
 namespace {
@@ -46,6 +47,11 @@ uint64_t bytes_on_disk(const std::string& store) {
     if (!unknown) bytes += size;
   }
   return bytes;
+}
+
+uint64_t key_bytes_on_disk(const StoreArguments& arguments) {
+  return bytes_on_disk(arguments.path + "/" +
+                       arguments.index_partition.value_or(kDefaultIndexPartition));
 }
 
 Result<std::unique_ptr<Storage>> open_storage(const std::string& path, Access access) {
@@ -109,6 +115,7 @@ Result<OpenedArchive> open_archive(const StoreArguments& arguments, Access acces
   TRY(check_is_store(*opened.storage, access, "archive",
                      arguments.index_partition.value_or(kDefaultIndexPartition),
                      "partitions with --partition index=NAME --partition values=NAME"));
+  const ReadingProgress progress("opening", key_bytes_on_disk(arguments));
   TRY_INTO(opened.archive,
            PrunableArchive::open(*opened.storage, archive_options(arguments, access)));
   return opened;

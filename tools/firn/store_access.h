@@ -54,6 +54,8 @@ struct OpenedArchive {
 
 // Of all files of a store, whatever state they are in: for the time that is left.
 [[nodiscard]] uint64_t bytes_on_disk(const std::string& store);
+// Of the partition that an open reads whole.
+[[nodiscard]] uint64_t key_bytes_on_disk(const StoreArguments& arguments);
 
 // Takes away the directory of a store that could not be made, if it is empty.
 class NewStoreGuard {
