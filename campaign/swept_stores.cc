@@ -105,7 +105,7 @@ class Filler {
 
   // `read` gets the items: those that were synced first. Requires: the store was dropped.
   template <class Read>
-  SweptStore finish(Read read) {
+  SweptStore finish(const Read& read) {
     store_.files = files_of(storage_);
     store_.synced_count = synced_.size();
     std::vector<Item> items = std::move(synced_);

@@ -278,7 +278,7 @@ class Worker {
         status = index_.clear(session_);
         break;
       case Move::walk: walk(operation); break;
-      case Move::grow: status = index_.reserve(session_, 8 << random_.below(4)); break;
+      case Move::grow: status = index_.reserve(session_, uint64_t{8} << random_.below(4)); break;
       case Move::shrink: status = index_.shrink(session_); break;
       case Move::maintain: status = index_.maintain(session_); break;
     }
