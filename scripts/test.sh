@@ -11,7 +11,8 @@ mkdir -p build
 log=build/test.log
 : >"$log"
 jobs=$(nproc)
-export CTEST_PARALLEL_LEVEL=$jobs CMAKE_BUILD_PARALLEL_LEVEL=$jobs
+# One test more than processors: some wait for processes that they slow down.
+export CTEST_PARALLEL_LEVEL=$((jobs + 1)) CMAKE_BUILD_PARALLEL_LEVEL=$jobs
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1}

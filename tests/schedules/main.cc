@@ -235,7 +235,7 @@ int run_all(uint64_t runs, uint64_t duration, uint64_t first) {
 }  // namespace firn::schedules
 
 int main(int argc, char** argv) {
-  uint64_t runs = 200'000;
+  uint64_t runs = 120'000;
   uint64_t duration = 0;
   uint64_t seed = 1;
   for (int i = 1; i < argc; i += 2) {
