@@ -393,7 +393,7 @@ TEST_P(FreezerDamage, GivenAManifestThatDisagrees_WhenOpened_ThenTheErrorSaysHow
       [](Bytes& record) { record[29] = std::byte{3}; },   // table size
       [](Bytes& record) { record[17] ^= std::byte{1}; },  // section
       [](Bytes& record) { record[25] ^= std::byte{1}; },  // bytes
-      [](Bytes& record) { store_big_endian<uint64_t>(record.data() + 18, 36 * 100); },
+      [](Bytes& record) { store_big_endian<uint64_t>(record.data() + 18, 3600); },
   };
   for (size_t i = 0; i < changes.size(); ++i) {
     SCOPED_TRACE(i);

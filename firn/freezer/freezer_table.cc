@@ -361,7 +361,7 @@ Status Freezer::rebuild_from_journal(uint32_t size, uint64_t epoch) {
 // otherwise the table is not that of the checkpoint, or the records were put with another one.
 // Returns what is wrong; empty: nothing.
 Result<std::string> Freezer::apply_tail(const FreezerCheckpoint& checkpoint) {
-  const std::string mismatch = "the table on disk does not fit the key journal";
+  std::string mismatch = "the table on disk does not fit the key journal";
   DiskTable& table = *disk_table();
   const Place from = end_of(checkpoint);
   TRY_INTO(FixedReplay replay, log_->replay(from.section, from.position));
