@@ -55,9 +55,6 @@ struct PageCache::Node {
   bool is_in_chunk = false;
 
   [[nodiscard]] std::byte* payload() { return reinterpret_cast<std::byte*>(this + 1); }
-  [[nodiscard]] const std::byte* payload() const {
-    return reinterpret_cast<const std::byte*>(this + 1);
-  }
 };
 
 // Where the nodes are, and the account of what all of them and the tables take. Nodes of the usual
@@ -200,7 +197,7 @@ struct alignas(64) PageCache::Shard {
     if (count == 0) return;
     for (uint32_t at = list.first; at != kEnd; at = list.next[at]) {
       const Wanted& one = list.wanted[at];
-      const Node* const node = find(one.blob_id, one.page, list.hashes[at]).node;
+      Node* const node = find(one.blob_id, one.page, list.hashes[at]).node;
       if (node == nullptr) continue;
       const std::byte* const from = node->payload() + one.offset_in_page;
       for (size_t line = 0; line < one.out.size(); line += kLineBytes)
