@@ -1,7 +1,7 @@
 # One folder of firn/ is one module. Its CMakeLists.txt lists files by name; no globs.
 #
-#   firn_module([THREADED] SOURCES a.cc ... HEADERS a.h ... PRIVATE_HEADERS b.h ...
-#               TESTS a_test.cc ... LONG b_test.cc ... STRESS a_stress_test.cc ...
+#   firn_module(SOURCES a.cc ... HEADERS a.h ... PRIVATE_HEADERS b.h ...
+#               TESTS a_test.cc ... THREADED c_test.cc ... LONG b_test.cc ... STRESS a_stress_test.cc ...
 #               SIMS a_sim.cc ... FUZZ a_fuzz.cc ... LIBS t ...)
 #
 # SOURCES and HEADERS (the public ones, installed) become part of the library. All TESTS of a folder
@@ -11,11 +11,11 @@
 # a sanitizer would take minutes (published digests, every failure, every damage): those of all folders
 # are firn_long_test, which the sanitized trees leave out. SIMS hold crash scenarios, which
 # sim/CMakeLists.txt collects. Each FUZZ file is one fuzz target.
-# THREADED: some TESTS start threads, too; the thread sanitizer runs those that say Thread, Concurrent
-# or Readers in their names.
+# THREADED are TESTS that start threads, too: of firn_<folder>_test, the thread sanitizer gets these, and
+# runs those that say Thread, Concurrent or Readers in their names.
 function(firn_module)
-  cmake_parse_arguments(MODULE "THREADED" ""
-    "SOURCES;HEADERS;PRIVATE_HEADERS;TESTS;LONG;STRESS;SIMS;FUZZ;LIBS" ${ARGN})
+  cmake_parse_arguments(MODULE "" ""
+    "SOURCES;HEADERS;PRIVATE_HEADERS;TESTS;THREADED;LONG;STRESS;SIMS;FUZZ;LIBS" ${ARGN})
   if(MODULE_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "firn_module: what is ${MODULE_UNPARSED_ARGUMENTS}?")
   endif()
@@ -23,6 +23,10 @@ function(firn_module)
   target_sources(firn PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${MODULE_HEADERS})
   get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
   set_source_files_properties(${MODULE_SOURCES} TARGET_DIRECTORY firn PROPERTIES UNITY_GROUP ${folder})
+  if(FIRN_SANITIZE STREQUAL thread)
+    set(MODULE_TESTS)
+  endif()
+  list(APPEND MODULE_TESTS ${MODULE_THREADED})
   if(FIRN_TESTS AND FIRN_UNIT_TESTS AND MODULE_TESTS)
     firn_test(firn_${folder}_test SOURCES ${MODULE_TESTS} LIBS ${MODULE_LIBS})
     if(MODULE_THREADED)
@@ -80,7 +84,7 @@ function(firn_fuzz source)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   else()
     target_link_libraries(${name} PRIVATE firn_fuzz_replay)
-    add_test(NAME ${name} COMMAND ${name} --inputs 1000
+    add_test(NAME ${name} COMMAND ${name} --inputs 300
              --corpus ${PROJECT_SOURCE_DIR}/fuzz/corpus/${name})
     set_tests_properties(${name} PROPERTIES TIMEOUT 1200 LABELS unit)
     add_dependencies(firn_unit_tests ${name})

@@ -129,7 +129,8 @@ Status SnapshotWriter::flush() {
   return sink_.write(chunk);
 }
 
-SnapshotReader::SnapshotReader(SnapshotSource& source) : source_(&source), chunk_(kChunk) {}
+SnapshotReader::SnapshotReader(SnapshotSource& source)
+    : source_(&source), chunk_(static_cast<size_t>(std::min<uint64_t>(kChunk, source.size()))) {}
 
 Result<SnapshotReader> SnapshotReader::open(SnapshotSource& source) {
   SnapshotReader reader(source);

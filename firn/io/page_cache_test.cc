@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// PageCache (replacement, bound, eviction, threads) and the page record it rests on.
+// PageCache (replacement, bound, eviction) and the page record it rests on.
 #include "firn/io/page_cache.h"
 
 #include <random>
-#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -227,25 +226,6 @@ TEST(PageCache, GivenACacheFullOfUsualPages_WhenOthersCome_ThenTheyFindRoomWithi
   for (uint64_t page = 0; page < kOthers; ++page)
     if (is_cached(cache, 2, page, kOtherSize)) ++cached;
   EXPECT_GT(cached, kOthers * 9 / 10);
-}
-
-TEST(PageCache, GivenThreads_WhenUsedTogether_ThenReadsAreWholePages) {
-  PageCache cache(64 * kPageSize, 4);
-  std::vector<std::thread> threads;
-  for (uint64_t thread = 0; thread < 4; ++thread) {
-    threads.emplace_back([&cache, thread] {
-      std::mt19937_64 random(thread);
-      for (int i = 0; i < 3000; ++i) {
-        const uint64_t page = random() % 100;
-        if (!is_cached(cache, 1, page)) cache.insert(1, page, page_of(1, page));
-        if (i % 500 == 0) cache.evict_from(1, 50);
-      }
-    });
-  }
-  for (std::thread& thread : threads)
-    thread.join();
-
-  EXPECT_LE(cache.used_bytes(), cache.capacity_bytes());
 }
 
 }  // namespace

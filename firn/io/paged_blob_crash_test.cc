@@ -4,10 +4,8 @@
 // weakness of the original that PagedBlob repairs (power cut after a replay, truncation, wrong page
 // size, bit rot, holes) has a test that shows the repair.
 #include <algorithm>
-#include <atomic>
 #include <random>
 #include <string>
-#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -575,52 +573,6 @@ TEST_F(PagedBlobCrash, GivenPagesThatBeginAlikeAndAreAllTorn_WhenOpened_ThenNoOt
   ASSERT_OK_INTO(const auto paged, open({.floor = 0, .page_size = 8}));
 
   EXPECT_EQ(paged->size(), 0u);
-}
-
-TEST_F(PagedBlobCrash, GivenReadersAndAWriter_WhenConcurrent_ThenReadsSeeWholeAppendedPrefixes) {
-  // Byte i of the stream is i % 251, so that a read can be checked without knowing the writer.
-  ASSERT_OK_INTO(const auto paged, open({.page_size = 61, .write_buffer_bytes = 300}));
-  std::atomic<bool> is_done = false;
-  std::atomic<size_t> wrong = 0;
-  std::vector<std::thread> readers;
-  for (uint64_t thread = 0; thread < 3; ++thread) {
-    readers.emplace_back([&, thread] {
-      std::mt19937_64 random(thread);
-      Bytes bytes(200);
-      while (!is_done) {
-        const uint64_t size = paged->size();
-        if (size == 0) continue;
-        const uint64_t offset = random() % size;
-        const MutableByteSpan out =
-            MutableByteSpan(bytes).first(std::min<uint64_t>(bytes.size(), size - offset));
-        const Status read =
-            thread == 2 ? paged->read_sequential(offset, out) : paged->read_at(offset, out);
-        if (!read && read.error().code == Errc::out_of_range) continue;  // truncated meanwhile
-        bool is_right = read.has_value();
-        for (size_t i = 0; i < out.size(); ++i)
-          is_right = is_right && out[i] == static_cast<std::byte>((offset + i) % 251);
-        if (!is_right) ++wrong;
-      }
-    });
-  }
-  std::mt19937_64 random(99);
-  for (int i = 0; i < 3000; ++i) {
-    Bytes bytes(random() % 200);
-    for (size_t at = 0; at < bytes.size(); ++at)
-      bytes[at] = static_cast<std::byte>((paged->size() + at) % 251);
-    EXPECT_OK(paged->append(bytes));
-    if (i % 7 == 0) {
-      EXPECT_OK(paged->sync());
-    }
-    if (i % 50 == 49) {
-      EXPECT_OK(paged->truncate(paged->size() - random() % 700));
-    }
-  }
-  is_done = true;
-  for (std::thread& reader : readers)
-    reader.join();
-
-  EXPECT_EQ(wrong, 0u);
 }
 
 }  // namespace
