@@ -434,19 +434,14 @@ SweptStore make_metadata(Random& random, Ending ending) {
 }  // namespace
 
 std::span<const SweptKind> swept_kinds() {
-  // The formats give files and values no name: one in the place of another is as valid there. A
-  // slot of a table that is empty or older is a valid one, too.
+  // The formats give files and values no name: one in the place of another is as valid there.
   static constexpr Limit kFiles[] = {{"exchanged", "index"}, {"exchanged", "values"}};
   static constexpr Limit kValues[] = {{"exchanged", "values"}};
-  static constexpr Limit kTable[] = {
-      {"exchanged", "index"},     {"exchanged", "values"},
-      {"zeroed sector", "table"}, {"earlier content of the sector", "table"},
-      {"sector", "table"},        {"sectors swapped", "table"}};
   static constexpr SweptKind kKinds[] = {{"fixed_journal", make_fixed_journal, kFiles},
                                          {"indexed_value_log", make_indexed_value_log, kValues},
                                          {"archive", make_archive, kValues},
                                          {"freezer_in_memory", make_freezer_in_memory, kFiles},
-                                         {"freezer_on_disk", make_freezer_on_disk, kTable},
+                                         {"freezer_on_disk", make_freezer_on_disk, kFiles},
                                          {"metadata", make_metadata, {}}};
   return kKinds;
 }
