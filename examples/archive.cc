@@ -18,7 +18,6 @@ firn::Status run(const std::string& directory) {
   TRY_INTO(const auto value, archive->get(as_bytes("bravo")));
   if (value) std::cout << firn::as_text(value->bytes()) << '\n';
   TRY(archive->prune(65'536));  // drops the section that holds item 1
-  std::cout << "oldest: " << archive->first_index().value_or(0) << '\n';
   return archive->close();
 }
 
