@@ -131,7 +131,9 @@ inline constexpr uint32_t kChainMax = 32;
     const size_t above = size - kClassOf256;
     const double exact = static_cast<double>(uint64_t{256} << (above / 8)) * kEighths[above % 8];
     const double unit = exact < 16 * kBlock ? 32 : kBlock;
-    counts[size] = static_cast<uint32_t>(exact / unit + 0.5) * static_cast<uint32_t>(unit);
+    const double units = exact / unit;
+    const auto whole = static_cast<uint32_t>(units);
+    counts[size] = (whole + (units - whole < 0.5 ? 0 : 1)) * static_cast<uint32_t>(unit);
   }
   return counts;
 }
@@ -187,7 +189,8 @@ class ChainShape {
         offset_(home - first_),
         left_(std::min(size_, kChainMax) - 1) {
     constexpr uint32_t kSpread = 0x9E3779B1;
-    step_ = static_cast<uint32_t>((uint64_t{home * kSpread} * size_) >> 32) | 1;
+    const uint32_t spread = home * kSpread;  // modulo 2^32
+    step_ = static_cast<uint32_t>((uint64_t{spread} * size_) >> 32) | 1;
   }
 
   // Moves on to the next bucket's number; false after the last.

@@ -114,7 +114,7 @@ typename LocationCore<Policy>::Ref LocationCore<Policy>::allocate_table_in_place
   ref.table().in_place = true;
   for (uint32_t number = 0; number < ref.block_count(); ++number)
     Policy::store(ref.table().blocks()[number],
-                  reinterpret_cast<uintptr_t>(buckets) + number * kBlock * sizeof(Bucket),
+                  reinterpret_cast<uintptr_t>(buckets) + size_t{number} * kBlock * sizeof(Bucket),
                   std::memory_order_release);
   return ref;
 }

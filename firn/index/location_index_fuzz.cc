@@ -264,7 +264,7 @@ class Fuzz {
       case 2: status = index_->shrink(session_); break;
       case 3: status = index_->maintain(session_); break;
       case 4: return snapshot_and_load();
-      default: status = index_->reserve(session_, what * 4U); break;
+      default: status = index_->reserve(session_, uint64_t{what} * 4); break;
     }
     if (status != LocationStatus::done) expect_refused();
   }
