@@ -2,12 +2,22 @@
 //
 // A short run of every scenario, and proof that each can fail: on a device whose syncs settle
 // nothing it must report a violation. `make sim` runs them for longer.
+#include <ostream>
 #include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "sim/scenarios.h"
+
+namespace firn::testkit {
+
+// Its bytes, which gtest prints otherwise, are addresses.
+static void PrintTo(const SimScenario& scenario, std::ostream* out) {
+  *out << scenario.name;
+}
+
+}  // namespace firn::testkit
 
 namespace firn::sim {
 namespace {
