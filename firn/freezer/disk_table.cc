@@ -176,10 +176,10 @@ Status DiskTable::advance(uint64_t epoch) {
   return {};
 }
 
-Status DiskTable::for_each_pair(uint64_t size, const PairVisitor& visit) const {
-  Bytes bytes(offset_of(std::min(size, kBatchPositions)));
-  for (uint64_t begin = 0; begin < size; begin += kBatchPositions) {
-    const uint64_t count = std::min(size - begin, kBatchPositions);
+Status DiskTable::for_each_pair(uint64_t begin, uint64_t end, const PairVisitor& visit) const {
+  Bytes bytes(offset_of(std::min(end - begin, kBatchPositions)));
+  for (; begin < end; begin += std::min(end - begin, kBatchPositions)) {
+    const uint64_t count = std::min(end - begin, kBatchPositions);
     const MutableByteSpan batch = MutableByteSpan(bytes).first(offset_of(count));
     TRY(blob_->read_at(offset_of(begin), batch));
     for (uint64_t i = 0; i < count; ++i)
@@ -216,13 +216,13 @@ Result<DiskTable::Survey> DiskTable::survey(uint64_t size, uint64_t epoch, Recor
     found.heads_sum += head_summand(position, head->head);
     return {};
   };
-  TRY(for_each_pair(size, visit));
+  TRY(for_each_pair(0, size, visit));
   return found;
 }
 
 Status DiskTable::discard(uint32_t size, uint64_t epoch) {
   constexpr std::array<std::byte, kSlotSizeBytes> kEmpty{};
-  return for_each_pair(size, [&](uint64_t position, ByteSpan bytes) -> Status {
+  return for_each_pair(0, size, [&](uint64_t position, ByteSpan bytes) -> Status {
     const Pair pair = decode_pair(bytes);
     for (size_t i = 0; i < pair.slots.size(); ++i) {
       const StoredSlot& stored = pair.slots[i];
@@ -249,6 +249,15 @@ Status DiskTable::write_anew(uint64_t begin, uint64_t end, uint64_t epoch, const
     begin += count;
   }
   return {};
+}
+
+Status DiskTable::forget_heads(uint64_t begin, uint64_t end) {
+  return for_each_pair(begin, end, [&](uint64_t position, ByteSpan bytes) -> Status {
+    const Pair pair = decode_pair(bytes);
+    if (pair.is_damaged() || pair.head() == nullptr) return {};
+    heads_sum_ -= head_summand(position, pair.head()->head);
+    return {};
+  });
 }
 
 Status DiskTable::write_where_heads_are(uint64_t begin, ByteSpan bytes) {

@@ -85,17 +85,19 @@ class DiskTable {
   [[nodiscard]] Status discard(uint32_t size, uint64_t epoch);
 
   // Writes [begin, end): one slot with the head that the callback gives, and an empty one. Of a
-  // blank table, only where there are heads. The sum takes them for the first there.
+  // blank table, only where there are heads. The sum takes them for the first there: see
+  // forget_heads().
   using HeadOf = std::function<std::optional<RecordPlace>(uint32_t position)>;
   [[nodiscard]] Status write_anew(uint64_t begin, uint64_t end, uint64_t epoch,
                                   const HeadOf& head_of);
+  // Takes what is in [begin, end) out of the sum. Damage stays in it: the sum is then no longer
+  // right.
+  [[nodiscard]] Status forget_heads(uint64_t begin, uint64_t end);
 
   [[nodiscard]] bool is_doubling() const { return is_doubling_; }
   [[nodiscard]] uint64_t resizable() const { return resizable_; }
   // See head_summand(). Of all positions, if it was right when the table was started.
   [[nodiscard]] uint64_t heads_sum() const { return heads_sum_; }
-  // After only some positions were written anew.
-  void set_heads_sum(uint64_t sum) { heads_sum_ = sum; }
   [[nodiscard]] uint64_t doublings() const { return doublings_; }
   [[nodiscard]] uint64_t unnecessary_writes() const { return unnecessary_writes_; }
 
@@ -112,9 +114,9 @@ class DiskTable {
   [[nodiscard]] Status write(uint64_t offset, ByteSpan bytes) EXCLUDES(changing_);
   [[nodiscard]] Status write_where_heads_are(uint64_t begin, ByteSpan bytes);
   [[nodiscard]] std::unexpected<Error> damaged(uint64_t position) const;
-  // Calls back for [0, size) in large reads.
+  // Calls back for [begin, end) in large reads.
   using PairVisitor = std::function<Status(uint64_t position, ByteSpan pair)>;
-  [[nodiscard]] Status for_each_pair(uint64_t size, const PairVisitor& visit) const;
+  [[nodiscard]] Status for_each_pair(uint64_t begin, uint64_t end, const PairVisitor& visit) const;
 
   const DiskTableOptions options_;
   const std::unique_ptr<Blob> blob_;

@@ -194,7 +194,8 @@ Status Freezer::forget_shadowed(ResidentTable& table) const {
 }
 
 // The manifest says that the table is stale before the first slot is replaced, and what it is when
-// all of them are durable.
+// all of them are durable. Positions that did not change keep their slots: of a table that was
+// written from disk, those may have longer chains than they need.
 Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
   const ResidentTable* resident = nullptr;
   {
@@ -207,9 +208,12 @@ Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
   written.table_size = resident->size();
   TRY(poison_.watch(open_table_blob(true)));
   DiskTable& table = *disk_table();
+  const auto before = recorded_;
   TRY(commit({.state = TableState::stale, .checkpoint = written}));
-  TRY(poison_.watch(resident->is_all_dirty() ? table.start_blank(written.table_size)
-                                             : table.start(written.table_size, 0, 0)));
+  if (resident->is_all_dirty())
+    TRY(poison_.watch(table.start_blank(written.table_size)));
+  else if (!groups_written_)
+    TRY(poison_.watch(table.start(written.table_size, 0, before->heads_sum)));
   const uint32_t groups = resident->group_count();
   for (uint32_t group = 0; group < groups; ++group) {
     if (!resident->is_dirty(group)) continue;
@@ -219,7 +223,6 @@ Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
     TRY(write_groups(first, group + 1, checkpoint.epoch));
   }
   TRY(poison_.watch(table.flush()));
-  table.set_heads_sum(resident->heads_sum());
   last_checkpoint_ = written;
   TRY(commit_synced(TableState::whole, written));
   WriterLock lock(state_);
@@ -233,13 +236,15 @@ Status Freezer::write_groups(uint32_t first, uint32_t end, uint64_t epoch) {
     ReaderLock lock(state_);
     resident = resident_.get();  // only mutations change it, and this is one
   }
-  const uint64_t positions_end = uint64_t{end} * ResidentTable::kGroupPositions;
+  DiskTable& table = *disk_table();
+  const uint64_t from = uint64_t{first} * ResidentTable::kGroupPositions;
+  const uint64_t to =
+      std::min<uint64_t>(uint64_t{end} * ResidentTable::kGroupPositions, resident->size());
   const auto head_of = [resident](uint32_t position) {
     return resident->head_of_position(position);
   };
-  return poison_.watch(disk_table()->write_anew(uint64_t{first} * ResidentTable::kGroupPositions,
-                                                std::min<uint64_t>(positions_end, resident->size()),
-                                                epoch, head_of));
+  if (!resident->is_all_dirty()) TRY(poison_.watch(table.forget_heads(from, to)));
+  return poison_.watch(table.write_anew(from, to, epoch, head_of));
 }
 
 // Whoever reads from disk need not walk a chain to know that a key is absent. Where a page of the

@@ -202,13 +202,6 @@ void ResidentTable::advance_doubling(uint64_t records) {
   mark_all_dirty();
 }
 
-uint64_t ResidentTable::heads_sum() const {
-  uint64_t sum = 0;
-  for (uint32_t position = 0; position < size_; ++position)
-    if (const auto head = head_of_position(position)) sum += head_summand(position, *head);
-  return sum;
-}
-
 void ResidentTable::finish_doubling() {
   if (doubling_) advance_doubling(count_);
 }

@@ -125,9 +125,6 @@ class ResidentTable {
   };
   [[nodiscard]] std::vector<Shared> shared_fingerprints() const;
 
-  // See head_summand(). Of all positions.
-  [[nodiscard]] uint64_t heads_sum() const;
-
   // Groups of positions whose heads differ from those on disk.
   void finish_doubling();
   [[nodiscard]] bool is_dirty(uint32_t group) const {
