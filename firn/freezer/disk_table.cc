@@ -14,6 +14,9 @@ namespace {
 constexpr uint64_t kBatchPositions = 16384;
 // Positions of a blank table that are written or left out together: about a page.
 constexpr uint64_t kBlankGroupPositions = 64;
+// Positions of a half that are settled together: both halves begin with the same records, which the
+// second then finds in the page cache.
+constexpr uint64_t kSettledTogether = 256;
 
 constexpr uint64_t offset_of(uint64_t position) {
   return position * kPairSizeBytes;
@@ -36,13 +39,14 @@ Result<std::unique_ptr<DiskTable>> DiskTable::open(Storage& storage,
   return std::unique_ptr<DiskTable>(new DiskTable(std::move(blob), options));
 }
 
-Status DiskTable::start(uint32_t size, uint64_t resizable, uint64_t heads_sum) {
+Status DiskTable::start(uint32_t size, uint64_t resizable, uint64_t heads_sum, uint64_t settled) {
   CHECK(is_table_size(size), "a table's size is a power of two");
   if (blob_->size() != offset_of(size)) TRY(blob_->resize(offset_of(size)));
   size_.store(size, std::memory_order_release);
   resizable_ = resizable;
   heads_sum_ = heads_sum;
   copied_sum_ = 0;
+  settled_ = settled;
   progress_.reset();
   is_doubling_ = false;
   is_blank_ = false;
@@ -51,7 +55,7 @@ Status DiskTable::start(uint32_t size, uint64_t resizable, uint64_t heads_sum) {
 
 Status DiskTable::start_blank(uint32_t size) {
   if (blob_->size() > 0) TRY(blob_->resize(0));
-  TRY(start(size, 0, 0));
+  TRY(start(size, 0, 0, size / 2));
   is_blank_ = true;
   return {};
 }
@@ -84,6 +88,14 @@ Result<Pair> DiskTable::read(uint64_t position) const {
   TRY_INTO(pair, read_once(position));
   if (pair.is_damaged()) return damaged(position);
   return pair;
+}
+
+Result<Pair> DiskTable::find(uint32_t hash) const {
+  while (true) {
+    const uint32_t position = position_of(hash);
+    TRY_INTO(const Pair pair, read(position));
+    if (position_of(hash) == position) return pair;
+  }
 }
 
 Status DiskTable::write(uint64_t offset, ByteSpan bytes) {
@@ -171,9 +183,45 @@ Status DiskTable::advance(uint64_t epoch) {
   if (end < old_size) return {};
   size_.store(static_cast<uint32_t>(old_size * 2), std::memory_order_release);
   heads_sum_ += std::exchange(copied_sum_, 0);
+  settled_ = 0;
   progress_.reset();
   is_doubling_ = false;
   return {};
+}
+
+Status DiskTable::settle(uint64_t epoch, uint64_t count, const FirstThere& first_there) {
+  if (progress_) return {};
+  const uint64_t half = size() / 2;
+  const uint64_t end = std::min(half, settled_ + std::min<uint64_t>(count, options_.chunk));
+  while (settled_ < end) {
+    const uint64_t together = std::min(end - settled_, kSettledTogether);
+    TRY(settle_range(settled_, together, epoch, first_there));
+    TRY(settle_range(half + settled_, together, epoch, first_there));
+    settled_ += together;
+  }
+  return {};
+}
+
+// What is damaged stays as it is: lookups report it.
+Status DiskTable::settle_range(uint64_t begin, uint64_t count, uint64_t epoch,
+                               const FirstThere& first_there) {
+  Bytes bytes(offset_of(count));
+  TRY(blob_->read_at(offset_of(begin), bytes));
+  bool has_changed = false;
+  for (uint64_t i = 0; i < count; ++i) {
+    const MutableByteSpan pair_bytes = MutableByteSpan(bytes).subspan(offset_of(i), kPairSizeBytes);
+    const Pair pair = decode_pair(pair_bytes);
+    if (pair.is_damaged()) continue;
+    const Slot* const head = pair.head();
+    if (head == nullptr) continue;
+    const RecordPlace first = first_there(static_cast<uint32_t>(begin + i), head->head);
+    if (first == head->head) continue;
+    heads_sum_ += grown(begin + i, head, first);
+    encode_slot(pair_bytes.subspan(pair.slot_for(epoch) * kSlotSizeBytes, kSlotSizeBytes),
+                {epoch, first, head->added});
+    has_changed = true;
+  }
+  return has_changed ? write(offset_of(begin), bytes) : Status();
 }
 
 Status DiskTable::for_each_pair(uint64_t begin, uint64_t end, const PairVisitor& visit) const {

@@ -13,8 +13,15 @@
 // positions a step: both slots of a position go to both halves, the head marked as split. Until
 // it ends the table keeps its size; puts into a part that was copied go to both halves.
 //
+// Settling. Then both halves of a position have the same head, although its record belongs to one
+// of them. settle() goes through the halves: where the head belongs elsewhere, the first record of
+// the chain that belongs there takes its place. It is a write like that of a put: a crash before
+// the sync's commit goes back to the longer chain, which has the same records and more. It waits
+// until the table has doubled: before that, both halves are still one for whoever opens it after a
+// crash.
+//
 // Threads. One writer. Reads run beside it: one that met a write half-way repeats it after the
-// write, and waits for nothing else.
+// write, one whose key moved because the table has doubled looks there; neither waits for more.
 #pragma once
 
 #include <atomic>
@@ -50,7 +57,8 @@ class DiskTable {
   // Positions that the blob has room for.
   [[nodiscard]] uint64_t length_positions() const { return blob_->size() / kPairSizeBytes; }
   // Cuts or extends the blob to exactly so many positions, and uses it from now on.
-  [[nodiscard]] Status start(uint32_t size, uint64_t resizable, uint64_t heads_sum);
+  [[nodiscard]] Status start(uint32_t size, uint64_t resizable, uint64_t heads_sum,
+                             uint64_t settled);
   // The same with every position empty: a blob without content, until write_anew() gives it some.
   [[nodiscard]] Status start_blank(uint32_t size);
   // The same as start() without touching the blob.
@@ -60,6 +68,9 @@ class DiskTable {
   [[nodiscard]] uint32_t position_of(uint32_t hash) const { return hash & (size() - 1); }
   // Errc::corrupt for a damaged pair.
   [[nodiscard]] Result<Pair> read(uint64_t position) const;
+  // The pair of a key. Beside a writer: if the table has doubled since the position was computed,
+  // what was read there may already leave out the key's records.
+  [[nodiscard]] Result<Pair> find(uint32_t hash) const;
 
   // Makes `head` the head of a position whose slots are `pair`.
   [[nodiscard]] Status put(uint32_t position, const Pair& pair, uint64_t epoch, RecordPlace head);
@@ -69,6 +80,10 @@ class DiskTable {
   // What a sync does besides the flush: begins to double if it is time, and goes on by a step.
   [[nodiscard]] Status step(uint64_t epoch);
   [[nodiscard]] Status finish_doubling(uint64_t epoch);
+  // Settles the next positions unless the table doubles: at most `count` of each half, and no more
+  // than a step's. Requires: no put comes before the epoch and the table's size are committed.
+  using FirstThere = std::function<RecordPlace(uint32_t position, RecordPlace head)>;
+  [[nodiscard]] Status settle(uint64_t epoch, uint64_t count, const FirstThere& first_there);
   [[nodiscard]] Status flush() { return blob_->sync(); }
 
   // What is in the slots of the first `size` positions.
@@ -96,6 +111,8 @@ class DiskTable {
 
   [[nodiscard]] bool is_doubling() const { return is_doubling_; }
   [[nodiscard]] uint64_t resizable() const { return resizable_; }
+  // So many positions from the first on are settled, and so many from the middle on.
+  [[nodiscard]] uint64_t settled() const { return settled_; }
   // See head_summand(). Of all positions, if it was right when the table was started.
   [[nodiscard]] uint64_t heads_sum() const { return heads_sum_; }
   [[nodiscard]] uint64_t doublings() const { return doublings_; }
@@ -110,6 +127,8 @@ class DiskTable {
   [[nodiscard]] bool is_due() const { return resizable_ >= size() / 2; }
   [[nodiscard]] Status begin_doubling();
   [[nodiscard]] Status advance(uint64_t epoch);
+  [[nodiscard]] Status settle_range(uint64_t begin, uint64_t count, uint64_t epoch,
+                                    const FirstThere& first_there);
   [[nodiscard]] Result<Pair> read_once(uint64_t position) const;
   [[nodiscard]] Status write(uint64_t offset, ByteSpan bytes) EXCLUDES(changing_);
   [[nodiscard]] Status write_where_heads_are(uint64_t begin, ByteSpan bytes);
@@ -129,6 +148,7 @@ class DiskTable {
   std::atomic<uint64_t> unnecessary_writes_ = 0;
   std::atomic<bool> is_doubling_ = false;
   std::optional<uint64_t> progress_;  // positions below it were copied
+  uint64_t settled_ = 0;              // half the size: all
   uint64_t heads_sum_ = 0;            // of [0, size)
   uint64_t copied_sum_ = 0;           // of the positions behind, while it doubles
   bool is_blank_ = false;             // since start_blank()

@@ -13,7 +13,9 @@ namespace firn::freezer {
 namespace {
 
 constexpr uint32_t kSummedSizeBytes = 25;
-constexpr uint8_t kTableRecordVersion = 2;
+constexpr uint8_t kTableRecordVersion = 3;
+// Has a number that nobody read where version 3 says how far the table is settled.
+constexpr uint8_t kTableRecordVersionUnsettled = 2;
 
 // Steele, Lea, Flood: the finaliser of splitmix64.
 uint64_t mix(uint64_t bits) {
@@ -149,7 +151,7 @@ Bytes encode_table_record(const TableRecord& record) {
   writer.write_u8(static_cast<uint8_t>(record.state));
   writer.write_bytes(encode_checkpoint(record.checkpoint));
   writer.write_u64(record.items);
-  writer.write_u64(record.resizable);
+  writer.write_u64(record.settled);
   writer.write_u64(record.heads_sum);
   return bytes;
 }
@@ -157,7 +159,8 @@ Bytes encode_table_record(const TableRecord& record) {
 Result<TableRecord> decode_table_record(ByteSpan bytes) {
   ByteReader reader(bytes, "the freezer's table record in the manifest");
   TRY_INTO(const uint8_t version, reader.read_u8());
-  if (version != kTableRecordVersion) return reader.corrupt("its version is unknown");
+  if (version != kTableRecordVersion && version != kTableRecordVersionUnsettled)
+    return reader.corrupt("its version is unknown");
   TableRecord record;
   TRY_INTO(const uint8_t state, reader.read_u8());
   if (state > static_cast<uint8_t>(TableState::written)) return reader.corrupt("unknown state");
@@ -165,11 +168,14 @@ Result<TableRecord> decode_table_record(ByteSpan bytes) {
   TRY_INTO(const ByteSpan checkpoint, reader.read_bytes(kCheckpointSizeBytes));
   TRY_INTO(record.checkpoint, decode_checkpoint(checkpoint));
   TRY_INTO(record.items, reader.read_u64());
-  TRY_INTO(record.resizable, reader.read_u64());
+  TRY_INTO(record.settled, reader.read_u64());
+  if (version == kTableRecordVersionUnsettled) record.settled = 0;
   TRY_INTO(record.heads_sum, reader.read_u64());
   TRY(reader.finish());
   if (!is_table_size(record.checkpoint.table_size))
     return reader.corrupt("the table's size is no power of two");
+  if (record.settled > record.checkpoint.table_size / 2)
+    return reader.corrupt("more positions are settled than were split");
   return record;
 }
 

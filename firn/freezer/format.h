@@ -102,7 +102,7 @@ struct TableRecord {
   TableState state = TableState::stale;
   FreezerCheckpoint checkpoint;
   uint64_t items = 0;      // records up to the checkpoint
-  uint64_t resizable = 0;  // positions due for a doubling
+  uint64_t settled = 0;    // see DiskTable
   uint64_t heads_sum = 0;  // of the heads of the checkpoint
 
   friend bool operator==(const TableRecord&, const TableRecord&) = default;
@@ -112,6 +112,7 @@ struct TableSource {
   FreezerCheckpoint checkpoint;
   TableState state = TableState::stale;
   std::optional<uint64_t> heads_sum = std::nullopt;  // as the manifest has it
+  uint64_t settled = 0;                              // as the manifest has it
   // The user named the checkpoint: every slot is looked at. Unless the manifest has the same one,
   // only a comparison with the key journal tells that the table can go back to it.
   bool is_given = false;

@@ -167,12 +167,13 @@ TEST(FreezerFormat, GivenATableRecord_WhenDecoded_ThenOnlyPossibleOnesAreTaken) 
       .state = freezer::TableState::written,
       .checkpoint = {.epoch = 7, .section = Section(1), .index_size_bytes = 72, .table_size = 8},
       .items = 9,
-      .resizable = 3,
+      .settled = 3,
       .heads_sum = 0x0123456789ABCDEF};
   const Bytes bytes = freezer::encode_table_record(record);
   EXPECT_EQ(*freezer::decode_table_record(bytes), record);
 
-  for (const auto& [offset, value] : {std::pair(0, 1), std::pair(1, 3), std::pair(29, 9)}) {
+  for (const auto& [offset, value] :
+       {std::pair(0, 1), std::pair(1, 3), std::pair(29, 9), std::pair(45, 5)}) {
     Bytes wrong = bytes;
     wrong[static_cast<size_t>(offset)] = static_cast<std::byte>(value);
     EXPECT_THAT(freezer::decode_table_record(wrong), testkit::FailsWith(Errc::corrupt)) << offset;

@@ -24,6 +24,11 @@ constexpr uint64_t kPutsPerBudgetCheck = 1024;
 constexpr uint64_t kRecordsWhileLeaving = 1 << 20;
 // Keys of a batch whose memory is fetched together.
 constexpr size_t kGroupKeys = 16;
+// Positions of each half that a sync settles for a put: a doubling is settled after a quarter of
+// the puts that fill the table's new half.
+constexpr uint64_t kSettledPerPut = 4;
+// Records that are read for a head; from where that gets to, the next doubling goes on.
+constexpr int kReadsPerHeadMax = 16;
 
 }  // namespace
 
@@ -77,7 +82,7 @@ Result<std::optional<Freezer::Place>> Freezer::locate(ByteSpan key, MutableByteS
   }
   if (is_absent) return not_found();
   if (on_disk != nullptr) {
-    TRY_INTO(const freezer::Pair pair, on_disk->read(on_disk->position_of(crc32c(key))));
+    TRY_INTO(const freezer::Pair pair, on_disk->find(crc32c(key)));
     has_head = true;
     if (pair.head() != nullptr) head = pair.head()->head;
   }
@@ -121,6 +126,22 @@ Result<std::optional<Freezer::Place>> Freezer::walk(std::optional<Place> head, B
     }
   }
   return not_found();
+}
+
+// Where the chain of `head` begins for the keys of a position of the table on disk: at the first
+// record that belongs there, or that cannot be read, or at the last one if none does.
+Freezer::Place Freezer::first_there(uint32_t position, Place head) const {
+  RecordBuffer buffer;
+  const MutableByteSpan record = record_in(buffer);
+  const DiskTable& table = *disk_table();
+  for (int reads = 0; reads < kReadsPerHeadMax; ++reads) {
+    if (!read_record(head, record)) return head;
+    if (table.position_of(crc32c(freezer::key_of(record))) == position) return head;
+    const auto next = freezer::next_of(record);
+    if (!next || *next >= head) return head;
+    head = *next;
+  }
+  return head;
 }
 
 Result<Value> Freezer::value_of(Place place, ByteSpan record) const {
@@ -408,6 +429,14 @@ Result<FreezerCheckpoint> Freezer::sync_locked() {
   if (!in_memory_) {
     DiskTable* const table = disk_table();
     TRY(begin_writing_slots());
+    // With the epoch of this sync, which commits the table's size, too: no put comes before that.
+    if (writing_ == TableWriting::deferred) {
+      const auto first = [this](uint32_t position, Place head) {
+        return first_there(position, head);
+      };
+      TRY(poison_.watch(
+          table->settle(next_epoch_, (covered - synced_count_) * kSettledPerPut, first)));
+    }
     TRY(poison_.watch(table->step(next_epoch_)));
     TRY(poison_.watch(table->flush()));
   }

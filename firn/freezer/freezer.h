@@ -30,7 +30,7 @@
 // Cost, in memory. put: two copies, a checksum, two hash insertions. sync: 2 flushes. get: one
 // cache probe, one read of the value. A miss: no I/O. open: reads the key journal once. close:
 // writes what changed of the table. Memory: about 30 bytes a record. Cost, on disk. put: reads and
-// writes a slot. sync: 3 flushes and a manifest commit. get: a slot, the chain, the value.
+// writes a slot. sync: 3 flushes, a commit, reads after a doubling. get: slot, chain, value.
 #pragma once
 
 #include <array>
@@ -188,6 +188,7 @@ class Freezer {
   [[nodiscard]] Located locate_among(std::span<Place> candidates, ByteSpan key,
                                      MutableByteSpan record) const;
   [[nodiscard]] Located walk(std::optional<Place> head, ByteSpan key, MutableByteSpan record) const;
+  [[nodiscard]] Place first_there(uint32_t position, Place head) const;
   [[nodiscard]] Located not_found() const;
   void read_cached(std::span<const ByteSpan> keys,
                    std::span<const std::pair<size_t, Place>> located,

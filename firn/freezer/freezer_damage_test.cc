@@ -534,7 +534,7 @@ TEST(FreezerTableLimit, GivenTheLargestTable_WhenItIsFull_ThenPutsFailClearly) {
                  freezer::DiskTable::open(
                      storage, {.partition = "table", .frequency = 1, .chunk = 1, .size_max = 2},
                      OpenMode::create));
-  ASSERT_OK(table->start(2, 0, 0));
+  ASSERT_OK(table->start(2, 0, 0, 1));
   EXPECT_OK(table->check_room());
 
   ASSERT_OK(table->put(0, freezer::Pair(), 1, {Section(0), Position(0)}));

@@ -86,8 +86,10 @@ void decode(testkit::FuzzInput& input) {
     CHECK(
         equal_bytes(freezer::encode_checkpoint(*checkpoint), front(freezer::kCheckpointSizeBytes)),
         "one encoding");
-  if (const auto record = freezer::decode_table_record(bytes))
-    CHECK(equal_bytes(freezer::encode_table_record(*record), bytes), "one encoding");
+  if (const auto record = freezer::decode_table_record(bytes)) {
+    const auto again = freezer::decode_table_record(freezer::encode_table_record(*record));
+    CHECK(again && *again == *record, "what was decoded can be recorded");
+  }
   if (bytes.size() < freezer::kPairSizeBytes) return;
   const freezer::Pair pair = freezer::decode_pair(front(freezer::kPairSizeBytes));
   if (!pair.is_damaged()) (void)pair.head();

@@ -371,6 +371,7 @@ Result<TableSource> Freezer::find_source(const FreezerOptions& options) {
     if (is_table_of(*options.checkpoint)) {
       source.state = TableState::whole;
       source.heads_sum = recorded_->heads_sum;
+      source.settled = recorded_->settled;
     } else if (may_serve) {
       source.state = TableState::written;
     }
@@ -379,6 +380,7 @@ Result<TableSource> Freezer::find_source(const FreezerOptions& options) {
   if (recorded_) {
     source.checkpoint = recorded_->checkpoint;
     source.heads_sum = recorded_->heads_sum;
+    source.settled = recorded_->settled;
     source.state = options.access == FreezerAccess::rebuild ? TableState::stale : recorded_->state;
     return source;
   }
@@ -474,7 +476,7 @@ Result<std::string> Freezer::repair_table(const TableSource& source) {
   if (source.heads_sum && survey.heads_sum != *source.heads_sum)
     return std::string("the table on disk has lost slots, or has older ones");
   if (survey.newer_slots > 0) TRY(table.discard(base.table_size, base.epoch));
-  TRY(table.start(base.table_size, survey.resizable, survey.heads_sum));
+  TRY(table.start(base.table_size, survey.resizable, survey.heads_sum, source.settled));
   if (source.state != TableState::whole || survey.newer_slots > 0) TRY(table.flush());
   if (!source.is_given) return apply_tail(base);
   if (source.state == TableState::whole) return std::string();

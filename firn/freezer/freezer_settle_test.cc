@@ -1,17 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Freezer: what becomes of the long chains of a table that has doubled on disk.
+// Freezer, working on disk: after the table has doubled, each half of a position gets a head of its
+// own, while others read, put, fail, kill and cut the power.
+#include <functional>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
+#include "firn/base/crc32c.h"
 #include "firn/freezer/freezer_test_support.h"
+#include "testkit/logged_storage.h"
 
 namespace firn {
 namespace {
 
 using freezer::Engine;
+using freezer::get;
+using freezer::put;
 using freezer::Store;
+using testkit::LoggedStorage;
 
 FreezerOptions settling_options(Engine engine = Engine::on_disk) {
   FreezerOptions options;
@@ -39,6 +49,54 @@ std::string notes_of(const Store& freezer) {
   return text;
 }
 
+// Positions whose chain begins with a record of another one, although some belong to it.
+uint64_t foreign_heads(const Store& freezer, const MemoryStorage& storage) {
+  const uint32_t size = freezer->statistics().table_size;
+  std::vector<bool> has_records(size);
+  EXPECT_OK(freezer->visit([&](const FreezerItem& item) {
+    has_records[crc32c(item.key) & (size - 1)] = true;
+    return true;
+  }));
+  const Bytes table = freezer::table_bytes(storage);
+  Bytes record(freezer::record_size_bytes(freezer->key_size_bytes()));
+  uint64_t count = 0;
+  for (uint32_t position = 0; position < size; ++position) {
+    const freezer::Pair pair = freezer::decode_pair(
+        ByteSpan(table).subspan(position * freezer::kPairSizeBytes, freezer::kPairSizeBytes));
+    const freezer::Slot* const head = pair.head();
+    if (head == nullptr || !has_records[position]) continue;
+    EXPECT_OK(freezer->log().read_entry(head->head.section, head->head.position, record));
+    if ((crc32c(freezer::key_of(record)) & (size - 1)) != position) ++count;
+  }
+  return count;
+}
+
+TEST(FreezerSettling, WhenTheTableHasDoubled_ThenEachHalfBeginsWithARecordOfItsOwn) {
+  for (const Engine engine : {Engine::on_disk, Engine::immediate}) {
+    MemoryStorage storage;
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, settling_options(engine)));
+    uint64_t doublings = 0;
+    uint64_t foreign_before = 0;
+    for (uint64_t i = 0; i < 400; ++i) {
+      put_synced(freezer, i, i + 1);
+      const uint64_t foreign = foreign_heads(freezer, storage);
+      if (freezer->statistics().resizes > doublings) {
+        ++doublings;
+        // The original never shortens a chain.
+        const bool has_foreign = engine == Engine::immediate && doublings > 3;
+        if (engine == Engine::on_disk || has_foreign) {
+          EXPECT_EQ(foreign_before > 0, has_foreign) << i;
+        }
+      }
+      foreign_before = foreign;
+    }
+    EXPECT_GE(doublings, 5);
+    freezer::expect_range(freezer, 0, 400);
+    EXPECT_EQ(get(freezer, "none"), "absent");
+    EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+  }
+}
+
 // A store whose table has doubled as the original's does, some positions in the sync of their put:
 // their other slot has another head. Returns how many keys it has.
 uint64_t make_unsettled(MemoryStorage& storage) {
@@ -51,7 +109,179 @@ uint64_t make_unsettled(MemoryStorage& storage) {
     EXPECT_OK((*freezer)->sync());
   }
   EXPECT_OK((*freezer)->close());
+  EXPECT_GT(foreign_heads(*freezer, storage), 8);
   return keys;
+}
+
+TEST(FreezerSettling, GivenAnEndAfterEachPut_WhenReopened_ThenItGoesOnWhereItWas) {
+  for (const bool is_closed : {true, false}) {
+    MemoryStorage storage;
+    uint64_t keys = make_unsettled(storage);
+    uint64_t foreign = 1;
+    for (const uint64_t end = keys + 20; foreign > 0; ++keys) {
+      ASSERT_LT(keys, end);
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, settling_options()));
+      ASSERT_EQ(notes_of(freezer), "");
+      put_synced(freezer, keys, keys + 1);
+      foreign = foreign_heads(freezer, storage);
+      if (is_closed) {
+        ASSERT_OK(freezer->close());
+      }
+    }
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, settling_options()));
+    freezer::expect_range(freezer, 0, keys);
+    EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+  }
+}
+
+// The twin of a position that was copied has the same slots until the table has doubled.
+TEST(FreezerSettling, GivenAnUnsettledTable_WhenItDoublesAgain_ThenItIsTakenOver) {
+  MemoryStorage storage;
+  uint64_t keys = make_unsettled(storage);
+  uint32_t size = 0;
+  {
+    ASSERT_OK_INTO(const Store freezer,
+                   Freezer::open(storage, settling_options(Engine::immediate)));
+    size = freezer->statistics().table_size;
+    for (; freezer->statistics().resizable + 1 < size / 2; ++keys)
+      put_synced(freezer, keys, keys + 1);
+    ASSERT_OK(freezer->close());
+  }
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, settling_options()));
+    while (!freezer->statistics().resizing) {
+      put_synced(freezer, keys, keys + 1);
+      ++keys;
+    }
+    ASSERT_GT(foreign_heads(freezer, storage), 8);
+    for (; freezer->statistics().table_size == size; ++keys)
+      put_synced(freezer, keys, keys + 1);
+  }
+
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, settling_options()));
+  EXPECT_EQ(notes_of(freezer), "");
+  freezer::expect_range(freezer, 0, keys);
+  EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+}
+
+Status put_and_sync(const Store& freezer, uint64_t& synced, uint64_t end) {
+  for (uint64_t i = synced; i < end; ++i) {
+    TRY(put(freezer, concat("key", i), concat(i)));
+    if (i % 2 == 0) TRY(put(freezer, concat("key", i), concat(i)));
+    TRY(freezer->sync());
+    synced = i + 1;
+  }
+  return {};
+}
+
+// The table is repaired, not made anew: what was settled by the sync that failed is dropped, and
+// the puts behind the last good sync fit what is left.
+TEST(FreezerSettling, WhenAnyChangeFails_ThenTheTableOfTheLastSyncIsTakenOver) {
+  bool has_failed = true;
+  for (uint64_t change = 0; has_failed; ++change) {
+    ASSERT_LT(change, 1000);
+    for (const bool power_cut : {false, true}) {
+      SCOPED_TRACE(concat("change ", change, power_cut ? ", power cut" : ", killed"));
+      MemoryStorage memory;
+      LoggedStorage storage(memory);
+      uint64_t synced = make_unsettled(memory);
+      {
+        ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, settling_options()));
+        storage.fail_change(change, true);
+        const uint64_t end = synced + 6;
+        has_failed = !put_and_sync(freezer, synced, end);
+      }
+      if (power_cut) memory.lose_unsynced();
+      for (int life = 0; life < 2; ++life) {
+        ASSERT_OK_INTO(const Store freezer, Freezer::open(memory, settling_options()));
+        EXPECT_THAT(notes_of(freezer), testing::Not(testing::HasSubstr("anew")));
+        freezer::expect_range(freezer, 0, synced);
+        EXPECT_EQ(freezer::findings_of(freezer, memory), "");
+        ASSERT_OK(put_and_sync(freezer, synced, synced + 2));
+        freezer::expect_range(freezer, 0, synced);
+      }
+    }
+  }
+}
+
+// Calls back once, before the next read of the table.
+class InterruptedTable final : public MemoryStorage {
+ public:
+  std::function<void()> other;
+
+  Result<std::unique_ptr<Blob>> open(std::string_view partition, ByteSpan name, OpenMode mode,
+                                     BlobVersions versions) override {
+    TRY_INTO(auto blob, MemoryStorage::open(partition, name, mode, versions));
+    if (partition != "table") return blob;
+    return std::make_unique<TableBlob>(*this, std::move(blob));
+  }
+
+ private:
+  class TableBlob final : public Blob {
+   public:
+    TableBlob(InterruptedTable& storage, std::unique_ptr<Blob> inner)
+        : storage_(storage), inner_(std::move(inner)) {}
+    [[nodiscard]] uint64_t size() const override { return inner_->size(); }
+    [[nodiscard]] uint16_t version() const override { return inner_->version(); }
+    Status read_at(uint64_t offset, MutableByteSpan out) override {
+      if (storage_.other) std::exchange(storage_.other, nullptr)();
+      return inner_->read_at(offset, out);
+    }
+    Status write_at(uint64_t offset, std::span<const ByteSpan> buffers) override {
+      return inner_->write_at(offset, buffers);
+    }
+    Status resize(uint64_t size) override { return inner_->resize(size); }
+    Status sync() override { return inner_->sync(); }
+
+   private:
+    InterruptedTable& storage_;
+    const std::unique_ptr<Blob> inner_;
+  };
+};
+
+TEST(FreezerSettling, GivenAReaderThatKnowsThePosition_WhenItIsSplitAndSettled_ThenItsKeyIsFound) {
+  constexpr uint64_t kReaderKeys = 8;
+  for (uint64_t i = 0; i < kReaderKeys; ++i) {
+    InterruptedTable storage;
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, settling_options()));
+    freezer::put_range(freezer, 0, kReaderKeys);
+    ASSERT_OK(freezer->sync());
+    const uint32_t size = freezer->statistics().table_size;
+    storage.other = [&] {
+      uint64_t next = kReaderKeys;
+      while (freezer->statistics().table_size == size || foreign_heads(freezer, storage) > 0) {
+        put_synced(freezer, next, next + 1);
+        ++next;
+      }
+    };
+
+    EXPECT_EQ(get(freezer, concat("key", i)), concat(i));
+
+    EXPECT_GT(freezer->statistics().table_size, size);
+  }
+}
+
+// Version 2 of the manifest's record did not say how far the table is settled.
+TEST(FreezerSettling, GivenARecordOfTheVersionBefore_WhenOpened_ThenItBeginsAnew) {
+  MemoryStorage storage;
+  const uint64_t keys = make_unsettled(storage);
+  {
+    RecoveryLog recovery(storage, false);
+    ASSERT_OK_INTO(const auto manifest, Manifest::open(storage, false, recovery));
+    Bytes record = *manifest->record(freezer::kTableRecord);
+    ASSERT_EQ(record[0], std::byte{3});
+    record[0] = std::byte{2};
+    record[45] = std::byte{77};
+    ASSERT_OK(manifest->set_record(freezer::kTableRecord, record));
+    ASSERT_OK(manifest->close());
+  }
+
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, settling_options()));
+  EXPECT_EQ(notes_of(freezer), "");
+  put_synced(freezer, keys, keys + 16);
+
+  EXPECT_EQ(foreign_heads(freezer, storage), 0);
+  freezer::expect_range(freezer, 0, keys + 16);
 }
 
 // Memory writes the positions that changed; the others keep the chains that they have on disk.

@@ -89,7 +89,7 @@ Status Freezer::commit_synced(TableState state, const FreezerCheckpoint& checkpo
   return commit({.state = state,
                  .checkpoint = checkpoint,
                  .items = items_,
-                 .resizable = table.resizable(),
+                 .settled = table.settled(),
                  .heads_sum = table.heads_sum()});
 }
 
@@ -213,7 +213,7 @@ Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
   if (resident->is_all_dirty())
     TRY(poison_.watch(table.start_blank(written.table_size)));
   else if (!groups_written_)
-    TRY(poison_.watch(table.start(written.table_size, 0, before->heads_sum)));
+    TRY(poison_.watch(table.start(written.table_size, 0, before->heads_sum, before->settled)));
   const uint32_t groups = resident->group_count();
   for (uint32_t group = 0; group < groups; ++group) {
     if (!resident->is_dirty(group)) continue;
@@ -348,7 +348,8 @@ Status Freezer::rebuild_from_journal(uint32_t size, uint64_t epoch) {
       checkpoint.table_size = size;
       TRY(commit({.state = TableState::stale, .checkpoint = checkpoint}));
       // Once there was a sync, lookups use the table: each position leads to its records then.
-      TRY(poison_.watch(last_checkpoint_ ? table.start(size, 0, 0) : table.start_blank(size)));
+      TRY(poison_.watch(last_checkpoint_ ? table.start(size, 0, 0, size / 2)
+                                         : table.start_blank(size)));
       if (items_ == 0 && !last_checkpoint_) break;
     }
     TRY_INTO(const uint64_t needed, poison_.watch(heads.write_window(table, begin, epoch)));
