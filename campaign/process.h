@@ -18,7 +18,7 @@
 namespace firn::campaign {
 
 // The most that a program can be given on its standard input: it is in the pipe before it starts.
-inline constexpr size_t kInputMaxBytes = 960 * 1024;
+inline constexpr size_t kInputMaxBytes = size_t{960} * 1024;
 
 struct Interruption {
   enum class When : uint8_t {

@@ -61,7 +61,9 @@ class ParkedThread {
   static void reach(LocationPoint point) {
     ParkedThread* const self = current();
     if (self == nullptr) return;
-    if (point == self->point_ && self->nth_ != 0 && --self->nth_ == 0) {
+    const bool is_here = point == self->point_ && self->nth_ != 0;
+    if (is_here) --self->nth_;
+    if (is_here && self->nth_ == 0) {
       self->change(State::parked);
       self->go_.wait(false);
       self->change(State::running);

@@ -18,8 +18,8 @@ namespace firn {
 namespace {
 
 const KeyHasher& hasher() {
-  static const KeyHasher kHasher = KeyHasher::random();
-  return kHasher;
+  static const KeyHasher of_all = KeyHasher::random();
+  return of_all;
 }
 
 struct BytesSink : SnapshotSink {

@@ -94,7 +94,7 @@ TEST_F(MetadataChangesTest, GivenAnImageAtItsLimit_WhenABatchWouldGrowIt_ThenNot
   for (uint64_t key = 10; key < 73; ++key)
     put(key, value);
   const uint64_t left = kLimit - store_->statistics().image_bytes;
-  put(1, std::string_view(value).substr(0, left - 12 - 2 * (8 + 1)));
+  put(1, std::string_view(value).substr(0, left - 12 - uint64_t{2} * (8 + 1)));
   MetadataBatch fits;
   fits.put(key_of(2), {});
   fits.put(key_of(3), {});
