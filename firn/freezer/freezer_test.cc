@@ -142,6 +142,9 @@ TEST(FreezerResident, GivenAKeyThatIsPutAgainAndAgain_WhenReopened_ThenItHasOneC
   EXPECT_EQ(get(freezer, "hot"), "499");
   EXPECT_EQ(freezer->statistics().unnecessary_reads, 0);
   EXPECT_EQ(freezer->item_count(), 500);
+  ASSERT_OK_INTO(const auto chains, freezer->chains());
+  EXPECT_EQ(chains.longest, 500);
+  EXPECT_EQ(chains.records_per_hit, 1) << "only the newest of a key is a hit";
 }
 
 TEST(FreezerResident, WhenAKeyIsAbsent_ThenNothingIsRead) {

@@ -130,7 +130,7 @@ struct FreezerChains {
   uint64_t empty = 0;
   uint64_t longest = 0;             // records
   double records_per_miss = 0;      // the average length of a chain
-  double records_per_hit = 0;       // to a record, from its position, without help from memory
+  double records_per_hit = 0;       // to the newest record of a key, without help from memory
   std::vector<uint64_t> of_length;  // number of positions, by length; [0] == empty
 };
 

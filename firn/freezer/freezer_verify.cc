@@ -2,6 +2,10 @@
 //
 // Freezer: looking at what is on disk: iteration, chains, verification.
 #include <algorithm>
+#include <functional>
+#include <set>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "firn/base/text.h"
@@ -78,9 +82,11 @@ Result<FreezerChains> Freezer::chains() const {
   for (uint64_t position = 0; position < size; position += step) {
     TRY_INTO(const auto head, head_of_position(static_cast<uint32_t>(position)));
     uint64_t length = 0;
+    std::set<std::string, std::less<>> keys;  // an older record of a key is no hit
     TRY(walk_chain(head, [&](ByteSpan record) {
       ++length;
-      if ((crc32c(freezer::key_of(record)) & (size - 1)) != position) return;
+      const std::string_view key = as_text(freezer::key_of(record));
+      if ((crc32c(as_bytes(key)) & (size - 1)) != position || !keys.emplace(key).second) return;
       ++members;
       reads += length;
     }));
