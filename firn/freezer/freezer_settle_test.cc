@@ -60,7 +60,7 @@ uint64_t foreign_heads(const Store& freezer, const MemoryStorage& storage) {
   const Bytes table = freezer::table_bytes(storage);
   Bytes record(freezer::record_size_bytes(freezer->key_size_bytes()));
   uint64_t count = 0;
-  for (uint32_t position = 0; position < size; ++position) {
+  for (uint64_t position = 0; position < size; ++position) {
     const freezer::Pair pair = freezer::decode_pair(
         ByteSpan(table).subspan(position * freezer::kPairSizeBytes, freezer::kPairSizeBytes));
     const freezer::Slot* const head = pair.head();
