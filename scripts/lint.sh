@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What `make lint` runs, with the tools of clang 19: `format`; `threads`, which compiles everything
-# with the thread-safety analysis and warnings as errors; and `tidy`, clang-tidy over everything. Both
-# read the files of a folder as one: nearly all of their time goes into the headers of libraries. What
-# clang-tidy found clean is not read again until it, a header or the rules change.
+# with the thread-safety analysis and warnings as errors; and `tidy`, clang-tidy over everything.
+# Both read the files of a folder as one: nearly all of their time goes into the headers of
+# libraries. What clang-tidy found clean is not read again until it, a header or the rules change.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 sources=(git ls-files -co --exclude-standard)
