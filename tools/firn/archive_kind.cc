@@ -78,7 +78,7 @@ Status verify_archive_store(const VerifyRequest& request, Verified& verified, Pr
   }
   RecoveryLog findings(*opened->storage, true);
   progress.expect(bytes_to_verify(opened->archive->log(), request.deep));
-  const auto checked = opened->archive->log().verify(request.deep, findings, [&](uint64_t bytes) {
+  auto checked = opened->archive->log().verify(request.deep, findings, [&](uint64_t bytes) {
     verified.checked_bytes += bytes;
     progress.add(bytes);
   });

@@ -46,7 +46,7 @@ Status export_file(const PrunableArchive& archive, const ArchiveItem& found, Res
     ++exported.other;
     return {};
   }
-  const auto restored = tree.restore(*item.file, item.content);
+  auto restored = tree.restore(*item.file, item.content);
   if (!restored) {
     if (restored.error().code == Errc::no_space) return restored;
     note_failure(restored.error());

@@ -72,7 +72,7 @@ Status verify_freezer_store(const VerifyRequest& request, Verified& verified, Pr
   progress.expect(bytes_to_verify(opened->freezer->log(), request.deep) +
                   opened->freezer->statistics().table_size * uint64_t{freezer::kPairSizeBytes});
   const FreezerDepth depth = request.deep ? FreezerDepth::values : FreezerDepth::keys;
-  const Status checked = opened->freezer->verify(depth, findings, [&](uint64_t bytes) {
+  Status checked = opened->freezer->verify(depth, findings, [&](uint64_t bytes) {
     verified.checked_bytes += bytes;
     progress.add(bytes);
   });

@@ -179,7 +179,7 @@ Status run_freezer_list(const FreezerListRequest& request, Output& output) {
     return output.object(object);
   };
   Status written;
-  const Status visited = freezer.visit([&](const FreezerItem& found) {
+  Status visited = freezer.visit([&](const FreezerItem& found) {
     if (left == 0) return false;
     --left;
     written = show(found);

@@ -228,8 +228,8 @@ void warn_of_cuts(const RecoveryReport& report) {
   }
 }
 
-Status summarize_import(const Imported& imported, ordered_json object, const std::string& text,
-                        Output& output) {
+Status summarize_import(const Imported& imported, const ordered_json& object,
+                        const std::string& text, Output& output) {
   Status outcome = outcome_of(imported);
   const auto bytes = static_cast<double>(imported.bytes);
   const double per_second = 1 / std::max(imported.seconds, 1e-9);

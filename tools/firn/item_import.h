@@ -70,7 +70,8 @@ struct Imported {
 void warn_of_cuts(const RecoveryReport& report);
 
 // Prints the summary; `object` and `text` are what the store adds to it.
-[[nodiscard]] Status summarize_import(const Imported& imported, nlohmann::ordered_json object,
-                                      const std::string& text, Output& output);
+[[nodiscard]] Status summarize_import(const Imported& imported,
+                                      const nlohmann::ordered_json& object, const std::string& text,
+                                      Output& output);
 
 }  // namespace firn::command

@@ -112,7 +112,7 @@ Status run_list(const ListRequest& request, Output& output) {
     progress.add(1);
     return written.has_value() && left > 0;
   };
-  const Status visited =
+  Status visited =
       left == 0 ? Status()
                 : archive.visit(request.reverse ? 0 : request.from.value_or(0),
                                 request.reverse ? request.from.value_or(UINT64_MAX) : UINT64_MAX,
