@@ -36,8 +36,10 @@ struct PrunableArchiveOptions {
   std::optional<std::string> values_partition = std::nullopt;  // default "values"
   // In memory. Tokens of 8 hashed bytes with a random seed unless told.
   std::optional<KeyTranslator> translator = std::nullopt;
-  size_t page_cache_bytes = 64 << 20;   // for index pages and small values
-  size_t write_buffer_bytes = 1 << 20;  // a touched section's index; as much for its values
+  // For index pages and small values; at most kPageCacheBytesMax.
+  size_t page_cache_bytes = 64 << 20;
+  // A touched section's index; as much for its values. At most kWriteBufferBytesMax.
+  size_t write_buffer_bytes = 1 << 20;
   // bound on open index blobs; as many value blobs
   size_t open_sections_max = default_open_blobs_max();
   ArchiveAccess access = ArchiveAccess::create;

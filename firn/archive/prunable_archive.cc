@@ -423,6 +423,8 @@ Status PrunableArchive::close() {
 
 Status PrunableArchive::destroy() {
   MutexLock lock(writer_);
+  if (store_->read_only())
+    return fail(Errc::invalid_argument, "destroy: the archive was opened read-only");
   closed_ = true;
   TRY(log_->destroy());
   TRY(store_->storage().remove_partition(kLostFoundPartition));

@@ -43,20 +43,12 @@ Status check_options(const PrunableArchiveOptions& options) {
   if (options.page_size_bytes &&
       (*options.page_size_bytes == 0 || *options.page_size_bytes > UINT16_MAX))
     return refuse("page size", *options.page_size_bytes, "between 1 and 65535");
+  if (options.page_cache_bytes > kPageCacheBytesMax)
+    return refuse("page cache in bytes", options.page_cache_bytes, "at most 1 TiB");
+  if (options.write_buffer_bytes > kWriteBufferBytesMax)
+    return refuse("write buffer in bytes", options.write_buffer_bytes, "at most 1 GiB");
   if (const int level = options.compression_level.value_or(kNoCompression); level != kNoCompression)
     TRY(ValueLog::check_compression_level(level));
-  const std::string index = options.index_partition.value_or(std::string(kDefaultIndexPartition));
-  const std::string values =
-      options.values_partition.value_or(std::string(kDefaultValuesPartition));
-  for (const std::string& name : {index, values}) {
-    TRY(check_partition_name(name));
-    if (name == kManifestPartition || name == kLostFoundPartition) {
-      return fail(Errc::invalid_argument,
-                  concat("partition ", name, " is firn's own: choose another name"));
-    }
-  }
-  if (index == values)
-    return fail(Errc::invalid_argument, concat("index and values cannot share partition ", index));
   return {};
 }
 

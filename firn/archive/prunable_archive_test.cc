@@ -384,9 +384,18 @@ TEST(PrunableArchive, WhenDestroyed_ThenNothingIsLeft) {
   MemoryStorage storage;
   ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, shared_options()));
   ASSERT_OK(put(archive, 1, "key", "value"));
-  ASSERT_OK(archive->sync());
+  ASSERT_OK(archive->close());
+  {
+    PrunableArchiveOptions options = shared_options();
+    options.access = ArchiveAccess::read_only;
+    ASSERT_OK_INTO(const auto reader, PrunableArchive::open(storage, options));
+    EXPECT_THAT(reader->destroy(), FailsWith(Errc::invalid_argument, "read-only"));
+    EXPECT_EQ(get(reader, 1), "value") << "it goes on";
+    ASSERT_OK(reader->close());
+  }
+  ASSERT_OK_INTO(const auto again, PrunableArchive::open(storage, shared_options()));
 
-  ASSERT_OK(archive->destroy());
+  ASSERT_OK(again->destroy());
 
   ASSERT_OK_INTO(const auto partitions, storage.partitions());
   EXPECT_EQ(partitions, std::vector<std::string>());

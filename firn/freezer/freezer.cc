@@ -475,6 +475,8 @@ Result<FreezerCheckpoint> Freezer::close() {
 
 Status Freezer::destroy() {
   MutexLock lock(writer_);
+  if (store_->read_only())
+    return fail(Errc::invalid_argument, "destroy: the freezer was opened read-only");
   closed_ = true;
   TRY(log_->destroy());
   TRY(store_->storage().remove_partition(table_partition_));

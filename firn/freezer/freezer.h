@@ -24,7 +24,8 @@
 // the table.
 //
 // Damage. A lookup that cannot rule out that the key was on a damaged page or in a damaged slot
-// fails with Errc::corrupt; it never reports "not found".
+// fails with Errc::corrupt; it never reports "not found". Not noticed before the next open: sectors
+// of the table on disk that are zeroed, or go back in time, while lookups read it.
 // Threads. All calls, concurrently. Mutations are serialised inside; reads run beside them and
 // never wait for a flush or for the table to double. Concurrent sync() calls share flushes.
 // Cost, in memory. put: two copies, a checksum, two hash insertions. sync: 2 flushes. get: one

@@ -73,6 +73,9 @@ TEST(FreezerOptionsTest, GivenImpossibleOptions_WhenOpened_ThenRefusedAndNothing
   refused([](Options& options) { options.table.initial_size = 0; }, "table size 0");
   refused([](Options& options) { options.table.initial_size = 12; }, "power of two");
   refused([](Options& options) { options.table.initial_size = UINT32_MAX; }, "table size");
+  refused([](Options& options) { options.table.initial_size = 1 << 28; }, "table size 268435456");
+  refused([](Options& options) { options.page_cache_bytes = SIZE_MAX; }, "page cache");
+  refused([](Options& options) { options.write_buffer_bytes = SIZE_MAX; }, "write buffer");
   refused([](Options& options) { options.table.resize_frequency = 0; }, "resize frequency 0");
   refused([](Options& options) { options.table.resize_frequency = 255; }, "resize frequency 255");
   refused([](Options& options) { options.table.resize_chunk = 0; }, "resize chunk 0");
@@ -82,6 +85,7 @@ TEST(FreezerOptionsTest, GivenImpossibleOptions_WhenOpened_ThenRefusedAndNothing
   refused([](Options& options) { options.compression_level = 1000; }, "compression level");
   refused([](Options& options) { options.partitions.table = "index"; }, "share");
   refused([](Options& options) { options.partitions.values = "manifest"; }, "firn's own");
+  refused([](Options& options) { options.partitions.table = "LOCK"; }, "firn's own");
   refused([](Options& options) { options.checkpoint = FreezerCheckpoint{.table_size = 12}; },
           "power of two");
 }

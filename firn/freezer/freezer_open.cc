@@ -32,6 +32,8 @@ constexpr uint32_t kDefaultTableSize = 4096;
 constexpr uint32_t kDefaultFrequency = 1;
 constexpr uint32_t kDefaultChunk = 16384;
 constexpr uint32_t kFrequencyMax = 254;
+// 7.25 GiB. An empty table that is much larger takes minutes to look through; tables grow.
+constexpr uint32_t kInitialTableSizeMax = 1 << 27;
 constexpr std::string_view kDefaultTablePartition = "table";
 constexpr std::string_view kDefaultIndexPartition = "index";
 constexpr std::string_view kDefaultValuesPartition = "values";
@@ -51,9 +53,11 @@ Status check_numbers(const FreezerOptions& options) {
   };
   TRY(check("key size", options.key_size_bytes, 1, freezer::kKeySizeMaxBytes));
   TRY(check("page size", options.page_size_bytes, 1, UINT16_MAX));
-  TRY(check("table size", options.table.initial_size, 1, freezer::kTableSizeMax));
+  TRY(check("table size", options.table.initial_size, 1, kInitialTableSizeMax));
   TRY(check("resize frequency", options.table.resize_frequency, 1, kFrequencyMax));
   TRY(check("resize chunk", options.table.resize_chunk, 1, UINT32_MAX));
+  TRY(check("page cache in bytes", options.page_cache_bytes, 0, kPageCacheBytesMax));
+  TRY(check("write buffer in bytes", options.write_buffer_bytes, 0, kWriteBufferBytesMax));
   if (options.table.initial_size && !is_table_size(*options.table.initial_size))
     return fail(Errc::invalid_argument,
                 concat("table size ", *options.table.initial_size, " is not a power of two"));
@@ -69,20 +73,6 @@ Status check_options(const FreezerOptions& options) {
     return fail(Errc::invalid_argument,
                 concat("the checkpoint's table size ", options.checkpoint->table_size,
                        " is not a power of two. Nothing was changed"));
-  }
-  const auto& [table, index, values] = options.partitions;
-  const std::string names[] = {table.value_or(std::string(kDefaultTablePartition)),
-                               index.value_or(std::string(kDefaultIndexPartition)),
-                               values.value_or(std::string(kDefaultValuesPartition))};
-  for (const std::string& name : names) {
-    TRY(check_partition_name(name));
-    if (name == kManifestPartition || name == kLostFoundPartition) {
-      return fail(Errc::invalid_argument,
-                  concat("partition ", name, " is firn's own: choose another name"));
-    }
-    if (std::ranges::count(names, name) > 1)
-      return fail(Errc::invalid_argument,
-                  concat("table, index and values cannot share partition ", name));
   }
   return {};
 }

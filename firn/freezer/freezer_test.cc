@@ -587,6 +587,7 @@ TEST_P(FreezerTest, WhenOpenedForReadingOnly_ThenNothingChangesAndPutsAreRefused
   EXPECT_THAT(put(freezer, "key", "1"), FailsWith(Errc::invalid_argument));
   EXPECT_THAT(freezer->sync(), FailsWith(Errc::invalid_argument));
   EXPECT_THAT(freezer->rebuild_table(), FailsWith(Errc::invalid_argument));
+  EXPECT_THAT(freezer->destroy(), FailsWith(Errc::invalid_argument, "read-only"));
   EXPECT_OK(freezer->close());
   EXPECT_EQ(logged.changes(), 0);
 }

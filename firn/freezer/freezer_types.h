@@ -32,7 +32,7 @@ enum class TableWriting : uint8_t {
 
 struct FreezerTableOptions {
   // Geometry, recorded when the store is made; see FreezerOptions. Slots pairs are 58 bytes.
-  std::optional<uint32_t> initial_size = std::nullopt;  // power of two to 2^31; default 4,096
+  std::optional<uint32_t> initial_size = std::nullopt;  // power of two to 2^27; default 4,096
   // The table doubles when half of its positions got this many records: 1 to 254; default 1, which
   // keeps chains shortest.
   std::optional<uint32_t> resize_frequency = std::nullopt;
@@ -81,8 +81,10 @@ struct FreezerOptions {
   // In memory. What keeps lookups from reading the table and from reading anything for absent keys:
   // about 30 bytes a record. A store that outgrows it, and 0, work from disk.
   size_t memory_budget_bytes = size_t{1} << 30;
-  size_t page_cache_bytes = 64 << 20;   // for key journal pages and small values
-  size_t write_buffer_bytes = 1 << 20;  // a touched section's keys; as much for its values
+  // For key journal pages and small values; at most kPageCacheBytesMax.
+  size_t page_cache_bytes = 64 << 20;
+  // A touched section's keys; as much for its values. At most kWriteBufferBytesMax.
+  size_t write_buffer_bytes = 1 << 20;
   // bound on open key blobs; as many value blobs
   size_t open_sections_max = default_open_blobs_max();
   FreezerAccess access = FreezerAccess::create;

@@ -29,6 +29,9 @@
 
 namespace firn {
 
+// The largest cache that stores take; what is not used of it costs next to nothing.
+inline constexpr uint64_t kPageCacheBytesMax = uint64_t{1} << 40;
+
 class PageCache {
  public:
   // capacity_bytes 0: nothing is cached. shard_count: a power of two; 0 chooses by capacity. A

@@ -54,6 +54,9 @@
 
 namespace firn {
 
+// The largest write buffer that stores take.
+inline constexpr uint64_t kWriteBufferBytesMax = uint64_t{1} << 30;
+
 struct PagedBlobOptions {
   std::string partition = {};                    // for messages and the recovery report
   std::string blob_name = {};                    // hexadecimal

@@ -1,10 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "firn/store/store.h"
 
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <string>
+#include <string_view>
+
 #include "firn/base/text.h"
 
 namespace firn {
 namespace {
+
+// The last one is the file that backends on disk lock, next to the partitions.
+constexpr std::string_view kOwnNames[] = {kManifestPartition, kLostFoundPartition, "LOCK"};
+
+Status check_partitions(const ManifestIdentity& identity) {
+  std::map<std::string, StoreRole> taken;
+  for (const auto& [role, name] : identity.partitions) {
+    TRY(check_partition_name(name));
+    if (std::ranges::find(kOwnNames, name) != std::end(kOwnNames)) {
+      return fail(Errc::invalid_argument,
+                  concat("partition ", name, " is firn's own: choose another name"));
+    }
+    const auto [other, is_free] = taken.emplace(name, role);
+    if (!is_free) {
+      return fail(Errc::invalid_argument,
+                  concat(store_role_name(other->second), " and ", store_role_name(role),
+                         " cannot share partition ", name));
+    }
+  }
+  return {};
+}
 
 Status check_identity(const Manifest& manifest, const StoreOptions& options) {
   TRY(manifest.require_kind(options.identity.kind));
@@ -26,6 +53,7 @@ Store::Store(Storage& storage, bool read_only) : storage_(storage), recovery_(st
 Store::~Store() = default;
 
 Result<std::unique_ptr<Store>> Store::open(Storage& storage, const StoreOptions& options) {
+  TRY(check_partitions(options.identity));
   std::unique_ptr<Store> store(new Store(storage, options.read_only));
   TRY_INTO(store->lock_, storage.lock(options.read_only ? LockMode::shared : LockMode::exclusive));
   if (options.strict) TRY(store->check_strictly());

@@ -34,7 +34,8 @@ struct StoreOptions {
 class Store {
  public:
   // Errc::locked if another process has the store; Errc::invalid_argument if kind, geometry or
-  // partition names differ from what was recorded. Either way nothing was written.
+  // partition names differ from what was recorded, or if a partition of the identity has a name of
+  // firn's own or that of another one. Either way nothing was written.
   [[nodiscard]] static Result<std::unique_ptr<Store>> open(Storage& storage,
                                                            const StoreOptions& options);
   ~Store();  // releases the lock, leaves the store as a crash would

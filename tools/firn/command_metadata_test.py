@@ -30,6 +30,15 @@ class MetadataTest(CommandTest):
         return self.store / "state" / side.encode().hex()
 
 
+class Names(MetadataTest):
+    def test_partitions_of_firn_itself_are_refused_before_anything_is_made(self):
+        for name in ("manifest", "lost-found", "LOCK"):
+            said = self.failure(USAGE, "metadata", "put", self.store, "0x" + "07" * 16, "1",
+                                "--key-size", 16, "--partition", f"metadata={name}")
+            self.assertIn("firn's own", said)
+            self.assertFalse(self.store.exists())
+
+
 class Pairs(MetadataTest):
     def test_a_value_is_there_until_it_is_removed(self):
         self.put("reader", "1200")
