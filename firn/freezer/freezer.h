@@ -20,8 +20,7 @@
 // Crash argument. What was put before a sync() that succeeded survives; later puts survive as a
 // prefix: a section is flushed before the next one begins. The table is derived: whatever a crash
 // or damage leaves of it, it is made anew from the key journal. The manifest says which state of
-// the key journal the table on disk has. See IndexedValueLog for the journals, docs/freezer.md for
-// the table.
+// the key journal the table on disk has. See also IndexedValueLog and docs/freezer.md.
 //
 // Damage. A lookup that cannot rule out that the key was on a damaged page or in a damaged slot
 // fails with Errc::corrupt; it never reports "not found". Not noticed before the next open: sectors
