@@ -110,6 +110,7 @@ uint64_t DiskTable::grown(uint64_t position, const Slot* before, RecordPlace hea
 
 Status DiskTable::put(uint32_t position, const Pair& pair, uint64_t epoch, RecordPlace head) {
   CHECK(position < size(), "a position of the table");
+  ++puts_since_step_;
   const Slot* const before = pair.head();
   Slot slot{epoch, head, one_more(before == nullptr ? 0 : before->added)};
   if (slot.added == options_.frequency) ++resizable_;
@@ -144,6 +145,7 @@ Status DiskTable::begin_doubling() {
 }
 
 Status DiskTable::step(uint64_t epoch) {
+  puts_since_step_ = 0;
   if (!progress_ && is_due()) TRY(begin_doubling());
   return progress_ ? advance(epoch) : Status();
 }

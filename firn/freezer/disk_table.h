@@ -24,6 +24,7 @@
 // write, one whose key moved because the table has doubled looks there; neither waits for more.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -79,6 +80,12 @@ class DiskTable {
 
   // What a sync does besides the flush: begins to double if it is time, and goes on by a step.
   [[nodiscard]] Status step(uint64_t epoch);
+  // Syncs are so rare that the table would stay too small: since the last step there were as many
+  // puts as a quarter of a step's positions, and there is something to do.
+  [[nodiscard]] bool wants_step() const {
+    return puts_since_step_ >= std::max(options_.chunk / 4, kPutsPerStepMin) &&
+           (progress_ || is_due());
+  }
   [[nodiscard]] Status finish_doubling(uint64_t epoch);
   // Settles the next positions unless the table doubles: at most `count` of each half, and no more
   // than a step's. Requires: no put comes before the epoch and the table's size are committed.
@@ -119,6 +126,8 @@ class DiskTable {
   [[nodiscard]] uint64_t unnecessary_writes() const { return unnecessary_writes_; }
 
  private:
+  static constexpr uint32_t kPutsPerStepMin = 16;
+
   DiskTable(std::unique_ptr<Blob> blob, const DiskTableOptions& options)
       : options_(options), blob_(std::move(blob)) {}
 
@@ -149,9 +158,10 @@ class DiskTable {
   std::atomic<bool> is_doubling_ = false;
   std::optional<uint64_t> progress_;  // positions below it were copied
   uint64_t settled_ = 0;              // half the size: all
-  uint64_t heads_sum_ = 0;            // of [0, size)
-  uint64_t copied_sum_ = 0;           // of the positions behind, while it doubles
-  bool is_blank_ = false;             // since start_blank()
+  uint64_t puts_since_step_ = 0;
+  uint64_t heads_sum_ = 0;   // of [0, size)
+  uint64_t copied_sum_ = 0;  // of the positions behind, while it doubles
+  bool is_blank_ = false;    // since start_blank()
 };
 
 }  // namespace firn::freezer

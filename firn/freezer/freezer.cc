@@ -387,6 +387,12 @@ Result<FreezerCursor> Freezer::put_on_disk(Section section, ByteSpan key,
                                            std::span<const ByteSpan> value) {
   DiskTable* const table = disk_table();
   TRY(table->check_room());
+  // Nobody commits the table's size before the next sync. After a crash the records from here on
+  // do not fit the smaller one, and the table is made anew.
+  if (writing_ == TableWriting::deferred && table->wants_step()) {
+    TRY(begin_writing_slots());
+    TRY(poison_.watch(table->step(next_epoch_)));
+  }
   const uint32_t hash = crc32c(key);
   const uint32_t position = table->position_of(hash);
   TRY_INTO(const freezer::Pair pair, table->read(position));

@@ -23,7 +23,7 @@ using freezer::put;
 using freezer::Store;
 using testkit::LoggedStorage;
 
-FreezerOptions settling_options(Engine engine = Engine::on_disk) {
+FreezerOptions settling_options(Engine engine = Engine::on_disk, uint32_t chunk = 8) {
   FreezerOptions options;
   options.key_size_bytes = 8;
   options.page_size_bytes = 128;
@@ -31,7 +31,7 @@ FreezerOptions settling_options(Engine engine = Engine::on_disk) {
   options.write_buffer_bytes = 512;
   options.table.initial_size = 8;
   options.table.resize_frequency = 1;
-  options.table.resize_chunk = 8;
+  options.table.resize_chunk = chunk;
   return freezer::with_engine(options, engine);
 }
 
@@ -69,6 +69,45 @@ uint64_t foreign_heads(const Store& freezer, const MemoryStorage& storage) {
     if ((crc32c(freezer::key_of(record)) & (size - 1)) != position) ++count;
   }
   return count;
+}
+
+TEST(FreezerSettling, GivenPutsWithoutASync_WhenTheTableIsFull_ThenItDoublesBesideThem) {
+  constexpr uint64_t kPuts = 1000;
+  for (const Engine engine : {Engine::on_disk, Engine::immediate}) {
+    MemoryStorage storage;
+    ASSERT_OK_INTO(Store freezer, Freezer::open(storage, settling_options(engine, 64)));
+
+    freezer::put_range(freezer, 0, kPuts);
+
+    if (engine == Engine::immediate) {
+      EXPECT_EQ(freezer->statistics().table_size, 8) << "the original doubles with syncs only";
+      continue;
+    }
+    EXPECT_GE(freezer->statistics().table_size, 512);
+    ASSERT_OK(freezer->sync());
+    freezer::expect_range(freezer, 0, kPuts);
+    EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+    ASSERT_OK(freezer->close());
+    ASSERT_OK_INTO(freezer, Freezer::open(storage, settling_options(engine, 64)));
+    freezer::expect_range(freezer, 0, kPuts);
+    EXPECT_EQ(notes_of(freezer), "");
+  }
+}
+
+TEST(FreezerSettling, GivenATableThatDoubledBesidePuts_WhenKilledBeforeASync_ThenItIsMadeAnew) {
+  MemoryStorage storage;
+  ASSERT_OK_INTO(Store freezer, Freezer::open(storage, settling_options(Engine::on_disk, 64)));
+  freezer::put_range(freezer, 0, 10);
+  ASSERT_OK(freezer->sync());
+  freezer::put_range(freezer, 10, 1000);
+  freezer.reset();
+
+  ASSERT_OK_INTO(freezer, Freezer::open(storage, settling_options(Engine::on_disk, 64)));
+
+  EXPECT_GT(freezer->item_count(), 900) << "what was in buffers is lost";
+  freezer::expect_range(freezer, 0, freezer->item_count());
+  EXPECT_GE(freezer->statistics().table_size, 512);
+  EXPECT_EQ(freezer::findings_of(freezer, storage), "");
 }
 
 TEST(FreezerSettling, WhenTheTableHasDoubled_ThenEachHalfBeginsWithARecordOfItsOwn) {
