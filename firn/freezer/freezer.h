@@ -208,10 +208,7 @@ class Freezer {
   [[nodiscard]] Located head_of_position(uint32_t position) const;
   [[nodiscard]] Status walk_chain(std::optional<Place> head,
                                   const std::function<void(ByteSpan record)>& visit) const;
-  [[nodiscard]] Status verify_slots(RecoveryLog& findings) const REQUIRES(writer_);
-  [[nodiscard]] Status verify_chains(uint64_t begin, uint64_t end, RecoveryLog& findings) const
-      REQUIRES(writer_);
-  void note_position(uint64_t position, std::string_view reason, RecoveryLog& findings) const;
+  class Verification;
   [[nodiscard]] uint32_t table_size() const EXCLUDES(state_);
 
   // Constant after open.

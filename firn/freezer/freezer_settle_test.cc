@@ -329,9 +329,12 @@ TEST(FreezerSettling, GivenAnUnsettledTable_WhenMemoryWritesAPartOfIt_ThenTheRes
   uint64_t keys = make_unsettled(storage);
   {
     ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, settling_options(Engine::resident)));
+    EXPECT_EQ(freezer::findings_of(freezer, storage), "");
     put_synced(freezer, keys, keys + 1);
     ++keys;
+    EXPECT_EQ(freezer::findings_of(freezer, storage), "");
     ASSERT_OK(freezer->close());
+    EXPECT_EQ(notes_of(freezer), "");
   }
 
   ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, settling_options()));

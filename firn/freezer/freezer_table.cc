@@ -195,7 +195,8 @@ Status Freezer::forget_shadowed(ResidentTable& table) const {
 
 // The manifest says that the table is stale before the first slot is replaced, and what it is when
 // all of them are durable. Positions that did not change keep their slots: of a table that was
-// written from disk, those may have longer chains than they need.
+// written from disk, those may have longer chains than they need. In memory nobody has read them:
+// if they are not those that the manifest tells of, all are written.
 Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
   const ResidentTable* resident = nullptr;
   {
@@ -209,6 +210,14 @@ Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
   TRY(poison_.watch(open_table_blob(true)));
   DiskTable& table = *disk_table();
   const auto before = recorded_;
+  if (!resident->is_all_dirty() && !groups_written_) {
+    TRY_INTO(const auto survey, table.survey(before->checkpoint.table_size, UINT64_MAX, {}));
+    if (!survey.damage.empty() || survey.heads_sum != before->heads_sum) {
+      store_->recovery().note("the table on disk is damaged: it was made anew");
+      WriterLock lock(state_);
+      resident_->mark_all_dirty();
+    }
+  }
   TRY(commit({.state = TableState::stale, .checkpoint = written}));
   if (resident->is_all_dirty())
     TRY(poison_.watch(table.start_blank(written.table_size)));

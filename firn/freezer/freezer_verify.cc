@@ -103,94 +103,157 @@ Result<FreezerChains> Freezer::chains() const {
   return chains;
 }
 
+// What verify does besides looking at the journals. Puts wait until it is done.
+class Freezer::Verification {
+ public:
+  Verification(const Freezer& freezer, RecoveryLog& findings)
+      : freezer_(freezer), findings_(findings) {}
+
+  // Heads, and what must be in their chains: every record before `end` in that of its position.
+  struct Heads {
+    uint32_t size = 0;
+    std::function<Located(uint32_t position)> head_of;
+    std::optional<uint64_t> sum = std::nullopt;  // of the heads, if it is known
+    Place end = {Section(UINT64_MAX), Position(UINT64_MAX)};
+    const ResidentTable* verified = nullptr;  // where it has the same head, that will do
+  };
+  [[nodiscard]] Status check(const Heads& heads);
+  // The table on disk, while the heads are in memory.
+  [[nodiscard]] Status check_beside_memory(const freezer::TableRecord& recorded);
+
+ private:
+  [[nodiscard]] Result<std::vector<uint32_t>> count_records(const Heads& heads, uint64_t begin,
+                                                            uint64_t end) const;
+  [[nodiscard]] Status check_chain(const Heads& heads, uint64_t position, uint64_t expected,
+                                   uint64_t& sum);
+  void note_table(uint64_t offset, uint64_t size_bytes, std::string reason) {
+    findings_.note_damage({freezer_.table_partition_, to_hex(DiskTable::blob_name()), offset,
+                           size_bytes, std::move(reason)});
+  }
+
+  const Freezer& freezer_;
+  RecoveryLog& findings_;
+};
+
 Status Freezer::verify(FreezerDepth depth, RecoveryLog& findings,
                        const std::function<void(uint64_t)>& progress) const {
   MutexLock lock(writer_);
   TRY(log_->verify(depth == FreezerDepth::values, findings, progress));
-  TRY(verify_slots(findings));
-  const uint64_t size = table_size();
-  for (uint64_t begin = 0; begin < size; begin += kWindowPositions)
-    TRY(verify_chains(begin, std::min(size, begin + kWindowPositions), findings));
-  progress(size * freezer::kPairSizeBytes);
+  Verification verification(*this, findings);
+  Verification::Heads heads = {.size = table_size(), .head_of = [this](uint32_t position) {
+                                 return head_of_position(position);
+                               }};
+  const DiskTable* const table = in_memory_ ? nullptr : disk_table();
+  if (table != nullptr) heads.sum = store_->read_only() ? recorded_->heads_sum : table->heads_sum();
+  TRY(verification.check(heads));
+  if (in_memory_ && recorded_) TRY(verification.check_beside_memory(*recorded_));
+  progress(table_size() * uint64_t{freezer::kPairSizeBytes});
   return {};
 }
 
-void Freezer::note_position(uint64_t position, std::string_view reason,
-                            RecoveryLog& findings) const {
-  findings.note_damage({table_partition_, to_hex(DiskTable::blob_name()),
-                        position * freezer::kPairSizeBytes, freezer::kPairSizeBytes,
-                        concat("position ", position, ": ", reason)});
-}
-
-// While the table is in memory, the one on disk leads to the records of those positions that did
-// not change since; of a stale one nothing is expected.
-Status Freezer::verify_slots(RecoveryLog& findings) const {
-  if (!in_memory_ || !recorded_ || recorded_->state != freezer::TableState::whole) return {};
-  const auto table =
-      DiskTable::open(store_->storage(), {.partition = table_partition_}, OpenMode::read_only);
-  if (!table && table.error().code != Errc::not_found)
-    return fail(table.error().code, table.error().message);
-  const uint32_t size = recorded_->checkpoint.table_size;
-  if (!table || (*table)->length_positions() < size) {
-    findings.note_damage({table_partition_, to_hex(DiskTable::blob_name()), 0, 0,
-                          "the table is missing or cut: it is made anew at close"});
+// While the heads are in memory, the table on disk has those of the state that the manifest names;
+// of a stale one, or one that a killed writer left, nothing is expected.
+Status Freezer::Verification::check_beside_memory(const freezer::TableRecord& recorded) {
+  if (recorded.state != freezer::TableState::whole) return {};
+  const FreezerCheckpoint& checkpoint = recorded.checkpoint;
+  auto table = DiskTable::open(freezer_.store_->storage(), {.partition = freezer_.table_partition_},
+                               OpenMode::read_only);
+  std::string problem;
+  if (!table) {
+    if (table.error().code != Errc::not_found && table.error().code != Errc::corrupt)
+      return pass_on(table);
+    problem = table.error().message;
+  } else if ((*table)->length_positions() < checkpoint.table_size) {
+    problem = concat("the table has room for ", (*table)->length_positions(), " of ",
+                     checkpoint.table_size, " positions");
+  }
+  if (!problem.empty()) {
+    note_table(0, 0, concat(problem, "; nothing is lost, run `firn freezer rebuild`"));
     return {};
   }
-  ReaderLock lock(state_);
-  if (size != resident_->size()) return {};
-  for (uint32_t position = 0; position < resident_->size(); ++position) {
-    if (resident_->is_dirty(position / ResidentTable::kGroupPositions)) continue;
-    const auto pair = (*table)->read(position);
-    if (!pair && pair.error().code != Errc::corrupt)
-      return fail(pair.error().code, pair.error().message);
-    if (!pair) {
-      note_position(position, pair.error().message, findings);
-      continue;
-    }
-    const freezer::Slot* const head = pair->head();
-    const auto expected = resident_->head_of_position(position);
-    // A head may be a newer record of the position's other half, which leads to this one.
-    if (expected && (head == nullptr || head->head < *expected))
-      note_position(position, "it does not lead to its newest record", findings);
+  Heads heads = {.size = checkpoint.table_size,
+                 .head_of = [&](uint32_t position) -> Located {
+                   TRY_INTO(const freezer::Pair pair, (*table)->read(position));
+                   if (pair.head() == nullptr) return std::optional<Place>();
+                   return std::optional(pair.head()->head);
+                 },
+                 .sum = recorded.heads_sum,
+                 .end = freezer_.end_of(checkpoint)};
+  {
+    ReaderLock lock(freezer_.state_);
+    const ResidentTable* const resident = freezer_.resident_.get();  // only puts change it
+    if (resident->size() == heads.size) heads.verified = resident;
   }
+  return check(heads);
+}
+
+Status Freezer::Verification::check(const Heads& heads) {
+  const size_t found_before = findings_.report().damage.size();
+  uint64_t sum = 0;
+  for (uint64_t begin = 0; begin < heads.size; begin += kWindowPositions) {
+    const uint64_t end = std::min<uint64_t>(heads.size, begin + kWindowPositions);
+    TRY_INTO(const auto counts, count_records(heads, begin, end));
+    for (uint64_t position = begin; position < end; ++position)
+      TRY(check_chain(heads, position, counts[position - begin], sum));
+  }
+  const bool is_known_to_be_wrong = findings_.report().damage.size() > found_before;
+  if (!heads.sum || *heads.sum == sum || is_known_to_be_wrong) return {};
+  note_table(0, heads.size * uint64_t{freezer::kPairSizeBytes},
+             "its heads are not those that were written: nothing is lost, run `firn freezer "
+             "rebuild`");
   return {};
 }
 
-// Every record must be in the chain of its position.
-Status Freezer::verify_chains(uint64_t begin, uint64_t end, RecoveryLog& findings) const {
-  const uint32_t mask = table_size() - 1;
+// Of each position in [begin, end).
+Result<std::vector<uint32_t>> Freezer::Verification::count_records(const Heads& heads,
+                                                                   uint64_t begin,
+                                                                   uint64_t end) const {
   std::vector<uint32_t> counts(end - begin);
-  TRY_INTO(FixedReplay replay, log_->replay());
+  TRY_INTO(FixedReplay replay, freezer_.log_->replay());
   while (true) {
-    const auto item = replay.next();
-    if (!item && item.error().code != Errc::corrupt)
-      return fail(item.error().code, item.error().message);
+    auto item = replay.next();
+    if (!item && item.error().code != Errc::corrupt) return pass_on(item);
     if (!item) {
       replay.skip_damaged_page();  // its page is already noted
       continue;
     }
-    if (!item->has_value()) break;
-    const uint32_t position = crc32c(freezer::key_of((*item)->record)) & mask;
+    if (!item->has_value()) return counts;
+    const auto& [section, index, record] = **item;
+    if (Place{section, index} >= heads.end) return counts;
+    const uint32_t position = crc32c(freezer::key_of(record)) & (heads.size - 1);
     if (position >= begin && position < end) ++counts[position - begin];
   }
-  for (uint64_t position = begin; position < end; ++position) {
-    uint64_t members = 0;
-    Status walked;
-    const auto head = head_of_position(static_cast<uint32_t>(position));
-    if (head) {
-      walked = walk_chain(*head, [&](ByteSpan record) {
-        if ((crc32c(freezer::key_of(record)) & mask) == position) ++members;
-      });
-    }
-    const Error* const error = !head ? &head.error() : !walked ? &walked.error() : nullptr;
-    if (error != nullptr && error->code != Errc::corrupt) return fail(error->code, error->message);
-    if (error != nullptr)
-      note_position(position, error->message, findings);
-    else if (members < counts[position - begin])
-      note_position(position,
-                    concat("its chain has ", members, " of ", counts[position - begin], " records"),
-                    findings);
+}
+
+// Adds the position's head to the sum. Every record must be in the chain of its position.
+Status Freezer::Verification::check_chain(const Heads& heads, uint64_t position, uint64_t expected,
+                                          uint64_t& sum) {
+  uint64_t members = 0;
+  Status walked;
+  const auto head = heads.head_of(static_cast<uint32_t>(position));
+  if (head) {
+    if (*head) sum += freezer::head_summand(position, **head);
+    if (heads.verified != nullptr &&
+        heads.verified->head_of_position(static_cast<uint32_t>(position)) == *head)
+      return {};
+    walked = freezer_.walk_chain(*head, [&](ByteSpan record) {
+      if ((crc32c(freezer::key_of(record)) & (heads.size - 1)) == position) ++members;
+    });
   }
+  const Error* const error = !head ? &head.error() : !walked ? &walked.error() : nullptr;
+  if (error != nullptr && error->code != Errc::corrupt) return fail(error->code, error->message);
+  std::string reason;
+  if (error != nullptr) {
+    reason = error->message;
+  } else if (*head && **head >= heads.end) {
+    reason = concat("it leads to record ", (*head)->position, " of section ", (*head)->section,
+                    ", which was put after it was written");
+  } else if (members < expected) {
+    reason = concat("its chain has ", members, " of ", expected, " records");
+  }
+  if (!reason.empty())
+    note_table(position * freezer::kPairSizeBytes, freezer::kPairSizeBytes,
+               concat("position ", position, ": ", reason));
   return {};
 }
 
