@@ -427,9 +427,13 @@ Result<FreezerCheckpoint> Freezer::sync() {
   return sync_locked();
 }
 
+Status Freezer::check_epoch() const {
+  if (next_epoch_ < UINT64_MAX) return {};
+  return fail(Errc::no_space, "the freezer was synced as often as epochs can tell apart");
+}
+
 Result<FreezerCheckpoint> Freezer::sync_locked() {
-  if (next_epoch_ == UINT64_MAX)
-    return fail(Errc::no_space, "the freezer was synced as often as epochs can tell apart");
+  TRY(check_epoch());
   const uint64_t covered = put_count_.load(std::memory_order_acquire);
   TRY(log_->sync_all());
   if (!in_memory_) {

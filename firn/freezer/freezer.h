@@ -165,6 +165,7 @@ class Freezer {
   [[nodiscard]] Status forget_shadowed(freezer::ResidentTable& table) const;
   void note_damage(Section section, const Error& error);
   [[nodiscard]] Status rebuild_table_locked() REQUIRES(writer_);
+  [[nodiscard]] Status rebuild_disk_table() REQUIRES(writer_);
   [[nodiscard]] Status rebuild_from_journal(uint32_t size, uint64_t epoch) REQUIRES(writer_);
   [[nodiscard]] Result<std::string> apply_tail(const Checkpoint& checkpoint) REQUIRES(writer_);
   [[nodiscard]] Status write_resident_table(const Checkpoint& checkpoint) REQUIRES(writer_);
@@ -202,6 +203,7 @@ class Freezer {
   [[nodiscard]] Cursor put_resident(Section section, ByteSpan key, Parts value) REQUIRES(writer_);
   [[nodiscard]] Cursor put_on_disk(Section section, ByteSpan key, Parts value) REQUIRES(writer_);
   void forget_older(ByteSpan key, uint64_t fingerprint, Place newest) REQUIRES(writer_);
+  [[nodiscard]] Status check_epoch() const REQUIRES(writer_);
   [[nodiscard]] Result<Checkpoint> sync_locked() REQUIRES(writer_);
 
   // Looking at the files: freezer_verify.cc.

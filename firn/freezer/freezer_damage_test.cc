@@ -488,6 +488,48 @@ TEST_P(FreezerDamage, GivenASlotThatLeadsNowhere_WhenPut_ThenRefusedAndRebuildRe
   EXPECT_EQ(get(store, "key"), "value");
 }
 
+// A sync goes on doubling, and would fail at the damage for good.
+TEST(FreezerRebuild, GivenADamagedTableThatDoubles_WhenRebuilt_ThenItIsRepaired) {
+  constexpr uint64_t kFirst = 10;
+  for (const bool is_under_way : {false, true}) {
+    MemoryStorage storage;
+    FreezerOptions options = damaged_options(Engine::immediate);
+    options.table.initial_size = 4;
+    options.table.resize_chunk = 2;
+    {
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+      freezer::put_range(freezer, 0, kFirst);
+      if (is_under_way) {
+        ASSERT_OK(freezer->sync());
+      }
+      ASSERT_EQ(freezer->statistics().resizing, is_under_way);
+      if (!is_under_way) {
+        ASSERT_GE(freezer->statistics().resizable, 2);  // of 4 positions: due
+      }
+      Bytes table = freezer::table_bytes(storage);
+      for (std::byte& byte : table)
+        byte ^= std::byte{0x5a};
+      freezer::set_table_bytes(storage, table);
+      ASSERT_EQ(get(freezer, "key1"), "error: corrupt");
+
+      ASSERT_OK(freezer->rebuild_table());
+
+      freezer::expect_range(freezer, 0, kFirst);
+      EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+      const uint64_t doublings = freezer->statistics().resizes;
+      for (uint64_t i = kFirst; i < kKeys; ++i) {
+        freezer::put_range(freezer, i, i + 1);
+        ASSERT_OK(freezer->sync());
+      }
+      EXPECT_GT(freezer->statistics().resizes, doublings);
+    }
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    EXPECT_TRUE(freezer->recovery().notes.empty());
+    freezer::expect_range(freezer, 0, kKeys);
+    EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+  }
+}
+
 TEST_P(FreezerDamage, GivenADamagedKeyPage_WhenRead_ThenItsKeysAreNeverAbsent) {
   FreezerOptions options = damaged_options(GetParam());
   options.section_target_bytes = 1 << 20;

@@ -331,17 +331,24 @@ Status Freezer::rebuild_table_locked() {
     return fail(Errc::corrupt, concat("key section ", damaged_.front(),
                                       " is damaged: the table cannot be made from it"));
   }
+  if (!in_memory_) return rebuild_disk_table();
   TRY(sync_locked());
-  if (!in_memory_) {
-    TRY(poison_.watch(disk_table()->finish_doubling(next_epoch_)));
-    return rebuild_from_journal(disk_table()->size(), last_checkpoint_->epoch);
-  }
   {
     WriterLock lock(state_);
     resident_->finish_doubling();
     resident_->mark_all_dirty();
   }
   return write_resident_table(*last_checkpoint_);
+}
+
+// A sync would read the table, which may be damaged, and go on doubling it. So the journals alone
+// are synced; what was doubled is dropped, and begins again when it is due.
+Status Freezer::rebuild_disk_table() {
+  TRY(check_epoch());
+  TRY(log_->sync_all());
+  TRY_INTO(last_checkpoint_, checkpoint_now());
+  ++next_epoch_;
+  return rebuild_from_journal(last_checkpoint_->table_size, last_checkpoint_->epoch);
 }
 
 // Needs memory for a window of the table only: one pass over the key journal for each.
