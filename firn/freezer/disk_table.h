@@ -44,7 +44,7 @@ struct DiskTableOptions {
   std::string partition;
   uint32_t frequency = 1;             // records that make a position due
   uint32_t chunk = 1;                 // positions a step
-  uint32_t size_max = kTableSizeMax;  // smaller ones are for tests
+  uint32_t size_max = kTableSizeMax;  // a power of two, or 0: none fits the storage
 };
 
 class DiskTable {

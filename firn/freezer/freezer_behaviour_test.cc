@@ -413,5 +413,43 @@ TEST_P(FreezerBehaviour, GivenBothChecksumsOfAPairAreWrong_WhenReopened_ThenTheK
   EXPECT_EQ(get(freezer, "key0"), "42");
 }
 
+// Of blobs that have room for 5 positions.
+class SmallStorage final : public MemoryStorage {
+ public:
+  [[nodiscard]] StorageLimits limits() const override {
+    return {.blob_size_max_bytes = 5 * kPairSizeBytes, .durable = false};
+  }
+};
+
+TEST_P(FreezerTableBehaviour, GivenATableThatCannotGrow_WhenItIsFull_ThenPutsFailAndAllIsKept) {
+  SmallStorage storage;
+  FreezerOptions options = this->options();
+  options.table.initial_size = 2;
+  options.table.resize_frequency = 1;
+  options.table.resize_chunk = 1;
+  uint64_t stored = 0;
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    auto outcome = put(freezer, "key0", "0");
+    while (outcome && stored < 100) {
+      ++stored;
+      ASSERT_OK(freezer->sync());
+      outcome = put(freezer, concat("key", stored), concat(stored));
+    }
+
+    EXPECT_THAT(outcome, testkit::FailsWith(Errc::no_space, "begin another store"));
+    EXPECT_EQ(freezer->statistics().table_size, 4);
+    EXPECT_OK(freezer->check_writable());
+    EXPECT_OK(freezer->sync());
+    freezer::expect_range(freezer, 0, stored);
+    EXPECT_EQ(get(freezer, concat("key", stored)), "absent");
+    ASSERT_OK(freezer->close());
+  }
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+  EXPECT_TRUE(freezer->recovery().notes.empty());
+  freezer::expect_range(freezer, 0, stored);
+  EXPECT_THAT(put(freezer, "other", "1"), testkit::FailsWith(Errc::no_space));
+}
+
 }  // namespace
 }  // namespace firn

@@ -2,6 +2,7 @@
 //
 // Freezer: how the table is made from the key journal, in memory and on disk.
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "firn/base/check.h"
@@ -52,8 +53,14 @@ Status Freezer::open_table_blob(bool create) {
   if (disk_table() != nullptr) return {};
   OpenMode mode = OpenMode::create;
   if (!create) mode = store_->read_only() ? OpenMode::read_only : OpenMode::read_write;
+  const uint64_t positions_max =
+      store_->storage().limits().blob_size_max_bytes / freezer::kPairSizeBytes;
   const freezer::DiskTableOptions options = {
-      .partition = table_partition_, .frequency = resize_frequency_, .chunk = resize_chunk_};
+      .partition = table_partition_,
+      .frequency = resize_frequency_,
+      .chunk = resize_chunk_,
+      .size_max = static_cast<uint32_t>(
+          std::min<uint64_t>(std::bit_floor(positions_max), freezer::kTableSizeMax))};
   auto opened = DiskTable::open(store_->storage(), options, mode);
   if (!opened && opened.error().code == Errc::corrupt) {
     // The header is not readable. A table is derived: every key is found without it.
