@@ -10,6 +10,7 @@
 
 #include "firn/base/random.h"
 #include "firn/freezer/freezer_test_support.h"
+#include "testkit/gated_storage.h"
 
 namespace firn {
 namespace {
@@ -18,6 +19,7 @@ using freezer::Engine;
 using freezer::get;
 using freezer::put;
 using freezer::Store;
+using testkit::GatedStorage;
 
 class FreezerStress : public freezer::EveryEngine {};
 INSTANTIATE_TEST_SUITE_P(Engines, FreezerStress, testing::ValuesIn(freezer::kEngines),
@@ -84,6 +86,78 @@ TEST_P(FreezerStress, GivenReadersBesideAWriter_WhenTheTableDoubles_ThenEveryKey
   options.table.resize_chunk = 16;
   options.section_target_bytes = 4096;
   run_readers_beside_a_writer(storage_, options);
+}
+
+void expect_all_readable(const Store& freezer, uint64_t keys) {
+  std::vector<Bytes> names;
+  for (uint64_t i = 0; i < keys; ++i) {
+    EXPECT_EQ(get(freezer, concat("key", i)), concat(i));
+    EXPECT_EQ(freezer::contains(freezer, concat("key", i)), "present");
+    EXPECT_EQ(freezer::contains(freezer, concat("none", i)), "absent");
+    names.push_back(freezer::test_key(concat("key", i)));
+  }
+  const auto answers = freezer->get_many(std::vector<ByteSpan>(names.begin(), names.end()));
+  for (uint64_t i = 0; i < keys; ++i)
+    EXPECT_EQ(freezer::answer(answers[i]), concat(i));
+  uint64_t visited = 0;
+  EXPECT_OK(freezer->visit([&](const FreezerItem&) { return ++visited > 0; }));
+  EXPECT_GE(visited, keys);
+  EXPECT_GE(freezer->statistics().items, keys);
+}
+
+// Runs `change` in another thread and reads everything while each of its flushes is waiting: a read
+// that waited for a flush would wait for ever. Returns the number of flushes.
+template <class Change>
+uint64_t read_during_flushes(GatedStorage& storage, const Store& freezer, uint64_t keys,
+                             const Change& change) {
+  std::atomic<bool> is_done = false;
+  storage.shut();
+  std::thread worker([&] {
+    EXPECT_OK(change());
+    is_done = true;
+    storage.tell_done();
+  });
+  uint64_t flushes = 0;
+  while (true) {
+    storage.wait_for_arrival();
+    if (is_done) break;
+    ++flushes;
+    expect_all_readable(freezer, keys);
+    storage.let_one_pass();
+  }
+  worker.join();
+  storage.open_gate();
+  return flushes;
+}
+
+TEST_P(FreezerStress, WhileAFlushIsWaiting_ReadsDoNotWaitForSyncsNorDoublingsNorRebuilds) {
+  constexpr uint64_t kBefore = 20;
+  GatedStorage storage(storage_);
+  FreezerOptions options = this->options();
+  options.table.initial_size = 4;
+  options.table.resize_frequency = 1;
+  options.table.resize_chunk = 4;
+  options.section_target_bytes = 16;
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+  freezer::put_range(freezer, 0, kBefore);
+
+  const auto sync = [&] { return freezer->sync(); };
+  EXPECT_GE(read_during_flushes(storage, freezer, kBefore, sync), 2);
+
+  const uint64_t doublings = freezer->statistics().resizes;
+  const auto double_the_table = [&]() -> Status {
+    for (uint64_t i = kBefore;
+         freezer->statistics().resizes < doublings + 2 || freezer->statistics().resizing; ++i) {
+      TRY(put(freezer, concat("key", i), concat(i)));
+      if (i % 4 == 0) TRY(freezer->sync());
+    }
+    return {};
+  };
+  EXPECT_GE(read_during_flushes(storage, freezer, kBefore, double_the_table), 8);
+
+  const auto rebuild = [&] { return freezer->rebuild_table(); };
+  EXPECT_GE(read_during_flushes(storage, freezer, kBefore, rebuild), 2);
+  ASSERT_OK(freezer->close());
 }
 
 TEST(FreezerMemoryStress, GivenReadersBesideAWriter_WhenTheStoreLeavesMemory_ThenEveryKeyIsFound) {
