@@ -76,7 +76,7 @@ Status run_import(const ImportRequest& request, Output& output) {
     object = {{"first_index", sink.first_index()}, {"last_index", sink.last_index()}};
     text = fmt::format("; indices {} to {}", sink.first_index(), sink.last_index());
   }
-  return summarize_import(imported, std::move(object), text, output);
+  return summarize_import(imported, object, text, output);
 }
 
 }  // namespace firn::command
