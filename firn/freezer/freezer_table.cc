@@ -376,7 +376,8 @@ Status Freezer::rebuild_from_journal(uint32_t size, uint64_t epoch) {
       if (items_ == 0 && !last_checkpoint_) break;
     }
     TRY_INTO(const uint64_t needed, poison_.watch(heads.write_window(table, begin, epoch)));
-    if (needed == 0 || needed > size_max) return broken_chains(memory_budget_bytes_);
+    if (needed == 0 || needed > size_max)
+      return poison_.watch(Status(broken_chains(memory_budget_bytes_)));  // half of it is made
     begin = needed > size ? 0 : begin + freezer::JournalHeads::kWindowPositions;
     size = static_cast<uint32_t>(std::max<uint64_t>(size, needed));
   }
