@@ -417,7 +417,7 @@ TEST_P(FreezerBehaviour, GivenBothChecksumsOfAPairAreWrong_WhenReopened_ThenTheK
 class SmallStorage final : public MemoryStorage {
  public:
   [[nodiscard]] StorageLimits limits() const override {
-    return {.blob_size_max_bytes = 5 * kPairSizeBytes, .durable = false};
+    return {.blob_size_max_bytes = uint64_t{5} * kPairSizeBytes, .durable = false};
   }
 };
 

@@ -172,7 +172,7 @@ TEST_P(FreezerVerify, GivenALostCutOrUnreadableTable_WhenVerified_ThenItIsToldOn
 TEST_P(FreezerVerify, GivenPutsSinceTheTableWasWritten_WhenVerified_ThenNothingIsFound) {
   make_closed(storage_, GetParam());
   ASSERT_OK_INTO(Store freezer, Freezer::open(storage_, verified_options(Engine::resident)));
-  for (uint64_t i = kVerifiedKeys; i < 10 * kPositions; ++i) {
+  for (uint64_t i = kVerifiedKeys; i < uint64_t{10} * kPositions; ++i) {
     ASSERT_OK(put(freezer, concat("key", i), concat(i)));
     if (i % 50 == 0) {
       EXPECT_EQ(findings_of(freezer, storage_), "") << i;
