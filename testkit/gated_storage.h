@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GatedStorage: wraps a Storage; once the gate is shut, each flush waits until the test lets it
-// pass. For tests that something does not wait for a flush.
+// GatedStorage: wraps a Storage whose flushes can be made to wait. For tests that something does
+// not wait for a flush.
 //
 // Threads: any.
 #pragma once
@@ -12,10 +12,12 @@
 #include <semaphore>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "firn/io/storage.h"
+#include "testkit/matchers.h"
 
 namespace firn::testkit {
 
@@ -23,12 +25,29 @@ class GatedStorage : public Storage {
  public:
   explicit GatedStorage(Storage& inner) : inner_(inner) {}
 
-  void shut() { is_shut_ = true; }
-  void open_gate() { is_shut_ = false; }
-  // Waits until a flush has begun, or until the worker is done.
-  void wait_for_arrival() { arrived_.acquire(); }
-  void let_one_pass() { may_pass_.release(); }
-  void tell_done() { arrived_.release(); }
+  // Runs `change`, which must succeed, in another thread, and `read` while each of its flushes is
+  // waiting: a read that waited for a flush would wait for ever. Returns the number of flushes.
+  template <class Change, class Read>
+  uint64_t read_during_flushes(const Change& change, const Read& read) {
+    std::atomic<bool> is_done = false;
+    is_shut_ = true;
+    std::thread worker([&] {
+      EXPECT_OK(change());
+      is_done = true;
+      arrived_.release();
+    });
+    uint64_t flushes = 0;
+    while (true) {
+      arrived_.acquire();
+      if (is_done) break;
+      ++flushes;
+      read();
+      may_pass_.release();
+    }
+    worker.join();
+    is_shut_ = false;
+    return flushes;
+  }
   [[nodiscard]] uint64_t flushes() const { return flushes_; }
 
   Result<std::unique_ptr<Blob>> open(std::string_view partition, ByteSpan name, OpenMode mode,

@@ -105,31 +105,6 @@ void expect_all_readable(const Store& freezer, uint64_t keys) {
   EXPECT_GE(freezer->statistics().items, keys);
 }
 
-// Runs `change` in another thread and reads everything while each of its flushes is waiting: a read
-// that waited for a flush would wait for ever. Returns the number of flushes.
-template <class Change>
-uint64_t read_during_flushes(GatedStorage& storage, const Store& freezer, uint64_t keys,
-                             const Change& change) {
-  std::atomic<bool> is_done = false;
-  storage.shut();
-  std::thread worker([&] {
-    EXPECT_OK(change());
-    is_done = true;
-    storage.tell_done();
-  });
-  uint64_t flushes = 0;
-  while (true) {
-    storage.wait_for_arrival();
-    if (is_done) break;
-    ++flushes;
-    expect_all_readable(freezer, keys);
-    storage.let_one_pass();
-  }
-  worker.join();
-  storage.open_gate();
-  return flushes;
-}
-
 TEST_P(FreezerStress, WhileAFlushIsWaiting_ReadsDoNotWaitForSyncsNorDoublingsNorRebuilds) {
   constexpr uint64_t kBefore = 20;
   GatedStorage storage(storage_);
@@ -141,8 +116,9 @@ TEST_P(FreezerStress, WhileAFlushIsWaiting_ReadsDoNotWaitForSyncsNorDoublingsNor
   ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
   freezer::put_range(freezer, 0, kBefore);
 
+  const auto read = [&] { expect_all_readable(freezer, kBefore); };
   const auto sync = [&] { return freezer->sync(); };
-  EXPECT_GE(read_during_flushes(storage, freezer, kBefore, sync), 2);
+  EXPECT_GE(storage.read_during_flushes(sync, read), 2);
 
   const uint64_t doublings = freezer->statistics().resizes;
   const auto double_the_table = [&]() -> Status {
@@ -153,10 +129,10 @@ TEST_P(FreezerStress, WhileAFlushIsWaiting_ReadsDoNotWaitForSyncsNorDoublingsNor
     }
     return {};
   };
-  EXPECT_GE(read_during_flushes(storage, freezer, kBefore, double_the_table), 8);
+  EXPECT_GE(storage.read_during_flushes(double_the_table, read), 8);
 
   const auto rebuild = [&] { return freezer->rebuild_table(); };
-  EXPECT_GE(read_during_flushes(storage, freezer, kBefore, rebuild), 2);
+  EXPECT_GE(storage.read_during_flushes(rebuild, read), 2);
   ASSERT_OK(freezer->close());
 }
 
