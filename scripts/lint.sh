@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What `make lint` runs, with the tools of clang 19: `format`; `threads`, which compiles everything
+# What `make lint` runs, with the tools of clang 19: `format`; `alone`, which parses every file of
+# the library without the includes of its neighbours; `threads`, which compiles everything
 # with the thread-safety analysis and warnings as errors; and `tidy`, clang-tidy over everything.
-# Both read the files of a folder as one: nearly all of their time goes into the headers of
+# Those two read the files of a folder as one: nearly all of their time goes into the headers of
 # libraries. What clang-tidy found clean is not read again until it, a header or the rules change.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +12,11 @@ sources=(git ls-files -co --exclude-standard)
 
 check_format() {
   "${sources[@]}" '*.h' '*.cc' | xargs -r clang-format-19 --dry-run -Werror
+}
+
+check_alone() {
+  "${sources[@]}" 'firn/*.cc' | grep -v '_\(test\|fuzz\|sim\)\.cc$' |
+    xargs -r -P "$(nproc)" -n 1 clang++-19 -std=c++23 -I. '-DFIRN_VERSION="0"' -fsyntax-only
 }
 
 check_threads() {
@@ -36,7 +42,7 @@ check_tidy() {
 }
 
 failed=()
-for check in format threads tidy; do
+for check in format alone threads tidy; do
   begin=$SECONDS
   echo "lint: $check"
   "check_$check" || failed+=("$check")

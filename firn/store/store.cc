@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "firn/base/text.h"
+#include "firn/io/blob_header.h"
 
 namespace firn {
 namespace {
