@@ -39,6 +39,19 @@ Result<std::unique_ptr<DiskTable>> DiskTable::open(Storage& storage,
   return std::unique_ptr<DiskTable>(new DiskTable(std::move(blob), options));
 }
 
+std::string DiskTable::length_misfit(uint64_t size) const {
+  const uint64_t length = blob_->size();
+  const uint64_t expected = offset_of(size);
+  if (length == expected || length == 2 * expected) return {};
+  return concat("the table ", options_.partition, "/", to_hex(blob_name()), " is ",
+                length < expected ? "shorter" : "longer", " than the manifest says: ", length,
+                " bytes instead of ", expected, ", which are ", size, " positions");
+}
+
+std::string DiskTable::missing(std::string_view partition) {
+  return concat("the table ", partition, "/", to_hex(blob_name()), " is missing");
+}
+
 Status DiskTable::start(uint32_t size, uint64_t resizable, uint64_t heads_sum, uint64_t settled) {
   CHECK(is_table_size(size), "a table's size is a power of two");
   if (blob_->size() != offset_of(size)) TRY(blob_->resize(offset_of(size)));
@@ -241,7 +254,7 @@ Status DiskTable::for_each_pair(uint64_t begin, uint64_t end, const PairVisitor&
 Result<DiskTable::Survey> DiskTable::survey(uint64_t size, uint64_t epoch, RecordPlace end) const {
   Survey found;
   if (length_positions() < size) {
-    found.damage = concat("it has room for ", length_positions(), " of ", size, " positions");
+    found.damage = length_misfit(size);
     return found;
   }
   const auto visit = [&](uint64_t position, ByteSpan bytes) -> Status {

@@ -31,6 +31,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "firn/base/bytes.h"
 #include "firn/base/mutex.h"
@@ -57,6 +58,11 @@ class DiskTable {
 
   // Positions that the blob has room for.
   [[nodiscard]] uint64_t length_positions() const { return blob_->size() / kPairSizeBytes; }
+  // How the blob's length differs from that of `size` positions; empty: it does not. A blob of
+  // twice that length began to double.
+  [[nodiscard]] std::string length_misfit(uint64_t size) const;
+  // The same of a blob that is not there.
+  [[nodiscard]] static std::string missing(std::string_view partition);
   // Cuts or extends the blob to exactly so many positions, and uses it from now on.
   [[nodiscard]] Status start(uint32_t size, uint64_t resizable, uint64_t heads_sum,
                              uint64_t settled);

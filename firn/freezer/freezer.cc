@@ -7,6 +7,7 @@
 #include "firn/base/check.h"
 #include "firn/base/text.h"
 #include "firn/freezer/absence_filter.h"
+#include "firn/freezer/damage_advice.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/resident_table.h"
 
@@ -53,7 +54,8 @@ MutableByteSpan Freezer::record_in(RecordBuffer& buffer) const {
 
 Status Freezer::read_record(Place place, MutableByteSpan record) const {
   Status read = log_->read_entry(place.section, place.position, record);
-  if (read || read.error().code != Errc::out_of_range) return read;
+  if (read) return read;
+  if (read.error().code != Errc::out_of_range) return freezer::advise(std::move(read));
   return fail(Errc::corrupt,
               concat("a chain of the freezer leads past the end of its key journal: ",
                      read.error().message, "; run `firn verify`, then `firn freezer rebuild`"));
@@ -104,10 +106,8 @@ Result<std::optional<Freezer::Place>> Freezer::locate_among(std::span<Place> can
 
 Result<std::optional<Freezer::Place>> Freezer::not_found() const {
   if (damaged_.empty()) return std::optional<Place>();
-  return fail(Errc::corrupt,
-              concat("the key was not found, but section ", damaged_.front(),
-                     " is damaged: restore the file from a copy, or put what can be read "
-                     "into a new store with 'firn salvage'"));
+  return fail(Errc::corrupt, concat("the key was not found, but section ", damaged_.front(),
+                                    " is damaged", freezer::kDamageAdvice));
 }
 
 Result<std::optional<Freezer::Place>> Freezer::walk(std::optional<Place> head, ByteSpan key,
@@ -119,10 +119,9 @@ Result<std::optional<Freezer::Place>> Freezer::walk(std::optional<Place> head, B
     unnecessary_reads_.fetch_add(1, std::memory_order_relaxed);
     head = freezer::next_of(record);
     if (head && *head >= place) {
-      return fail(Errc::corrupt,
-                  concat("record ", place.position, " of key section ", place.section,
-                         " leads forward, to record ", head->position, " of section ",
-                         head->section, ": run `firn verify`, then restore the file from a copy"));
+      return fail(Errc::corrupt, concat("record ", place.position, " of key section ",
+                                        place.section, " leads forward, to record ", head->position,
+                                        " of section ", head->section, freezer::kDamageAdvice));
     }
   }
   return not_found();
@@ -146,11 +145,10 @@ Freezer::Place Freezer::first_there(uint32_t position, Place head) const {
 
 Result<Value> Freezer::value_of(Place place, ByteSpan record) const {
   auto value = log_->read_value(place.section, IndexedValueLog::location_of(record));
-  if (value || value.error().code != Errc::out_of_range) return value;
-  return fail(Errc::corrupt,
-              concat("record ", place.position, " of key section ", place.section, ": ",
-                     value.error().message, "; restore the file of the values from a copy, or ",
-                     "put what can be read into a new store with 'firn salvage'"));
+  if (value) return value;
+  if (value.error().code != Errc::out_of_range) return freezer::advise(std::move(value));
+  return fail(Errc::corrupt, concat("record ", place.position, " of key section ", place.section,
+                                    ": ", value.error().message, freezer::kDamageAdvice));
 }
 
 Result<std::optional<Value>> Freezer::get(ByteSpan key) const {
@@ -164,7 +162,9 @@ Result<std::optional<Value>> Freezer::get(ByteSpan key) const {
 }
 
 Result<Value> Freezer::get(const FreezerCursor& cursor) const {
-  return log_->read_value(cursor.section, cursor.location);
+  auto value = log_->read_value(cursor.section, cursor.location);
+  if (value) return value;
+  return freezer::advise(std::move(value));
 }
 
 Result<Freezer::Presence> Freezer::contains(ByteSpan key) const {
@@ -302,9 +302,8 @@ Result<FreezerCursor> Freezer::put_locked(ByteSpan key, std::span<const ByteSpan
   TRY(check_writable_locked());
   TRY(check_key(key));
   if (!damaged_.empty()) {
-    return fail(Errc::corrupt,
-                concat("key section ", damaged_.front(),
-                       " is damaged: the freezer is read-only until the file is restored"));
+    return fail(Errc::corrupt, concat("key section ", damaged_.front(),
+                                      " is damaged: nothing can be put", freezer::kDamageAdvice));
   }
   Section section = section_;
   if (section_value_bytes_ >= section_target_bytes_) {
@@ -333,6 +332,7 @@ Result<FreezerCursor> Freezer::append(Section section, ByteSpan key, std::option
                                       std::span<const ByteSpan> value, Place& place) {
   freezer::encode_prefix(prefix_, key, next);
   auto result = log_->append(section, prefix_, value);
+  if (!result) result = freezer::advise(std::move(result));
   if (!result && result.error().code != Errc::invalid_argument)
     result = poison_.watch(std::move(result));
   TRY_INTO(const auto appended, std::move(result));
@@ -404,7 +404,7 @@ Result<FreezerCursor> Freezer::put_on_disk(Section section, ByteSpan key,
     return fail(Errc::corrupt,
                 concat("the table leads from position ", position, " to record ", next->position,
                        " of section ", next->section,
-                       ", which is not there; nothing is lost, run `firn freezer rebuild`"));
+                       ", which is not there; nothing is lost, run `firn freezer rebuild STORE`"));
   }
   TRY(begin_writing_slots());
   Place place;

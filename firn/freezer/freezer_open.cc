@@ -9,6 +9,7 @@
 
 #include "firn/base/text.h"
 #include "firn/freezer/absence_filter.h"
+#include "firn/freezer/damage_advice.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/freezer.h"
 #include "firn/freezer/journal_heads.h"
@@ -132,9 +133,7 @@ Status refuse_damaged_sections(const IndexedValueLog& log) {
   const auto damaged = log.damaged();
   if (damaged.empty()) return {};
   const Error& first = damaged.begin()->second;
-  return fail(first.code, concat(first.message,
-                                 "; restore the file from a copy, or put what can be read into a "
-                                 "new store with 'firn salvage'"));
+  return fail(first.code, concat(first.message, freezer::kDamageAdvice));
 }
 
 }  // namespace
@@ -250,7 +249,10 @@ Status Freezer::load_record(FreezerAccess access) {
   if (manifest == nullptr) return {};
   const auto bytes = manifest->record(freezer::kTableRecord);
   if (!bytes) return {};
-  const std::string advice = "; nothing is lost, run `firn freezer rebuild`";
+  const std::string advice =
+      "; if no file was exchanged, nothing is lost: run `firn freezer rebuild STORE`, which goes "
+      "by "
+      "the key journal";
   auto record = freezer::decode_table_record(*bytes);
   const bool is_rebuilding = access == FreezerAccess::rebuild;
   if (!record) {
@@ -258,7 +260,7 @@ Status Freezer::load_record(FreezerAccess access) {
     return fail(Errc::corrupt, concat(record.error().message, advice));
   }
   const FreezerCheckpoint& checkpoint = record->checkpoint;
-  TRY_INTO(const uint64_t size, log_->size(checkpoint.section));
+  TRY_INTO(const uint64_t size, freezer::advise(log_->size(checkpoint.section)));
   bool fits =
       checkpoint.index_size_bytes % record_bytes() == 0 && checkpoint.index_size_bytes <= size;
   // After a clean close nothing may follow; but a put that a crash took may have left a section
@@ -267,7 +269,7 @@ Status Freezer::load_record(FreezerAccess access) {
     fits = checkpoint.index_size_bytes == size;
     for (const Section section : log_->sections()) {
       if (section <= checkpoint.section) continue;
-      TRY_INTO(const uint64_t newer, log_->size(section));
+      TRY_INTO(const uint64_t newer, freezer::advise(log_->size(section)));
       fits = fits && newer == 0;
     }
   }
@@ -277,11 +279,12 @@ Status Freezer::load_record(FreezerAccess access) {
   }
   if (is_rebuilding) return {};
   return fail(Errc::corrupt,
-              concat("the manifest's checkpoint says that section ", checkpoint.section,
-                     " is the newest and has ", checkpoint.index_size_bytes, " bytes of keys in ",
-                     record_bytes(), " bytes each, but section ",
-                     log_->newest_section().value_or(Section(0)), " is and section ",
-                     checkpoint.section, " has ", size, advice));
+              concat("the manifest and the key journal in ", store_->storage().description(),
+                     " are not of one state: the manifest has section ", checkpoint.section,
+                     " as the newest, with ", checkpoint.index_size_bytes, " bytes in records of ",
+                     record_bytes(), ", the journal has section ",
+                     log_->newest_section().value_or(Section(0)), " as the newest, and section ",
+                     checkpoint.section, " with ", size, " bytes", advice));
 }
 
 Freezer::Place Freezer::end_of(const FreezerCheckpoint& checkpoint) const {
@@ -392,14 +395,14 @@ Status Freezer::open_table(const FreezerOptions& options) {
   uint64_t items = is_counted ? recorded_->items : 0;
   if (!is_counted) {
     for (const Section section : log_->sections()) {
-      TRY_INTO(const uint64_t count, log_->entry_count(section));
+      TRY_INTO(const uint64_t count, freezer::advise(log_->entry_count(section)));
       items += count;
     }
   }
   items_ = items;
   section_ = log_->newest_section().value_or(Section(0));
   if (options.checkpoint) section_ = options.checkpoint->section;
-  TRY_INTO(section_value_bytes_, log_->value_size(section_));
+  TRY_INTO(section_value_bytes_, freezer::advise(log_->value_size(section_)));
   // A crash forgets no more syncs than it left records behind the checkpoint.
   uint64_t epoch = source.checkpoint.epoch;
   if (recorded_ && !options.checkpoint) epoch += items - std::min(items, recorded_->items);
@@ -422,13 +425,20 @@ Status Freezer::open_resident(uint32_t size, const TableSource& source) {
   const bool is_exact = source.state == TableState::whole && recorded_ &&
                         recorded_->checkpoint.table_size == table->size();
   if (is_exact && damaged_.empty()) {
+    const RecoveryReport& report = store_->recovery().report();
+    const size_t told_before = report.damage.size() + report.notes.size();
     TRY(open_table_blob(false));
+    const bool is_told = report.damage.size() + report.notes.size() > told_before;
     const DiskTable* const blob = disk_table();
-    if (blob != nullptr && blob->length_positions() == table->size()) {
+    const std::string misfit =
+        blob == nullptr ? DiskTable::missing(table_partition_) : blob->length_misfit(table->size());
+    if (misfit.empty()) {
       table->mark_clean();
       table->mark_dirty_from(std::min(recorded_->items, table->count()));
-    } else {
-      store_->recovery().note("the table on disk is missing or cut: it is made anew at close");
+    } else if (!is_told) {
+      store_->recovery().note(concat(misfit,
+                                     "; nothing is lost: the next close of a writer makes "
+                                     "it anew, and so does `firn freezer rebuild STORE`"));
     }
   }
   WriterLock lock(state_);
@@ -457,6 +467,10 @@ Status Freezer::open_on_disk(const TableSource& source) {
 Result<std::string> Freezer::repair_table(const TableSource& source) {
   const FreezerCheckpoint& base = source.checkpoint;
   DiskTable& table = *disk_table();
+  const std::string length = table.length_misfit(base.table_size);
+  if (table.length_positions() < base.table_size) return length;
+  if (!length.empty() && source.state == TableState::whole)
+    store_->recovery().note(concat(length, "; it was cut to that"));
   TRY_INTO(const auto survey, table.survey(base.table_size, base.epoch, end_of(base)));
   if (!survey.damage.empty()) return concat("the table on disk is damaged: ", survey.damage);
   // Of two syncs that were not committed, the second may have replaced slots of the checkpoint.

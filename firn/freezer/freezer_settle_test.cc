@@ -19,6 +19,7 @@ namespace {
 
 using freezer::Engine;
 using freezer::get;
+using freezer::notes_of;
 using freezer::put;
 using freezer::Store;
 using testkit::LoggedStorage;
@@ -40,13 +41,6 @@ void put_synced(const Store& freezer, uint64_t first, uint64_t end) {
     freezer::put_range(freezer, i, i + 1);
     ASSERT_OK(freezer->sync());
   }
-}
-
-std::string notes_of(const Store& freezer) {
-  std::string text;
-  for (const std::string& note : freezer->recovery().notes)
-    text += concat(note, "\n");
-  return text;
 }
 
 // Positions whose chain begins with a record of another one, although some belong to it.

@@ -9,6 +9,7 @@
 #include "firn/base/random.h"
 #include "firn/base/text.h"
 #include "firn/freezer/absence_filter.h"
+#include "firn/freezer/damage_advice.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/freezer.h"
 #include "firn/freezer/journal_heads.h"
@@ -335,8 +336,9 @@ Status Freezer::rebuild_table_locked() {
   if (store_->read_only())
     return fail(Errc::invalid_argument, "the freezer is open for reading only");
   if (!damaged_.empty()) {
-    return fail(Errc::corrupt, concat("key section ", damaged_.front(),
-                                      " is damaged: the table cannot be made from it"));
+    return fail(Errc::corrupt,
+                concat("key section ", damaged_.front(),
+                       " is damaged: the table cannot be made from it", freezer::kDamageAdvice));
   }
   if (!in_memory_) return rebuild_disk_table();
   TRY(sync_locked());
@@ -397,7 +399,7 @@ Result<std::string> Freezer::apply_tail(const FreezerCheckpoint& checkpoint) {
   TRY_INTO(FixedReplay replay, log_->replay(from.section, from.position));
   bool any = false;
   while (true) {
-    TRY_INTO(const auto item, replay.next());
+    TRY_INTO(const auto item, freezer::advise(replay.next()));
     if (!item) break;
     if (!any) TRY(begin_writing_slots());
     any = true;

@@ -131,6 +131,14 @@ inline std::string findings_of(const Store& freezer, Storage& storage) {
   return text;
 }
 
+// What opening has to tell, a line each.
+inline std::string notes_of(const Store& freezer) {
+  std::string text;
+  for (const std::string& note : freezer->recovery().notes)
+    text += concat(note, "\n");
+  return text;
+}
+
 class EveryEngine : public testing::TestWithParam<Engine> {
  protected:
   [[nodiscard]] FreezerOptions options() const { return shared_options(GetParam()); }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "firn/base/text.h"
+#include "firn/freezer/damage_advice.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/freezer.h"
 #include "firn/freezer/resident_table.h"
@@ -29,7 +30,7 @@ constexpr uint64_t kWindowPositions = 1 << 20;
 Status Freezer::visit(const Visitor& visitor) const {
   TRY_INTO(FixedReplay replay, log_->replay());
   while (true) {
-    TRY_INTO(const auto item, replay.next());
+    TRY_INTO(const auto item, freezer::advise(replay.next()));
     if (!item) return {};
     if (!visitor({to_bytes(freezer::key_of(item->record)), item->section, item->position,
                   IndexedValueLog::location_of(item->record)}))
@@ -120,6 +121,11 @@ class Freezer::Verification {
   [[nodiscard]] Status check(const Heads& heads);
   // The table on disk, while the heads are in memory.
   [[nodiscard]] Status check_beside_memory(const freezer::TableRecord& recorded);
+  // What is wrong with the blob as a whole, if anything is.
+  void note_length(const std::string& misfit) {
+    if (misfit.empty()) return;
+    note_table(0, 0, concat(misfit, "; nothing is lost, run `firn freezer rebuild STORE`"));
+  }
 
  private:
   [[nodiscard]] Result<std::vector<uint32_t>> count_records(const Heads& heads, uint64_t begin,
@@ -144,6 +150,8 @@ Status Freezer::verify(FreezerDepth depth, RecoveryLog& findings,
                                  return head_of_position(position);
                                }};
   const DiskTable* const table = in_memory_ ? nullptr : disk_table();
+  if (table != nullptr && !table->is_doubling())
+    verification.note_length(table->length_misfit(heads.size));
   if (table != nullptr) heads.sum = store_->read_only() ? recorded_->heads_sum : table->heads_sum();
   TRY(verification.check(heads));
   if (in_memory_ && recorded_) TRY(verification.check_beside_memory(*recorded_));
@@ -158,19 +166,15 @@ Status Freezer::Verification::check_beside_memory(const freezer::TableRecord& re
   const FreezerCheckpoint& checkpoint = recorded.checkpoint;
   auto table = DiskTable::open(freezer_.store_->storage(), {.partition = freezer_.table_partition_},
                                OpenMode::read_only);
-  std::string problem;
   if (!table) {
     if (table.error().code != Errc::not_found && table.error().code != Errc::corrupt)
       return pass_on(table);
-    problem = table.error().message;
-  } else if ((*table)->length_positions() < checkpoint.table_size) {
-    problem = concat("the table has room for ", (*table)->length_positions(), " of ",
-                     checkpoint.table_size, " positions");
-  }
-  if (!problem.empty()) {
-    note_table(0, 0, concat(problem, "; nothing is lost, run `firn freezer rebuild`"));
+    const bool is_missing = table.error().code == Errc::not_found;
+    note_length(is_missing ? DiskTable::missing(freezer_.table_partition_) : table.error().message);
     return {};
   }
+  note_length((*table)->length_misfit(checkpoint.table_size));
+  if ((*table)->length_positions() < checkpoint.table_size) return {};
   Heads heads = {.size = checkpoint.table_size,
                  .head_of = [&](uint32_t position) -> Located {
                    TRY_INTO(const freezer::Pair pair, (*table)->read(position));
@@ -190,14 +194,23 @@ Status Freezer::Verification::check_beside_memory(const freezer::TableRecord& re
 Status Freezer::Verification::check(const Heads& heads) {
   const size_t found_before = findings_.report().damage.size();
   uint64_t sum = 0;
+  uint64_t filled = 0;
   for (uint64_t begin = 0; begin < heads.size; begin += kWindowPositions) {
     const uint64_t end = std::min<uint64_t>(heads.size, begin + kWindowPositions);
     TRY_INTO(const auto counts, count_records(heads, begin, end));
-    for (uint64_t position = begin; position < end; ++position)
+    for (uint64_t position = begin; position < end; ++position) {
+      if (counts[position - begin] > 0) ++filled;
       TRY(check_chain(heads, position, counts[position - begin], sum));
+    }
   }
-  const bool is_known_to_be_wrong = findings_.report().damage.size() > found_before;
-  if (!heads.sum || *heads.sum == sum || is_known_to_be_wrong) return {};
+  const size_t wrong = findings_.report().damage.size() - found_before;
+  if (wrong > 1 && wrong > filled / 2) {
+    findings_.note(
+        "most positions of the table are wrong: it may be that of another store, or the key "
+        "journal may. `firn freezer rebuild` goes by the key journal: be sure first that it is the "
+        "right one");
+  }
+  if (!heads.sum || *heads.sum == sum || wrong > 0) return {};
   note_table(0, heads.size * uint64_t{freezer::kPairSizeBytes},
              "its heads are not those that were written: nothing is lost, run `firn freezer "
              "rebuild`");

@@ -7,6 +7,7 @@
 
 #include "firn/base/crc32c.h"
 #include "firn/base/text.h"
+#include "firn/freezer/damage_advice.h"
 
 namespace firn::freezer {
 
@@ -17,7 +18,7 @@ Result<uint64_t> JournalHeads::gather(uint64_t table_size, uint64_t begin) {
   uint64_t needed = 1;
   TRY_INTO(FixedReplay replay, log_.replay());
   while (true) {
-    TRY_INTO(const auto item, replay.next());
+    TRY_INTO(const auto item, advise(replay.next()));
     if (!item) return needed;
     const uint32_t hash = crc32c(key_of(item->record));
     const uint64_t position = hash & (table_size - 1);

@@ -4,6 +4,7 @@
 
 usage: command_freezer_test.py FIRN [unittest arguments]
 """
+import shutil
 import signal
 import subprocess
 
@@ -138,6 +139,97 @@ class Tables(FreezerTest):
         self.failure(CORRUPT, "freezer", "get", self.store, "--key", sha256(LINES[0]))
         self.assertEqual(self.get(LINES[1]), LINES[1])
         self.failure(CORRUPT, "verify", self.store, "--deep")
+
+
+class Advice(FreezerTest):
+    """Whatever is wrong with the files: the right content, or an error that says what to do."""
+
+    def make_other(self, lines):
+        other = self.folder / "other"
+        text = b"".join(line + b"\n" for line in lines)
+        self.output("freezer", "import", other, "-", "--lines", stdin=text)
+        return other
+
+    def exchange(self, other, partition):
+        shutil.rmtree(self.store / partition)
+        shutil.copytree(other / partition, self.store / partition)
+
+    def expect_advice(self, *arguments):
+        ran = self.run_firn(*arguments)
+        said = ran.stderr.decode()
+        self.assertIn(ran.returncode, (DONE, CORRUPT), said)
+        if ran.returncode == CORRUPT:
+            self.assertRegex(said, "firn freezer rebuild STORE|firn salvage")
+        return ran
+
+    def expect_right_or_advice(self):
+        """Verbs that change nothing first, then a put, a rebuild and a look at what that left."""
+        for line in LINES[::40]:
+            ran = self.expect_advice("freezer", "get", self.store, "--key", sha256(line))
+            self.assertIn(ran.stdout, (line, b""))
+        self.expect_advice("freezer", "stat", self.store)
+        self.expect_advice("info", self.store)
+        self.expect_advice("verify", self.store, "--deep")
+        self.expect_advice("freezer", "put", self.store, "new value")
+        self.expect_advice("freezer", "rebuild", self.store)
+        self.expect_advice("verify", self.store, "--deep")
+
+    def test_a_table_of_any_other_length(self):
+        self.import_lines(LINES)
+        whole = self.table_file().read_bytes()
+        for length in 0, 8, 100, len(whole) - 1, len(whole) + 1, 2 * len(whole):
+            with self.subTest(length=length):
+                self.table_file().write_bytes((whole + bytes(length))[:length])
+                said = self.expect(CORRUPT, "verify", self.store)
+                self.assertIn(b"shorter" if length < len(whole) else b"longer", said.stdout)
+                self.assertIn(b"firn freezer rebuild STORE", said.stdout)
+                self.expect_right_or_advice()
+                self.output("verify", self.store, "--deep")
+                self.expect_all(LINES)
+                whole = self.table_file().read_bytes()
+
+    def test_cut_and_damaged_keys_and_values(self):
+        self.import_lines(LINES)
+        for partition in "index", "values":
+            path = next((self.store / partition).iterdir())
+            whole = path.read_bytes()
+            flipped = whole[:500] + bytes([whole[500] ^ 4]) + whole[501:]
+            for change, content in (("end", whole[:-1]), ("half", whole[:len(whole) // 2]),
+                                    ("header", whole[:8]), ("nothing", b""), ("bit", flipped),
+                                    ("magic", b"x" + whole[1:])):
+                with self.subTest(partition=partition, change=change):
+                    shutil.copytree(self.store, self.folder / "copy")
+                    path.write_bytes(content)
+                    self.expect_right_or_advice()
+                    shutil.rmtree(self.store)
+                    (self.folder / "copy").rename(self.store)
+            with self.subTest(partition=partition, change="missing"):
+                shutil.copytree(self.store, self.folder / "copy")
+                shutil.rmtree(self.store / partition)
+                self.expect_right_or_advice()
+                shutil.rmtree(self.store)
+                (self.folder / "copy").rename(self.store)
+
+    def test_files_of_another_freezer(self):
+        for lines in ([b"other %d" % number for number in range(count)] for count in (90, 500)):
+            other = self.make_other(lines)
+            for partition in "index", "table", "manifest":
+                with self.subTest(count=len(lines), partition=partition):
+                    self.import_lines(LINES)
+                    self.exchange(other, partition)
+                    said = self.expect(CORRUPT, "verify", self.store)
+                    self.assertRegex(said.stdout.decode() + said.stderr.decode(),
+                                     "another store|not of one state|known durable")
+                    self.expect_right_or_advice()
+                    shutil.rmtree(self.store)
+            shutil.rmtree(other)
+
+    def test_a_key_journal_of_another_freezer_with_as_many_items(self):
+        self.import_lines(LINES)
+        self.exchange(self.make_other([b"other %d" % number for number in range(200)]), "index")
+        said = self.expect(CORRUPT, "verify", self.store)
+        self.assertIn(b"another store", said.stdout)
+        self.assertIn(b"be sure first", said.stdout)
 
 
 class Requests(FreezerTest):

@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include "firn/base/text.h"
+#include "firn/freezer/damage_advice.h"
 #include "firn/freezer/format.h"
 #include "tools/firn/exit_code.h"
 #include "tools/firn/freezer_access.h"
@@ -21,8 +22,9 @@ Result<StoreSurvey> survey_freezer_store(const StoreArguments& arguments) {
   uint64_t key_bytes = 0;
   uint64_t value_bytes = 0;
   for (const Section section : freezer.log().sections()) {
-    TRY_INTO(const uint64_t section_key_bytes, freezer.log().size(section));
-    TRY_INTO(const uint64_t section_value_bytes, freezer.log().values().size(section));
+    TRY_INTO(const uint64_t section_key_bytes, freezer::advise(freezer.log().size(section)));
+    TRY_INTO(const uint64_t section_value_bytes,
+             freezer::advise(freezer.log().values().size(section)));
     ++sections;
     key_bytes += section_key_bytes;
     value_bytes += section_value_bytes;

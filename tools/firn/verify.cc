@@ -120,11 +120,15 @@ Status run_verify(const VerifyRequest& request, Output& output) {
 
   Status outcome;
   if (!report.damage.empty() || verified.open_failure) {
-    outcome = fail(Errc::corrupt,
-                   concat("'", store, "' is damaged (", report.damage.size(),
-                          " ranges): restore the damaged files from a copy, or put what can be "
-                          "read into a new store with 'firn salvage ",
-                          store, " DST'", kind->repair));
+    outcome = fail(
+        Errc::corrupt,
+        concat("'", store, "' ",
+               verified.open_failure
+                   ? "does not open"
+                   : concat("is damaged in ", human_count(report.damage.size(), "place", "places")),
+               ": restore the damaged files from a copy, or put what can be "
+               "read into a new store with 'firn salvage ",
+               store, " DST'", kind->repair));
   } else {
     text += fmt::format(
         "{}: no damage; checked {} in {} ({}/s){}\n", store,

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What an error about damaged keys or values tells to do. Damage to the table is another matter: it
+// is made anew.
+#pragma once
+
+#include <string_view>
+
+#include "firn/base/result.h"
+#include "firn/base/text.h"
+
+namespace firn::freezer {
+
+inline constexpr std::string_view kDamageAdvice =
+    "; see `firn verify`, and restore the file from a copy, or put what can be read into a new "
+    "store with `firn salvage SRC DST`";
+
+// Adds the advice to an error that tells of damage.
+template <class Outcome>
+[[nodiscard]] Outcome advise(Outcome outcome) {
+  if (outcome || outcome.error().code != Errc::corrupt) return outcome;
+  return fail(Errc::corrupt, concat(outcome.error().message, kDamageAdvice));
+}
+
+}  // namespace firn::freezer
