@@ -73,6 +73,16 @@ TEST(Bytes, GivenABuffer_WhenFilledAndMoved_ThenTheContentsMoveAlong) {
   EXPECT_EQ(Buffer().bytes().size(), 0u);
 }
 
+TEST(Bytes, GivenALargeBuffer_WhenMade_ThenItBeginsAtALineOfTheCache) {
+  for (const size_t size : {size_t{4096}, size_t{256} << 10, size_t{4} << 20}) {
+    Buffer buffer(size);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.bytes().data()) % 64, 0u);
+    Buffer moved;
+    moved = std::move(buffer);
+    EXPECT_EQ(moved.bytes().size(), size);
+  }
+}
+
 template <class T>
 void expect_byte_orders(T value, std::string_view big_endian_hex) {
   std::array<std::byte, sizeof(T) + 2> memory{};

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -48,18 +49,36 @@ inline void copy_bytes(MutableByteSpan target, ByteSpan source) {
 [[nodiscard]] std::optional<Bytes> from_hex(std::string_view text);
 
 // Owned memory that is not zeroed first: for reads that fill it completely.
+//
+// The bytes of a blob begin 8 bytes behind a page of the kernel, those of a large block of the
+// allocator 16 bytes behind one. Where the distance of the two is so small, modulo a page, the
+// kernel's copies are six times slower on some processors (AMD Zen). Large buffers therefore begin
+// at a line of the cache, 64 bytes behind the page.
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(size_t size)
-      : data_(std::make_unique_for_overwrite<std::byte[]>(size)), size_(size) {}
+  explicit Buffer(size_t size) : data_(allocate(size), Free{size >= kLargeBytes}), size_(size) {}
 
   [[nodiscard]] size_t size() const { return size_; }
   [[nodiscard]] ByteSpan bytes() const { return {data_.get(), size_}; }
   [[nodiscard]] MutableByteSpan mutable_bytes() { return {data_.get(), size_}; }
 
  private:
-  std::unique_ptr<std::byte[]> data_;
+  static constexpr size_t kLargeBytes = 4096;
+  static constexpr std::align_val_t kLine{64};
+
+  struct Free {
+    bool is_large;
+    void operator()(std::byte* data) const {
+      is_large ? ::operator delete[](data, kLine) : ::operator delete[](data);
+    }
+  };
+  [[nodiscard]] static std::byte* allocate(size_t size) {
+    return static_cast<std::byte*>(size >= kLargeBytes ? ::operator new[](size, kLine)
+                                                       : ::operator new[](size));
+  }
+
+  std::unique_ptr<std::byte[], Free> data_;
   size_t size_ = 0;
 };
 
