@@ -28,9 +28,10 @@
 // Threads. All calls, concurrently. Mutations are serialised inside; reads run beside them and
 // never wait for a flush or for the table to double. Concurrent sync() calls share flushes.
 // Cost, in memory. put: two copies, a checksum, two hash insertions. sync: 2 flushes. get: one
-// cache probe, one read of the value. A miss: no I/O. open: reads the key journal once. close:
-// writes what changed of the table. Memory: about 30 bytes a record. Cost, on disk. put: reads and
-// writes a slot. sync: 3 flushes, a commit, reads after a doubling. get: slot, chain, value.
+// cache probe, one read of the value. A miss: no I/O. open: reads the key journal once, with a
+// thread beside it from 256 Ki records on. close: writes what changed of the table. Memory: about
+// 30 bytes a record. Cost, on disk. put: reads and writes a slot. sync: 3 flushes, a commit, reads
+// after a doubling. get: slot, chain, value.
 #pragma once
 
 #include <array>

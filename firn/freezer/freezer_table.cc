@@ -23,9 +23,8 @@ using freezer::TableState;
 
 namespace {
 
-// Records whose fingerprints are inserted together: 18 MiB of memory, and each shard's part fits a
-// cache.
-constexpr size_t kReplayGroup = 256 << 10;
+// Records that are replayed together: what they take stays in the processor's cache.
+constexpr size_t kReplayGroup = 4096;
 // Of a store that leaves its memory, what one put writes: 928 KiB.
 constexpr uint32_t kGroupsAtOnce = 256;
 // A table that would have to be so many times larger than expected is not what the records tell of:

@@ -13,6 +13,9 @@ namespace {
 constexpr uint64_t kRecordsPerPosition = 2;
 constexpr size_t kFingerprintMaxBytes = 20;
 constexpr size_t kPrefetchDistance = 16;
+// Fingerprints that are inserted together, beside the replay: 12 MiB of memory, and each shard's
+// part fits a cache.
+constexpr size_t kEntriesPerInsert = 256 << 10;
 
 }  // namespace
 
@@ -45,6 +48,12 @@ RecordPlace ResidentTable::place_of(uint64_t number) const {
 }
 
 std::optional<uint64_t> ResidentTable::number_of(RecordPlace place) const {
+  if (runs_.empty()) return std::nullopt;
+  const Run& last = runs_.back();
+  if (place.section == last.section)
+    return place.position.value < count_ - last.first
+               ? std::optional(last.first + place.position.value)
+               : std::nullopt;
   const auto run = std::ranges::lower_bound(runs_, place.section, std::less<>(), &Run::section);
   if (run == runs_.end() || run->section != place.section) return std::nullopt;
   const uint64_t end = std::next(run) == runs_.end() ? count_ : std::next(run)->first;
@@ -141,8 +150,6 @@ void ResidentTable::check_chain(uint32_t position_hash, uint32_t head,
 void ResidentTable::add_replayed(RecordPlace first, std::span<const Replayed> records) {
   if (records.empty()) return;
   begin_run(first);
-  entries_.clear();
-  entries_.reserve(records.size());
   const uint32_t mask = size_ - 1;
   for (size_t i = 0; i < records.size(); ++i) {
     if (i + kPrefetchDistance < records.size())
@@ -154,8 +161,38 @@ void ResidentTable::add_replayed(RecordPlace first, std::span<const Replayed> re
     append_hash(hashes.position_hash);
     head = static_cast<uint32_t>(count_);
   }
-  fingerprints_.insert_many(entries_);
+  if (entries_.size() >= kEntriesPerInsert) insert_entries();
   all_dirty_ = any_dirty_ = true;
+}
+
+void ResidentTable::reserve(uint64_t count) {
+  if (!has_fingerprints()) return;
+  entries_.reserve(std::min<uint64_t>(count, 2 * kEntriesPerInsert));
+  if (count < kEntriesPerInsert)
+    fingerprints_.reserve(count);
+  else
+    insert_beside([this, count] { fingerprints_.reserve(count); });
+}
+
+void ResidentTable::end_replay() {
+  if (inserting_.valid()) inserting_.get();
+  fingerprints_.insert_many(entries_);
+  entries_ = {};
+  inserted_ = {};
+}
+
+// Without a thread to be had, it is done when it is waited for.
+void ResidentTable::insert_beside(std::function<void()> insert) {
+  if (inserting_.valid()) inserting_.get();
+  inserting_ = std::async(std::launch::async | std::launch::deferred, std::move(insert));
+}
+
+void ResidentTable::insert_entries() {
+  if (inserting_.valid()) inserting_.get();
+  inserted_.swap(entries_);
+  entries_.clear();
+  entries_.reserve(inserted_.size());
+  insert_beside([this] { fingerprints_.insert_many(inserted_); });
 }
 
 void ResidentTable::skip_to(RecordPlace next) {
@@ -231,8 +268,7 @@ size_t ResidentTable::memory_bytes() const {
   return sizeof(*this) - sizeof(fingerprints_) + runs_.capacity() * sizeof(Run) +
          hashes_.size() * kHashesPerChunk * sizeof(uint32_t) +
          (size_t{size_} + (doubling_ ? size_t{size_} * 2 : 0)) * sizeof(uint32_t) +
-         dirty_.capacity() * sizeof(uint64_t) + entries_.capacity() * sizeof(TokenIndex::Entry) +
-         fingerprints_.memory_bytes();
+         dirty_.capacity() * sizeof(uint64_t) + fingerprints_.memory_bytes();
 }
 
 size_t ResidentTable::memory_bytes_next() const {

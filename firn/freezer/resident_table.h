@@ -20,6 +20,8 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <span>
@@ -108,10 +110,10 @@ class ResidentTable {
     KeyHashes hashes;
     std::optional<RecordPlace> next;
   };
-  void reserve(uint64_t count) {
-    if (has_fingerprints()) fingerprints_.reserve(count);
-  }
-  void end_replay() { entries_ = {}; }
+  // Fingerprints of many records are added by a thread beside the caller's, until end_replay(),
+  // which comes before any lookup.
+  void reserve(uint64_t count);
+  void end_replay();
   void add_replayed(RecordPlace first, std::span<const Replayed> records);
   // Records that cannot be read: they keep their numbers.
   void skip_to(RecordPlace next);
@@ -167,6 +169,8 @@ class ResidentTable {
   [[nodiscard]] RecordPlace place_of(uint64_t number) const;
   [[nodiscard]] std::optional<uint64_t> number_of(RecordPlace place) const;
   void append_hash(uint32_t position_hash);
+  void insert_beside(std::function<void()> insert);
+  void insert_entries();
   void begin_run(RecordPlace place);
   void mark_dirty(uint32_t position);
   void advance_doubling(uint64_t records);
@@ -185,8 +189,11 @@ class ResidentTable {
   SparseNumbers heads_;  // number + 1; 0: none
   std::optional<Doubling> doubling_;
   TokenIndex fingerprints_;
-  std::vector<TokenIndex::Entry> entries_;  // scratch of the replay
-  std::vector<uint64_t> dirty_;             // a bit a group
+  // Of the replay: the entries that are collected, and those that inserting_ adds meanwhile.
+  std::vector<TokenIndex::Entry> entries_;
+  std::vector<TokenIndex::Entry> inserted_;
+  std::future<void> inserting_;
+  std::vector<uint64_t> dirty_;  // a bit a group
   bool all_dirty_ = true;
   bool any_dirty_ = true;
 };

@@ -140,10 +140,14 @@ uint64_t TokenIndex::take_value(uint64_t& word) const {
   return chains_->value(node);
 }
 
-void TokenIndex::insert_vacant(uint64_t mixed, uint64_t value) {
-  shards_[shard_of(mixed)].insert(mixed, value);
-  ++statistics_.keys;
-  ++statistics_.items;
+TokenIndex::Place TokenIndex::find_or_insert(uint64_t mixed, uint64_t value) {
+  const size_t shard = shard_of(mixed);
+  const size_t slot = shards_[shard].find_or_insert(mixed, value);
+  if (slot == TokenShard::kNoSlot) {
+    ++statistics_.keys;
+    ++statistics_.items;
+  }
+  return {shard, slot};
 }
 
 void TokenIndex::insert(uint64_t token, uint64_t value) {
@@ -153,11 +157,8 @@ void TokenIndex::insert(uint64_t token, uint64_t value) {
 
 void TokenIndex::insert_mixed(uint64_t mixed, uint64_t value) {
   CHECK(value <= kValueMax, kValueLimit);
-  const Place place = find(mixed);
-  if (place.slot == TokenShard::kNoSlot) {
-    insert_vacant(mixed, value);
-    return;
-  }
+  const Place place = find_or_insert(mixed, value);
+  if (place.slot == TokenShard::kNoSlot) return;
   const uint64_t word = word_at(place);
   if ((word & kChainBit) == 0) {
     const uint32_t second = chains_->allocate(value, kNoNode);
@@ -210,12 +211,8 @@ std::optional<TokenIndex::Cursor> TokenIndex::cursor(uint64_t token) {
 std::optional<TokenIndex::Cursor> TokenIndex::cursor_or_insert(uint64_t token, uint64_t value) {
   CHECK(!cursor_open_, kCursorOpen);
   CHECK(value <= kValueMax, kValueLimit);
-  const uint64_t mixed = mix(token);
-  const Place place = find(mixed);
-  if (place.slot == TokenShard::kNoSlot) {
-    insert_vacant(mixed, value);
-    return std::nullopt;
-  }
+  const Place place = find_or_insert(mix(token), value);
+  if (place.slot == TokenShard::kNoSlot) return std::nullopt;
   return std::optional<Cursor>(std::in_place,
                                Cursor::Origin{*this, place, Cursor::Shrink::allowed});
 }

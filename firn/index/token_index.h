@@ -160,7 +160,8 @@ class TokenIndex {
   template <class Visitor>
   void walk(uint64_t word, Visitor&& visitor) const;
   void insert_mixed(uint64_t mixed, uint64_t value);
-  void insert_vacant(uint64_t mixed, uint64_t value);
+  // No slot: there was none, and the value is in one now.
+  [[nodiscard]] Place find_or_insert(uint64_t mixed, uint64_t value);
   void shrink(size_t shard);
 
   uint64_t mix_key_first_;

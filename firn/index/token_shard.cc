@@ -64,11 +64,12 @@ void TokenShard::reserve(size_t extra) {
   rebuild(step);
 }
 
-size_t TokenShard::insert(uint64_t mixed, uint64_t word) {
+size_t TokenShard::find_or_insert(uint64_t mixed, uint64_t word) {
   reserve(1);
   for (;;) {
     const size_t slot = lower_bound(mixed);
     size_t vacant = slot;
+    if (occupied(slot) && slots_[slot].mixed == mixed) return slot;
     while (occupied(vacant))
       ++vacant;
     if (vacant == slot_count_ - 1) {
@@ -78,7 +79,7 @@ size_t TokenShard::insert(uint64_t mixed, uint64_t word) {
     std::move_backward(&slots_[slot], &slots_[vacant], &slots_[vacant] + 1);
     slots_[slot] = {mixed, word};
     ++count_;
-    return slot;
+    return kNoSlot;
   }
 }
 

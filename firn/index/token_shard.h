@@ -20,6 +20,8 @@
 #include <limits>
 #include <memory>
 
+#include "firn/base/check.h"
+
 namespace firn::index {
 
 // The fate of every lookup in a table: how many slots it visits.
@@ -46,8 +48,14 @@ class TokenShard {
   // Makes room for `extra` more entries in one step, if there is none yet.
   void reserve(size_t extra);
 
-  // Returns the new entry's slot. Requires: absent. Moves other entries.
-  size_t insert(uint64_t mixed, uint64_t word);
+  // The slot of the entry, or kNoSlot if there was none: then it is there now, with `word`, and
+  // others were moved.
+  [[nodiscard]] size_t find_or_insert(uint64_t mixed, uint64_t word);
+  // Requires: absent.
+  void insert(uint64_t mixed, uint64_t word) {
+    const size_t slot = find_or_insert(mixed, word);
+    CHECK(slot == kNoSlot, "an entry is inserted once");
+  }
 
   // Removes an entry; the entries behind it move down by at most one slot.
   void erase(size_t slot);
