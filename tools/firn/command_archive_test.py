@@ -339,6 +339,7 @@ class Usage(CommandTest):
         for arguments in (("--help",), ("archive", "--help"), ("archive", "import", "--help"),
                           ("verify", "--help"), ("version",)):
             self.assertIn(b"firn", self.output(*arguments))
+        self.assertEqual(self.output("--version"), self.output("version"))
         self.assertRegex(self.json_lines("version")[0]["version"], r"^\d+\.\d+\.\d+")
 
     def test_no_store(self):

@@ -20,6 +20,7 @@ constexpr const char* kStoreGroup =
 VerbParser::VerbParser(CommandLine& parsed) : parsed_(parsed) {
   app_.require_subcommand(1);
   app_.add_flag("--json", parsed_.json, "print JSON, one object a line");
+  app_.set_version_flag("--version", FIRN_VERSION, "print the version and exit");
   app_.footer(
       "Exit codes: 0 done, 1 wrong usage, 2 not found, 3 corrupt, 4 locked, 5 I/O or no space.");
 }
@@ -39,6 +40,9 @@ Status VerbParser::parse(int argument_count, char** arguments) {
     for (const CLI::App* app = chosen.get_parent(); app != nullptr; app = app->get_parent())
       above = concat(app->get_name(), above.empty() ? "" : " ", above);
     parsed_.help = chosen.help(above, CLI::AppFormatMode::Normal);
+    return {};
+  } catch (const CLI::CallForVersion&) {
+    parsed_.help = concat("firn ", FIRN_VERSION, "\n");
     return {};
   } catch (const CLI::ParseError& error) {
     const std::span<char* const> all(arguments, static_cast<size_t>(argument_count));
