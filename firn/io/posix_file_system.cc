@@ -236,7 +236,11 @@ Result<std::unique_ptr<StorageLock>> PosixFileSystem::lock(LockMode mode) {
 }
 
 Descriptor open_path(const std::string& path, int flags) {
-  return Descriptor(::open(path.c_str(), flags | O_DIRECTORY | O_CLOEXEC));
+  int fd;
+  do {
+    fd = ::open(path.c_str(), flags | O_DIRECTORY | O_CLOEXEC);
+  } while (fd < 0 && errno == EINTR);
+  return Descriptor(fd);
 }
 
 // Makes the entry of the directory at `path` durable.

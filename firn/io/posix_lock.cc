@@ -129,8 +129,11 @@ Status write_holder(int fd, const std::string& what) {
     if (put <= 0) return posix_failure(put < 0 ? errno : EIO, "write to", what);
     done += static_cast<size_t>(put);
   }
-  if (::ftruncate(fd, static_cast<off_t>(text.size())) != 0)
-    return posix_failure(errno, "resize", what);
+  int cut;
+  do {
+    cut = ::ftruncate(fd, static_cast<off_t>(text.size()));
+  } while (cut != 0 && errno == EINTR);
+  if (cut != 0) return posix_failure(errno, "resize", what);
   return {};
 }
 
