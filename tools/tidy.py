@@ -37,6 +37,7 @@ ALLOWED = [
     ("os-header", "firn/index/epoch.cc", "membarrier, what readers leave to collectors"),
     ("os-header", "firn/index/location_arena.cc", "maps the memory of the tables, in huge pages"),
     ("os-header", "testkit/temporary_directory.cc", "removes what a test left behind"),
+    ("os-header", "testkit/system_calls.cc", "takes the places of the system's functions"),
     ("shared_ptr", "firn/base/value.h", "the pin of a value: several values share a mapping"),
     ("shared_ptr", "firn/journal/section_table.h", "mechanism: readers hold sections that are "
      "evicted or pruned meanwhile"),

@@ -1,136 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the posix backend asks of the system, and in which order: a flush that is left out, or that
-// comes too late, changes nothing that a running system shows. The functions below take the places
-// of the system's in this program; they list the calls of a test and fail those that it names.
+// comes too late, changes nothing that a running system shows.
 #include <cerrno>
-#include <functional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
 #include "firn/base/text.h"
 #include "firn/io/posix_storage.h"
 #include "testkit/matchers.h"
+#include "testkit/system_calls.h"
 #include "testkit/temporary_directory.h"
-
-namespace {
-
-using firn::concat;
-
-// Of the test that runs; null outside of one.
-struct SystemCalls {
-  std::string root;                // what paths below it are shown relative to
-  std::vector<std::string> calls;  // "fsync index", "renameat2 new.tmp index/61"
-  std::string failing;             // the next call listed as this fails
-  int error_number = 0;
-  size_t transfer_max = SIZE_MAX;  // bytes that one write takes
-};
-SystemCalls* recorder = nullptr;
-
-std::string shown(const std::string& path) {
-  const std::string_view root = recorder->root;
-  if (path == root) return ".";
-  if (path.starts_with(concat(root, "/"))) return path.substr(root.size() + 1);
-  return root.starts_with(concat(path, "/")) ? "above" : path;
-}
-
-std::string path_of(int fd) {
-  std::string path(4096, '\0');
-  const ssize_t size = ::readlink(concat("/proc/self/fd/", fd).c_str(), path.data(), path.size());
-  path.resize(size < 0 ? 0 : static_cast<size_t>(size));
-  return path;
-}
-
-std::string path_in(int directory_fd, const char* name) {
-  return shown(concat(path_of(directory_fd), "/", name));
-}
-
-// False if the call must fail, with errno set.
-bool admit(const std::function<std::string()>& describe) {
-  if (recorder == nullptr) return true;
-  recorder->calls.push_back(describe());
-  if (recorder->failing != recorder->calls.back()) return true;
-  recorder->failing.clear();
-  errno = recorder->error_number;
-  return false;
-}
-
-int call(long number, auto... arguments) {
-  return static_cast<int>(::syscall(number, arguments...));
-}
-
-}  // namespace
-
-extern "C" {
-
-int fsync(int fd) {
-  return admit([&] { return concat("fsync ", shown(path_of(fd))); }) ? call(SYS_fsync, fd) : -1;
-}
-
-int fdatasync(int fd) {
-  return admit([&] { return concat("fdatasync ", shown(path_of(fd))); }) ? call(SYS_fdatasync, fd)
-                                                                         : -1;
-}
-
-ssize_t pwritev(int fd, const iovec* vectors, int count, off_t offset) {
-  if (!admit([&] { return concat("write ", shown(path_of(fd)), " at ", offset); })) return -1;
-  if (recorder != nullptr && vectors[0].iov_len > recorder->transfer_max) {
-    const iovec part = {vectors[0].iov_base, recorder->transfer_max};
-    return ::syscall(SYS_pwritev, fd, &part, 1, offset, 0);
-  }
-  return ::syscall(SYS_pwritev, fd, vectors, count, offset, 0);
-}
-
-int ftruncate(int fd, off_t size) noexcept {
-  return admit([&] { return concat("resize ", shown(path_of(fd)), " ", size); })
-             ? call(SYS_ftruncate, fd, size)
-             : -1;
-}
-
-int posix_fadvise(int fd, off_t offset, off_t size, int advice) noexcept {
-  if (!admit([&] { return concat("drop ", shown(path_of(fd))); })) return errno;
-  return call(SYS_fadvise64, fd, offset, size, advice) == 0 ? 0 : errno;
-}
-
-int renameat2(int from_fd, const char* from, int to_fd, const char* to, unsigned flags) noexcept {
-  return admit([&] { return concat("rename ", path_in(from_fd, from), " ", path_in(to_fd, to)); })
-             ? call(SYS_renameat2, from_fd, from, to_fd, to, flags)
-             : -1;
-}
-
-int linkat(int from_fd, const char* from, int to_fd, const char* to, int flags) noexcept {
-  return admit([&] { return concat("link ", path_in(from_fd, from), " ", path_in(to_fd, to)); })
-             ? call(SYS_linkat, from_fd, from, to_fd, to, flags)
-             : -1;
-}
-
-int unlinkat(int fd, const char* name, int flags) noexcept {
-  return admit([&] { return concat("unlink ", path_in(fd, name)); })
-             ? call(SYS_unlinkat, fd, name, flags)
-             : -1;
-}
-
-int mkdirat(int fd, const char* name, mode_t mode) noexcept {
-  return admit([&] { return concat("mkdir ", path_in(fd, name)); })
-             ? call(SYS_mkdirat, fd, name, mode)
-             : -1;
-}
-
-int mkdir(const char* path, mode_t mode) noexcept {
-  return admit([&] { return concat("mkdir ", shown(path)); })
-             ? call(SYS_mkdirat, AT_FDCWD, path, mode)
-             : -1;
-}
-
-}  // extern "C"
 
 namespace firn {
 namespace {
@@ -139,14 +22,49 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
 using testkit::FailsWith;
+using testkit::SystemCall;
+
+// Lists the calls that change or flush something, with paths relative to the store: "fsync index",
+// "rename new.tmp index/61".
+class SystemCalls final : public testkit::SystemCallHook {
+ public:
+  std::string root;
+  std::vector<std::string> calls;
+  std::string failing;  // the next call listed as this fails
+  int error_number = 0;
+  size_t write_max = SIZE_MAX;  // bytes that one write takes
+
+  int intercept(SystemCall call, const std::function<std::string()>& describe) override {
+    is_write_ = call == SystemCall::write;
+    if (call == SystemCall::open || call == SystemCall::read) return 0;
+    std::istringstream words(describe());
+    std::string text;
+    for (std::string word; words >> word;)
+      text += concat(text.empty() ? "" : " ", word.starts_with('/') ? shown(word) : word);
+    calls.push_back(text);
+    if (failing != text) return 0;
+    failing.clear();
+    return error_number;
+  }
+  [[nodiscard]] size_t transfer_max() const override { return is_write_ ? write_max : SIZE_MAX; }
+
+ private:
+  [[nodiscard]] std::string shown(const std::string& path) const {
+    if (path == root) return ".";
+    if (path.starts_with(concat(root, "/"))) return path.substr(root.size() + 1);
+    return root.starts_with(concat(path, "/")) ? "above" : path;
+  }
+
+  bool is_write_ = false;
+};
 
 class PosixSystemCallsTest : public testing::Test {
  protected:
   PosixSystemCallsTest() {
     calls_.root = directory_ / "store";
-    recorder = &calls_;
+    testkit::set_system_call_hook(&calls_);
   }
-  ~PosixSystemCallsTest() override { recorder = nullptr; }
+  ~PosixSystemCallsTest() override { testkit::set_system_call_hook(nullptr); }
 
   std::vector<std::string> take_calls() { return std::exchange(calls_.calls, {}); }
   void fail_once(std::string call, int error_number) {
@@ -315,7 +233,7 @@ TEST_F(PosixSystemCallsTest, WhenAFileCannotBeMade_ThenNothingIsLeftUnderItsName
 TEST_F(PosixSystemCallsTest, GivenSignalsAndShortWrites_WhenWritten_ThenAllOfItArrives) {
   open_existing();
   open_blob(OpenMode::read_write);
-  calls_.transfer_max = 2;
+  calls_.write_max = 2;
   fail_once("write p/61 at 10", EINTR);
 
   ASSERT_OK(blob_->write_at(0, as_bytes("12345")));

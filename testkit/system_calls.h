@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The system calls of the posix backend, on their way to the system: a program that links
+// firn::system_calls can list them, and make them fail, stop half-way or be interrupted.
+//
+// The functions of this file's source take the places of the system's in the whole program. While
+// no hook is set they change nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+namespace firn::testkit {
+
+enum class SystemCall : uint8_t {
+  open,
+  read,
+  write,
+  sync,
+  resize,
+  drop,
+  rename,
+  link,
+  unlink,
+  mkdir
+};
+
+class SystemCallHook {
+ public:
+  virtual ~SystemCallHook() = default;
+  // What becomes of a call. 0: it goes on; else it fails with that errno. `describe` names it:
+  // "fsync /a/b", "write /a/b at 8", "rename /a/new.tmp /a/b".
+  [[nodiscard]] virtual int intercept(SystemCall call,
+                                      const std::function<std::string()>& describe) = 0;
+  // The most that a read or write may transfer.
+  [[nodiscard]] virtual size_t transfer_max() const { return SIZE_MAX; }
+};
+
+// Sets the hook of the whole program; null: none. Not for programs with several threads.
+void set_system_call_hook(SystemCallHook* hook);
+
+}  // namespace firn::testkit
