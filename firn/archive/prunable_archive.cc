@@ -50,6 +50,7 @@ Status PrunableArchive::check_put(uint64_t index, ByteSpan key) const {
 Result<PutOutcome> PrunableArchive::put(uint64_t index, ByteSpan key,
                                         std::span<const ByteSpan> value) {
   MutexLock lock(writer_);
+  const Poison::Guard guard(log_->poison());
   TRY(check_put(index, key));
   if (locate_first(index)) return PutOutcome::already_present;
   TRY(append(index, key, value));
@@ -58,6 +59,7 @@ Result<PutOutcome> PrunableArchive::put(uint64_t index, ByteSpan key,
 
 Status PrunableArchive::put_multi(uint64_t index, ByteSpan key, std::span<const ByteSpan> value) {
   MutexLock lock(writer_);
+  const Poison::Guard guard(log_->poison());
   TRY(check_put(index, key));
   return append(index, key, value);
 }
@@ -81,13 +83,13 @@ Status PrunableArchive::append(uint64_t index, ByteSpan key, std::span<const Byt
 }
 
 PrunableArchive::SectionItems& PrunableArchive::items_of(Section section) {
-  const auto [found, added] = sections_.try_emplace(section);
-  if (added) {
-    CHECK(slots_.size() < (uint64_t{1} << 31), "fewer than 2^31 sections");
-    found->second.slot = static_cast<uint32_t>(slots_.size());
-    slots_.push_back(section);
-  }
-  return found->second;
+  if (const auto found = sections_.find(section); found != sections_.end()) return found->second;
+  CHECK(slots_.size() < (uint64_t{1} << 31), "fewer than 2^31 sections");
+  const auto slot = static_cast<uint32_t>(slots_.size());
+  slots_.push_back(section);  // first: a section without its slot would be found
+  SectionItems& items = sections_[section];
+  items.slot = slot;
+  return items;
 }
 
 uint64_t PrunableArchive::remember_place(uint64_t index, Locator locator) {
@@ -370,6 +372,7 @@ Result<PrunableArchive::Presence> PrunableArchive::contains(ByteSpan key) const 
 Status PrunableArchive::sync() {
   const uint64_t wanted = put_count_.load(std::memory_order_acquire);
   MutexLock lock(writer_);
+  const Poison::Guard guard(log_->poison());
   // A sync that ran while this one waited has covered everything that it was asked for.
   if (synced_count_ >= wanted) return log_->check_writable();
   const uint64_t covered = put_count_.load(std::memory_order_acquire);
@@ -385,6 +388,7 @@ Status PrunableArchive::prune(uint64_t min) {
   // What the caller put may be its reason to prune: it must survive first.
   TRY(sync());
   MutexLock lock(writer_);
+  const Poison::Guard guard(log_->poison());
   if (closed_) return fail(Errc::invalid_argument, "the archive is closed");
   const Section boundary = section_of(min);
   if (boundary.value <= oldest_allowed()) return {};
@@ -414,6 +418,7 @@ void PrunableArchive::sweep_stale_tokens() {
 
 Status PrunableArchive::close() {
   MutexLock lock(writer_);
+  const Poison::Guard guard(log_->poison());
   if (closed_) return {};
   TRY(log_->close());
   TRY(store_->close());
@@ -423,6 +428,7 @@ Status PrunableArchive::close() {
 
 Status PrunableArchive::destroy() {
   MutexLock lock(writer_);
+  const Poison::Guard guard(log_->poison());
   if (store_->read_only())
     return fail(Errc::invalid_argument, "destroy: the archive was opened read-only");
   closed_ = true;

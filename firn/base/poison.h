@@ -5,6 +5,7 @@
 // The reason is fsync: after it failed once, the kernel may report success for data it dropped.
 #pragma once
 
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -35,6 +36,25 @@ class Poison {
     }
     return outcome;
   }
+
+  // While it lives: a mutation that an exception leaves has failed half-way. The library throws
+  // none but std::bad_alloc.
+  class Guard {
+   public:
+    explicit Guard(Poison& poison) : poison_(poison) {}
+    ~Guard() {
+      if (std::uncaught_exceptions() == exceptions_) return;
+      MutexLock lock(poison_.mutex_);
+      // So short that it takes no memory.
+      if (poison_.first_error_.empty()) poison_.first_error_ = "an exception";
+    }
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+
+   private:
+    Poison& poison_;
+    const int exceptions_ = std::uncaught_exceptions();
+  };
 
  private:
   mutable Mutex mutex_;

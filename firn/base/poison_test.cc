@@ -3,6 +3,8 @@
 // What a handle remembers of its failed mutations.
 #include "firn/base/poison.h"
 
+#include <new>
+
 #include <gtest/gtest.h>
 
 namespace firn {
@@ -36,6 +38,22 @@ TEST(Poison, GivenALayerBelowThatIsPoisoned_WhenChecked_ThenTheHandleIsPoisonedT
   EXPECT_EQ(poison.watch(Status(fail(Errc::poisoned, "below"))).error().code, Errc::poisoned);
 
   EXPECT_FALSE(poison.check().has_value());
+}
+
+TEST(Poison, GivenAMutationThatAnExceptionLeft_WhenChecked_ThenTheHandleIsPoisoned) {
+  Poison poison;
+
+  {
+    const Poison::Guard guard(poison);
+  }
+  EXPECT_TRUE(poison.check().has_value());
+
+  try {
+    const Poison::Guard guard(poison);
+    throw std::bad_alloc();
+  } catch (const std::bad_alloc&) {
+    EXPECT_EQ(poison.check().error().code, Errc::poisoned);
+  }
 }
 
 }  // namespace

@@ -278,6 +278,7 @@ Status Freezer::check_writable_locked() const {
 
 Result<FreezerCursor> Freezer::put(ByteSpan key, std::span<const ByteSpan> value) {
   MutexLock lock(writer_);
+  const Poison::Guard guard(poison_);
   return put_locked(key, value);
 }
 
@@ -285,6 +286,7 @@ Result<std::vector<FreezerCursor>> Freezer::put_many(std::span<const FreezerPut>
   std::vector<FreezerCursor> cursors;
   cursors.reserve(puts.size());
   MutexLock lock(writer_);
+  const Poison::Guard guard(poison_);
   for (size_t i = 0; i < puts.size(); ++i) {
     if (i % kGroupKeys == 0) {
       ReaderLock state(state_);
@@ -420,6 +422,7 @@ Result<FreezerCursor> Freezer::put_on_disk(Section section, ByteSpan key,
 Result<FreezerCheckpoint> Freezer::sync() {
   const uint64_t wanted = put_count_.load(std::memory_order_acquire);
   MutexLock lock(writer_);
+  const Poison::Guard guard(poison_);
   TRY(check_writable_locked());
   // A sync that ran while this one waited has covered everything that it was asked for.
   const bool is_covered = synced_count_ >= wanted && last_checkpoint_;
@@ -461,6 +464,7 @@ Result<FreezerCheckpoint> Freezer::sync_locked() {
 
 Result<FreezerCheckpoint> Freezer::close() {
   MutexLock lock(writer_);
+  const Poison::Guard guard(poison_);
   if (closed_) return fail(Errc::invalid_argument, "the freezer is closed");
   if (store_->read_only()) {
     TRY(store_->close());
@@ -485,6 +489,7 @@ Result<FreezerCheckpoint> Freezer::close() {
 
 Status Freezer::destroy() {
   MutexLock lock(writer_);
+  const Poison::Guard guard(poison_);
   if (store_->read_only())
     return fail(Errc::invalid_argument, "destroy: the freezer was opened read-only");
   closed_ = true;

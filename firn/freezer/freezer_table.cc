@@ -327,6 +327,7 @@ Status Freezer::leave_memory() {
 
 Status Freezer::rebuild_table() {
   MutexLock lock(writer_);
+  const Poison::Guard guard(poison_);
   TRY(check_writable_locked());
   return rebuild_table_locked();
 }

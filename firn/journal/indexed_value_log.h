@@ -115,6 +115,8 @@ class IndexedValueLog {
 
   // Errc::poisoned if an earlier mutation failed.
   [[nodiscard]] Status check_writable() const;
+  // For mutations of what is built on the log.
+  [[nodiscard]] Poison& poison() { return index_->poison_; }
   // Sections with appends that no sync covered yet.
   [[nodiscard]] size_t unsynced_section_count() const { return unsynced_.size(); }
 

@@ -166,8 +166,8 @@ class SectionTable {
 
  private:
   void install(Entry& entry, std::shared_ptr<Handle> handle) const REQUIRES(mutex_) {
+    recently_used_.push_front(&entry);  // first: there may be no memory for it
     entry.handle = std::move(handle);
-    recently_used_.push_front(&entry);
     entry.use = recently_used_.begin();
     // The new entry itself is in front and stays.
     auto candidate = recently_used_.end();

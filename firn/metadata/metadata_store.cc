@@ -124,6 +124,7 @@ Status MetadataStore::retain(const std::function<bool(ByteSpan, ByteSpan)>& keep
 
 Status MetadataStore::clear() {
   MutexLock lock(writer_);
+  const Poison::Guard guard(poison_);
   TRY(check_writable());
   WriterLock state(state_);
   map_.clear();
@@ -178,6 +179,7 @@ Status MetadataStore::change(std::span<const Change> changes) {
     return fail(Errc::invalid_argument,
                 concat("metadata partition ", options_.partition, " would grow to ", image_size,
                        " bytes: the limit is ", kImageSizeMaxBytes));
+  const Poison::Guard guard(poison_);
   image_size_ = image_size;
   for (auto& [key, encoded] : last) {
     if (encoded)

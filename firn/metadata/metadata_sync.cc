@@ -42,12 +42,14 @@ std::string MetadataStore::blob_name(size_t side) const {
 Status MetadataStore::sync() {
   const uint64_t before = version();
   MutexLock lock(writer_);
+  const Poison::Guard guard(poison_);
   if (version() != before) return {};
   return sync_locked();
 }
 
 Status MetadataStore::sync_both() {
   MutexLock lock(writer_);
+  const Poison::Guard guard(poison_);
   TRY(sync_locked());
   return sync_locked();
 }
