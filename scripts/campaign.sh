@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 stages=()
-for stage in sim sweep kill powercut fuzz threads mutants; do
+for stage in sim sweep calls kill powercut fuzz threads mutants; do
   [[ ! -x scripts/campaign/$stage.sh ]] || stages+=("$stage")
 done
 if [[ -n ${STAGE:-} && " ${stages[*]} " != *" $STAGE "* ]]; then
