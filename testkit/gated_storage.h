@@ -16,14 +16,14 @@
 #include <utility>
 #include <vector>
 
-#include "firn/io/storage.h"
+#include "testkit/forwarding_storage.h"
 #include "testkit/matchers.h"
 
 namespace firn::testkit {
 
-class GatedStorage : public Storage {
+class GatedStorage : public ForwardingStorage {
  public:
-  explicit GatedStorage(Storage& inner) : inner_(inner) {}
+  using ForwardingStorage::ForwardingStorage;
 
   // Runs `change`, which must succeed, in another thread, and `read` while each of its flushes is
   // waiting: a read that waited for a flush would wait for ever. Returns the number of flushes.
@@ -50,55 +50,29 @@ class GatedStorage : public Storage {
   }
   [[nodiscard]] uint64_t flushes() const { return flushes_; }
 
-  Result<std::unique_ptr<Blob>> open(std::string_view partition, ByteSpan name, OpenMode mode,
-                                     BlobVersions versions) override {
-    TRY_INTO(auto blob, inner_.open(partition, name, mode, versions));
-    return std::make_unique<GatedBlob>(*this, std::move(blob));
-  }
-  Status remove(std::string_view partition, std::span<const Bytes> names) override {
-    return inner_.remove(partition, names);
-  }
-  Status remove_partition(std::string_view partition) override {
-    return inner_.remove_partition(partition);
-  }
-  Result<PartitionListing> list(std::string_view partition) override {
-    return inner_.list(partition);
-  }
-  Result<std::vector<std::string>> partitions() override { return inner_.partitions(); }
-  Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override { return inner_.lock(mode); }
-  [[nodiscard]] StorageLimits limits() const override { return inner_.limits(); }
-  [[nodiscard]] std::string description() const override { return inner_.description(); }
-
  private:
-  class GatedBlob : public Blob {
+  class GatedBlob : public ForwardingBlob {
    public:
     GatedBlob(GatedStorage& storage, std::unique_ptr<Blob> inner)
-        : storage_(storage), inner_(std::move(inner)) {}
+        : ForwardingBlob(std::move(inner)), storage_(storage) {}
 
-    [[nodiscard]] uint64_t size() const override { return inner_->size(); }
-    [[nodiscard]] uint16_t version() const override { return inner_->version(); }
-    Status read_at(uint64_t offset, MutableByteSpan out) override {
-      return inner_->read_at(offset, out);
-    }
-    Status write_at(uint64_t offset, std::span<const ByteSpan> buffers) override {
-      return inner_->write_at(offset, buffers);
-    }
-    Status resize(uint64_t size) override { return inner_->resize(size); }
     Status sync() override {
       ++storage_.flushes_;
       if (storage_.is_shut_) {
         storage_.arrived_.release();
         storage_.may_pass_.acquire();
       }
-      return inner_->sync();
+      return ForwardingBlob::sync();
     }
 
    private:
     GatedStorage& storage_;
-    std::unique_ptr<Blob> inner_;
   };
 
-  Storage& inner_;
+  std::unique_ptr<Blob> wrap(std::unique_ptr<Blob> blob, std::string_view, ByteSpan) override {
+    return std::make_unique<GatedBlob>(*this, std::move(blob));
+  }
+
   std::atomic<bool> is_shut_ = false;
   std::atomic<uint64_t> flushes_ = 0;
   std::counting_semaphore<> arrived_{0};
