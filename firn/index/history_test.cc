@@ -48,8 +48,35 @@ HistoryOperation replace_if(uint64_t begin, uint64_t end, uint64_t old, uint64_t
           .location = location,
           .answer = answer};
 }
+HistoryOperation of_store(Kind kind, uint64_t begin, uint64_t end, uint64_t location,
+                          uint64_t answer = 0) {
+  return {.begin = begin, .end = end, .kind = kind, .location = location, .answer = answer};
+}
 HistoryOperation clear(uint64_t begin, uint64_t end) {
   return {.begin = begin, .end = end, .kind = Kind::clear};
+}
+
+TEST(HistoryTest, GivenPutsOfStores_WhenOneIsNotSeen_ThenNotLinearizable) {
+  const auto set = of_store(Kind::set, 1, 2, 7);
+  EXPECT_EQ(of({set, find(3, 4, 7)}).violation({7, 0}), std::nullopt);
+  EXPECT_NE(of({set, find(3, 4, 0)}).violation(), std::nullopt);
+  EXPECT_NE(of({set}).violation({0, 0}), std::nullopt);
+  // Once only: whoever is told that it was there must find that.
+  const auto added = of_store(Kind::add, 1, 4, 7, 1);
+  EXPECT_EQ(of({added}, {of_store(Kind::add, 2, 5, 8, 0)}).violation({7, 0}), std::nullopt);
+  EXPECT_NE(of({added}, {of_store(Kind::add, 2, 5, 8, 1)}).violation(), std::nullopt);
+  EXPECT_NE(of({of_store(Kind::add, 1, 2, 7, 0)}).violation(), std::nullopt);
+}
+
+TEST(HistoryTest, GivenAPrune_WhenItsKeysAreFoundOrOthersLost_ThenNotLinearizable) {
+  const auto set = of_store(Kind::set, 1, 2, 7);
+  const auto prune_first = of_store(Kind::prune, 3, 4, 1);
+  EXPECT_EQ(
+      of({set, prune_first, of_store(Kind::seek, 5, 6, 0)}).violation({HistoryOperation::kGone, 0}),
+      std::nullopt);
+  EXPECT_NE(of({set, prune_first, of_store(Kind::seek, 5, 6, 0, 7)}).violation(), std::nullopt);
+  EXPECT_NE(of({set, of_store(Kind::prune, 3, 4, 0), of_store(Kind::seek, 5, 6, 0)}).violation(),
+            std::nullopt);
 }
 
 TEST(HistoryTest, GivenOneThread_WhenAnswersFollowItsOrder_ThenLinearizable) {

@@ -33,7 +33,8 @@ History::History(size_t thread_count, size_t key_count)
 
 std::string describe(const HistoryOperation& operation, size_t thread) {
   static constexpr const char* kNames[] = {"find",  "put",  "replace_if", "remove",
-                                           "clear", "walk", "put_many"};
+                                           "clear", "walk", "put_many",   "set",
+                                           "add",   "seek", "prune"};
   std::ostringstream line;
   line << "[" << operation.begin << " to " << operation.end << "] thread " << thread << ": "
        << kNames[static_cast<size_t>(operation.kind)] << " key " << operation.key << " old "
@@ -50,6 +51,13 @@ using Kind = HistoryOperation::Kind;
 static std::optional<uint64_t> effect(const HistoryOperation& operation, uint64_t present) {
   switch (operation.kind) {
     case Kind::clear: return 0;
+    case Kind::set: return operation.location;
+    case Kind::add:
+      if ((present == 0) != (operation.answer != 0)) return std::nullopt;
+      return operation.answer != 0 ? operation.location : present;
+    case Kind::seek:
+      if (operation.answer == 0 && present == HistoryOperation::kGone) return present;
+      break;
     case Kind::replace_if:
       if ((present == operation.old) != (operation.answer != 0)) return std::nullopt;
       return operation.answer != 0 ? operation.location : present;
@@ -170,7 +178,7 @@ class HistoryCheck {
 
   static bool has_one_key(const HistoryOperation& operation) {
     return operation.kind != Kind::clear && operation.kind != Kind::walk &&
-           operation.kind != Kind::put_many;
+           operation.kind != Kind::put_many && operation.kind != Kind::prune;
   }
   // The keys that it may concern.
   [[nodiscard]] std::ranges::iota_view<uint32_t, uint32_t> keys_of(
@@ -185,6 +193,11 @@ class HistoryCheck {
     if (has_one_key(operation) && operation.key != key) return std::nullopt;
     HistoryOperation part = operation;
     if (has_one_key(operation) || operation.kind == Kind::clear) return part;
+    if (operation.kind == Kind::prune) {
+      part.kind = Kind::set;
+      part.location = HistoryOperation::kGone;
+      return key < operation.location ? std::optional(part) : std::nullopt;
+    }
     const std::vector<uint64_t>& list = history_.walks_[thread][operation.answer];
     part.key = key;
     part.answer = list[key];

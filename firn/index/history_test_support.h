@@ -21,12 +21,28 @@
 namespace firn {
 
 struct HistoryOperation {
-  enum class Kind : uint8_t { find, put, replace_if, remove, clear, walk, put_many };
+  enum class Kind : uint8_t {
+    find,
+    put,
+    replace_if,
+    remove,
+    clear,
+    walk,
+    put_many,
+    // Of stores. set: a put that does not say what was there. add: a put where nothing was; its
+    // answer is whether it was done. seek: a find that cannot tell what is gone from what never
+    // was. prune: all keys below `location` are gone.
+    set,
+    add,
+    seek,
+    prune,
+  };
+  static constexpr uint64_t kGone = UINT64_MAX;
 
   uint64_t begin = 0;  // history_time() before the call, and after it
   uint64_t end = 0;
   Kind kind = Kind::find;
-  uint32_t key = 0;       // not of clear, walk and put_many, which concern several keys
+  uint32_t key = 0;       // not of clear, walk, put_many and prune, which concern several keys
   uint64_t old = 0;       // of replace_if
   uint64_t location = 0;  // put, or put in place of `old`
   // find, put, remove: the location that was there before, 0 for none. replace_if: whether it was

@@ -3,26 +3,20 @@
 // firn_histories: threads race on a few keys of a LocationIndex that starts with one bucket, and
 // every history is checked for linearizability.
 #include <atomic>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <vector>
 
+#include "firn/base/text.h"
 #include "firn/index/location_index_internals.h"
+#include "tests/histories/arguments.h"
 #include "tests/histories/worker.h"
 
 namespace firn::histories {
 namespace {
-
-constexpr const char* kUsage =
-    "usage: firn_histories [--operations N] [--duration SECONDS] [--seed N] [--json FILE]\n"
-    "  --operations  how many in all (default 1000000)\n"
-    "  --duration    stop after so many seconds instead\n";
 
 // Gives the processor away at one point in 64, so that threads stop inside of critical sections.
 struct YieldingPolicy : LocationPolicy {
@@ -33,38 +27,6 @@ struct YieldingPolicy : LocationPolicy {
     if (state >> 58 == 0) std::this_thread::yield();
   }
 };
-
-struct Arguments {
-  uint64_t operations = 1'000'000;
-  uint64_t duration = 0;
-  uint64_t seed = 1;
-  const char* json = nullptr;
-};
-
-std::optional<Arguments> parse(int argc, char** argv) {
-  Arguments result;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string_view name = argv[i];
-    if (name == "--json") {
-      result.json = argv[i + 1];
-      continue;
-    }
-    char* end = nullptr;
-    const uint64_t number = std::strtoull(argv[i + 1], &end, 10);
-    if (*end != '\0') return std::nullopt;
-    if (name == "--operations") {
-      result.operations = number;
-    } else if (name == "--duration") {
-      result.duration = number;
-    } else if (name == "--seed") {
-      result.seed = number;
-    } else {
-      return std::nullopt;
-    }
-  }
-  if (argc % 2 == 0) return std::nullopt;
-  return result;
-}
 
 Config config_of(uint64_t seed) {
   Random random(seed);
@@ -112,48 +74,16 @@ std::optional<std::string> run(const Config& config, uint64_t operations) {
   return history.violation(final);
 }
 
-int run_all(const Arguments& arguments) {
-  constexpr uint64_t kRound = 60'000;
-  const auto begin = std::chrono::steady_clock::now();
-  const auto seconds = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  };
-  uint64_t done = 0;
-  uint64_t violations = 0;
-  uint64_t seed = arguments.seed;
-  for (; arguments.duration != 0 ? seconds() < static_cast<double>(arguments.duration)
-                                 : done < arguments.operations;
-       ++seed) {
-    const Config config = config_of(seed);
-    const auto violation =
-        seed % 4 == 0 ? run<LocationPolicy>(config, kRound) : run<YieldingPolicy>(config, kRound);
-    done += kRound;
-    if (!violation) continue;
-    ++violations;
-    std::fprintf(stderr,
-                 "%zu threads, %u keys, hashes %s%s: %s\nreplay: %s --seed %llu --operations 1\n",
-                 config.threads, config.keys, kLayoutNames[static_cast<size_t>(config.layout)],
-                 config.moves ? ", moving" : "", violation->c_str(), "firn_histories",
-                 static_cast<unsigned long long>(seed));
-    if (violations == 3) break;
-  }
-  std::printf(
-      "%llu operations in %llu histories, %llu not linearizable, %.1f s, seeds %llu to "
-      "%llu\n",
-      static_cast<unsigned long long>(done), static_cast<unsigned long long>(seed - arguments.seed),
-      static_cast<unsigned long long>(violations), seconds(),
-      static_cast<unsigned long long>(arguments.seed), static_cast<unsigned long long>(seed - 1));
-  if (arguments.json != nullptr) {
-    FILE* const file = std::fopen(arguments.json, "w");
-    CHECK(file != nullptr, "the report can be written");
-    std::fprintf(file,
-                 "{\"stage\":\"threads\",\"cases\":%llu,\"violations\":%llu,"
-                 "\"seconds\":%.0f,\"seed\":%llu}\n",
-                 static_cast<unsigned long long>(done), static_cast<unsigned long long>(violations),
-                 seconds(), static_cast<unsigned long long>(arguments.seed));
-    std::fclose(file);
-  }
-  return violations == 0 ? 0 : 1;
+constexpr uint64_t kOperations = 60'000;
+
+std::optional<std::string> run_seed(uint64_t seed) {
+  const Config config = config_of(seed);
+  const auto violation = seed % 4 == 0 ? run<LocationPolicy>(config, kOperations)
+                                       : run<YieldingPolicy>(config, kOperations);
+  if (!violation) return std::nullopt;
+  return concat(config.threads, " threads, ", config.keys, " keys, hashes ",
+                kLayoutNames[static_cast<size_t>(config.layout)],
+                config.moves ? ", moving: " : ": ", *violation);
 }
 
 }  // namespace
@@ -162,8 +92,9 @@ int run_all(const Arguments& arguments) {
 int main(int argc, char** argv) {
   const auto arguments = firn::histories::parse(argc, argv);
   if (!arguments) {
-    std::fputs(firn::histories::kUsage, stderr);
+    std::fprintf(stderr, "usage: %s%s", argv[0], firn::histories::kUsage);
     return 2;
   }
-  return firn::histories::run_all(*arguments);
+  return firn::histories::run_histories("firn_histories", *arguments, firn::histories::kOperations,
+                                        firn::histories::run_seed);
 }
