@@ -24,8 +24,9 @@ enum class ArchiveAccess : uint8_t {
 };
 
 struct PrunableArchiveOptions {
-  // Geometry. Unset: what the store's manifest says, or the default for a new store and for one
-  // without a manifest. Values that contradict the store are refused.
+  // Geometry. Unset: what the store's manifest says, or the default for a new store, and for
+  // reading one without a manifest; for writing that, the first three must be given. Values that
+  // contradict the store are refused.
   std::optional<uint32_t> key_size_bytes = std::nullopt;     // 1 to 1024; default 32
   std::optional<uint64_t> items_per_section = std::nullopt;  // at least 1; default 65,536
   std::optional<uint32_t> page_size_bytes = std::nullopt;    // 1 to 65535; default 4084

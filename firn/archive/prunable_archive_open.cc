@@ -75,6 +75,7 @@ StoreOptions store_options(const PrunableArchiveOptions& options) {
   store.create = options.access == ArchiveAccess::create;
   store.strict = options.strict;
   store.identity.kind = kKind;
+  store.needed_without_manifest = {"key_size", "page_size", "items_per_section"};
   const auto add = [&](std::string name, auto given, auto fallback) {
     store.identity.geometry.push_back({name, given ? *given : fallback});
     if (given) store.required_geometry.push_back({std::move(name), *given});

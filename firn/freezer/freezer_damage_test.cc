@@ -3,7 +3,6 @@
 // Freezer: bad input. Whatever the table, the manifest, the options or a checkpoint say, the answer
 // is the value, or an error that tells what to do; never an abort, an endless loop, or data of
 // another key.
-#include <array>
 #include <string>
 #include <vector>
 
@@ -420,9 +419,14 @@ TEST_P(FreezerDamage, GivenAManifestThatDisagrees_WhenOpened_ThenTheErrorSaysHow
   }
 }
 
-// Writes a key journal of three records by hand: what the `next` of each says is the test's choice.
-void write_journal(Storage& storage,
-                   const std::array<std::optional<freezer::RecordPlace>, 3>& nexts) {
+struct WrittenRecord {
+  std::string key;
+  std::optional<freezer::RecordPlace> next;
+};
+
+// Writes a key journal by hand: what the `next` of each record says is the test's choice. Values
+// are the numbers of the records.
+void write_journal(Storage& storage, const std::vector<WrittenRecord>& records) {
   RecoveryLog recovery(storage, false);
   PageCache cache(1 << 16);
   IndexedValueLogOptions options;
@@ -432,9 +436,9 @@ void write_journal(Storage& storage,
   options.index.cache = &cache;
   options.values.partition = "values";
   ASSERT_OK_INTO(const auto log, IndexedValueLog::open(storage, options, recovery));
-  for (size_t i = 0; i < nexts.size(); ++i) {
+  for (size_t i = 0; i < records.size(); ++i) {
     Bytes prefix;
-    freezer::encode_prefix(prefix, freezer::test_key(concat("key", i), 8), nexts[i]);
+    freezer::encode_prefix(prefix, freezer::test_key(records[i].key, 8), records[i].next);
     ASSERT_OK(log->append(Section(0), prefix, as_bytes(concat(i))));
   }
   ASSERT_OK(log->sync_all());
@@ -446,7 +450,9 @@ TEST_P(FreezerDamage, GivenAChainThatLeadsForwardOrNowhere_WhenOpened_ThenNoLoop
        {RecordPlace{Section(0), Position(1)}, RecordPlace{Section(0), Position(2)},
         RecordPlace{Section(0), Position(77)}, RecordPlace{Section(5), Position(0)}}) {
     MemoryStorage storage;
-    write_journal(storage, {std::nullopt, next, RecordPlace{Section(0), Position(1)}});
+    write_journal(
+        storage,
+        {{"key0", std::nullopt}, {"key1", next}, {"key2", RecordPlace{Section(0), Position(1)}}});
     FreezerOptions options = damaged_options(GetParam());
     options.table.initial_size = 1;
     const auto opened = Freezer::open(storage, options);
@@ -528,6 +534,51 @@ TEST(FreezerRebuild, GivenADamagedTableThatDoubles_WhenRebuilt_ThenItIsRepaired)
     freezer::expect_range(freezer, 0, kKeys);
     EXPECT_EQ(freezer::findings_of(freezer, storage), "");
   }
+}
+
+// As old releases of the original could write it: the second record of a key does not lead to the
+// first one, nor the third to the second. In memory that does no harm; a table on disk cannot be
+// made from it, and what was made of it until this shows must never count as one.
+TEST(FreezerRebuild,
+     GivenChainsThatLeaveRecordsOut_WhenRebuiltOnDisk_ThenTheHalfMadeTableIsNeverUsed) {
+  FreezerOptions options = damaged_options(Engine::resident);
+  options.section_target_bytes = 1 << 20;
+  options.table.initial_size = 1;
+  options.table.resize_frequency = 254;
+  MemoryStorage storage;
+  {
+    ASSERT_OK_INTO(const Store empty, Freezer::open(storage, options));
+    ASSERT_OK(empty->close());
+  }
+  write_journal(storage,
+                {{"one", {}}, {"two", {}}, {"two", {}}, {"three", {}}, {"one", {}}, {"four", {}}});
+  options.access = FreezerAccess::rebuild;
+  {
+    ASSERT_OK_INTO(const Store in_memory, Freezer::open(storage, options));
+    ASSERT_OK(in_memory->close());
+  }
+  options = freezer::with_engine(options, Engine::on_disk);
+  options.access = FreezerAccess::write;
+  {
+    ASSERT_OK_INTO(const Store on_disk, Freezer::open(storage, options));
+    ASSERT_EQ(get(on_disk, "four"), "5");
+
+    ASSERT_THAT(on_disk->rebuild_table(), FailsWith(Errc::corrupt, "Give more memory"));
+
+    EXPECT_THAT(on_disk->check_writable(), FailsWith(Errc::poisoned));
+    EXPECT_THAT(put(on_disk, "five", "6"), FailsWith(Errc::poisoned));
+    EXPECT_THAT(on_disk->sync(), FailsWith(Errc::poisoned));
+    EXPECT_THAT(on_disk->rebuild_table(), FailsWith(Errc::poisoned));
+    EXPECT_THAT(on_disk->close(), FailsWith(Errc::poisoned));
+  }
+  EXPECT_THAT(Freezer::open(storage, options), FailsWith(Errc::corrupt, "Give more memory"));
+  ASSERT_OK_INTO(const Store in_memory,
+                 Freezer::open(storage, freezer::with_engine(options, Engine::resident)));
+  EXPECT_EQ(get(in_memory, "one"), "4");
+  EXPECT_EQ(get(in_memory, "two"), "2");
+  EXPECT_EQ(get(in_memory, "three"), "3");
+  EXPECT_EQ(get(in_memory, "four"), "5");
+  EXPECT_EQ(get(in_memory, "five"), "absent");
 }
 
 TEST_P(FreezerDamage, GivenADamagedKeyPage_WhenRead_ThenItsKeysAreNeverAbsent) {

@@ -85,6 +85,7 @@ StoreOptions store_options(const FreezerOptions& options) {
   const bool is_of_a_store = options.checkpoint && *options.checkpoint != FreezerCheckpoint();
   store.create = options.access == FreezerAccess::create && !is_of_a_store;
   store.identity.kind = kKind;
+  store.needed_without_manifest = {"key_size", "page_size"};
   const auto add = [&](std::string name, auto given, auto fallback) {
     store.identity.geometry.push_back({name, given ? *given : fallback});
     if (given) store.required_geometry.push_back({std::move(name), *given});

@@ -67,8 +67,9 @@ struct FreezerCursor {
 };
 
 struct FreezerOptions {
-  // Geometry. Unset: what the store's manifest says, or the default for a new store and for one
-  // without a manifest. Values that contradict the store are refused.
+  // Geometry. Unset: what the store's manifest says, or the default for a new store, and for
+  // reading one without a manifest; for writing that, key and page size must be given. Values that
+  // contradict the store are refused.
   std::optional<uint32_t> key_size_bytes = std::nullopt;   // 1 to 1024; default 32
   std::optional<uint32_t> page_size_bytes = std::nullopt;  // 1 to 65535; default 4084
   // A zstd level, 0 for its default, or kNoCompression; default none. Without a manifest values

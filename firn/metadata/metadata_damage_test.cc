@@ -169,7 +169,8 @@ TEST(MetadataDamage, GivenCopyMissing_WhenReopened_ThenOtherIsUsedAndBothAreWrit
 
   EXPECT_EQ(reopened.map, (Map{{"same-key", "hello"}}));
   EXPECT_TRUE(reopened.from_one_copy);
-  ASSERT_EQ(reopened.report.notes.size(), 1u);
+  ASSERT_EQ(reopened.report.damage.size(), 1u);
+  EXPECT_EQ(reopened.report.damage[0].blob, to_hex(name));
   fill(storage, {"again", "again!"});
   ASSERT_OK_INTO(const Reopened healed, reopen(storage));
   EXPECT_TRUE(healed.report.empty());
@@ -273,8 +274,8 @@ TEST(MetadataDamage, GivenCopyOfSecondCommitMissing_WhenReopened_ThenLossIsRepor
 
   EXPECT_EQ(reopened.map, (Map{{"same-key", "one"}}));
   EXPECT_TRUE(reopened.from_one_copy);
-  ASSERT_EQ(reopened.report.notes.size(), 1u);
-  EXPECT_THAT(reopened.report.notes[0], HasSubstr("may be missing"));
+  ASSERT_EQ(reopened.report.damage.size(), 1u);
+  EXPECT_THAT(reopened.report.damage[0].reason, HasSubstr("may be missing"));
 }
 
 TEST(MetadataDamage, GivenDamagedHeader_WhenSynced_ThenTheBlobIsMadeAnew) {

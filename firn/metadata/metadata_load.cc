@@ -19,6 +19,10 @@ using metadata::kSideNames;
 
 namespace {
 
+constexpr std::string_view kAdvice =
+    " restore both from a backup, or put what can be read into a new store with `firn salvage SRC "
+    "DST`";
+
 BlobRange whole_blob(const std::string& partition, size_t side, uint64_t size, std::string reason) {
   return {partition, to_hex(as_bytes(kSideNames[side])), 0, size, std::move(reason)};
 }
@@ -122,7 +126,7 @@ Status MetadataStore::resolve_lone_first_copy(std::array<Loaded, 2>& loaded,
   if (loaded[kLeft].has_unsupported_version || loaded[kRight].has_unsupported_version)
     return fail(Errc::unsupported_version,
                 concat(message, " use the firn that wrote them, or restore both from a backup"));
-  return fail(Errc::corrupt, concat(message, " restore both from a backup"));
+  return fail(Errc::corrupt, concat(message, kAdvice));
 }
 
 // The copy in use is the newest valid one. Was there a newer one?
@@ -135,9 +139,10 @@ void MetadataStore::report_other_copy(const Loaded& other, RecoveryLog& recovery
     const bool is_missing = copies_[side].blob == nullptr;
     if (version_ == 1 && newest_ == kRight && !is_missing) return;
     opened_from_one_copy_ = true;
-    recovery.note(concat(blob_name(side), is_missing ? " is missing" : " has no content",
-                         "; version ", version_,
-                         " in the other copy is used, and a newer commit may be missing"));
+    recovery.note_damage(whole_blob(
+        options_.partition, side, 0,
+        concat(is_missing ? "it is missing" : "it has no content", "; version ", version_,
+               " in the other copy is used, and a newer commit may be missing")));
     return;
   }
   opened_from_one_copy_ = true;

@@ -20,6 +20,9 @@ using store::own_version;
 namespace {
 
 constexpr size_t kGeometryNameMaxBytes = 255;
+constexpr std::string_view kAdvice =
+    ": restore the partition 'manifest' from a backup, or put what can be read into a new store "
+    "with `firn salvage SRC DST`";
 
 MetadataStoreOptions metadata_options(bool read_only) {
   MetadataStoreOptions options;
@@ -36,6 +39,17 @@ Result<std::optional<std::string>> find_data_partition(Storage& storage) {
     if (partition != kManifestPartition && partition != kLostFoundPartition)
       return std::optional(partition);
   return std::optional<std::string>();
+}
+
+// The original has no partition of this name; firn fills it before it makes any other.
+Status check_never_there(Storage& storage) {
+  TRY_INTO(const auto partitions, storage.partitions());
+  if (std::ranges::count(partitions, kManifestPartition) == 0) return {};
+  TRY_INTO(const auto data_partition, find_data_partition(storage));
+  if (!data_partition) return {};
+  return fail(Errc::corrupt, concat("the files of the manifest in ", storage.description(),
+                                    " are missing, although there is a partition '",
+                                    *data_partition, "'", kAdvice));
 }
 
 std::string to_text(const std::variant<uint64_t, std::string>& value) {
@@ -107,23 +121,22 @@ Result<std::unique_ptr<Manifest>> Manifest::create(Storage& storage,
 Result<std::unique_ptr<Manifest>> Manifest::open(Storage& storage, bool read_only,
                                                  RecoveryLog& recovery) {
   TRY_INTO(const auto names, storage.scan(kManifestPartition));
-  if (names.empty()) return std::unique_ptr<Manifest>();
+  if (names.empty()) {
+    TRY(check_never_there(storage));
+    return std::unique_ptr<Manifest>();
+  }
   // Looked at before it is opened for writing, so that nothing is written to a damaged one.
   auto opened = MetadataStore::open(storage, metadata_options(true), recovery);
   if (!opened && opened.error().code == Errc::not_found)
-    return fail(Errc::corrupt, concat(opened.error().message, ", but other files of the manifest ",
-                                      "do: restore it from a backup, or put what can be read into "
-                                      "a new store with 'firn salvage'"));
+    return fail(Errc::corrupt, concat("both copies of the manifest in ", storage.description(),
+                                      " are missing, but other files of it are there", kAdvice));
   TRY_INTO(auto metadata, std::move(opened));
   if (metadata->version() == 0) {
     TRY_INTO(const auto data_partition, find_data_partition(storage));
     if (!data_partition) return std::unique_ptr<Manifest>();
-    return fail(
-        Errc::corrupt,
-        concat("the manifest of ", storage.description(), " is empty, although there is a ",
-               "partition '", *data_partition, "': restore the partition '", kManifestPartition,
-               "' from a backup, or put what can be read into a new store with 'firn "
-               "salvage'"));
+    return fail(Errc::corrupt,
+                concat("the manifest of ", storage.description(), " is empty, although there is a ",
+                       "partition '", *data_partition, "'", kAdvice));
   }
   if (!read_only) {
     RecoveryLog told_already(storage, false);
@@ -164,7 +177,8 @@ Status Manifest::load() {
     writer_version_ = as_text(*writer);
   const auto format = metadata_->get(encode_key({ManifestTag::format}));
   const auto format_number = format ? decode_number(*format) : std::nullopt;
-  if (!format_number) return fail(Errc::corrupt, "the manifest records no format number");
+  if (!format_number)
+    return fail(Errc::corrupt, concat("the manifest records no format number", kAdvice));
   if (*format_number != store::kManifestFormat)
     return fail(
         Errc::unsupported_version,
@@ -174,7 +188,7 @@ Status Manifest::load() {
        {ManifestTag::kind, ManifestTag::id, ManifestTag::clean, ManifestTag::generation})
     if (!metadata_->get(encode_key({required})))
       return fail(Errc::corrupt,
-                  concat("the manifest lacks field ", static_cast<uint32_t>(required)));
+                  concat("the manifest lacks field ", static_cast<uint32_t>(required), kAdvice));
   Status outcome;
   metadata_->for_each([&](ByteSpan key, ByteSpan value) NO_THREAD_SAFETY_ANALYSIS {
     if (outcome) outcome = load_field(key, value);
@@ -217,14 +231,15 @@ Status Manifest::load_field(ByteSpan key, ByteSpan value) {
     default: break;  // texts, records, and what a later version added
   }
   if (is_valid) return {};
-  return fail(Errc::corrupt,
-              concat("manifest field ", static_cast<uint32_t>(field.tag), " (key ", to_hex(key),
-                     ") has an impossible value of ", value.size(), " bytes: ", to_hex(value)));
+  return fail(Errc::corrupt, concat("manifest field ", static_cast<uint32_t>(field.tag), " (key ",
+                                    to_hex(key), ") has an impossible value of ", value.size(),
+                                    " bytes, ", to_hex(value), kAdvice));
 }
 
 Status Manifest::load_geometry(ByteSpan value) {
   auto field = store::decode_geometry(value);
-  if (!field) return fail(Errc::corrupt, concat("manifest geometry is malformed: ", to_hex(value)));
+  if (!field)
+    return fail(Errc::corrupt, concat("manifest geometry is malformed, ", to_hex(value), kAdvice));
   geometry_.push_back(std::move(*field));
   return {};
 }

@@ -47,6 +47,24 @@ Status check_identity(const Manifest& manifest, const StoreOptions& options) {
   return {};
 }
 
+Status check_is_said(const StoreOptions& options, const Storage& storage) {
+  std::string unsaid;
+  for (const std::string_view name : options.needed_without_manifest) {
+    const bool is_said =
+        std::ranges::count(options.required_geometry, name, &GeometryField::name) > 0;
+    if (!is_said) unsaid += concat(unsaid.empty() ? "" : ", ", name);
+  }
+  if (unsaid.empty()) return {};
+  return fail(
+      Errc::invalid_argument,
+      concat("the store in ", storage.description(),
+             " has no manifest, and nothing is guessed for writing. If firn made it, restore "
+             "the partition 'manifest' from a backup, or put what can be read into a new "
+             "store with `firn salvage SRC DST`. If it is one of the original, give what it "
+             "was made with: ",
+             unsaid, ". Nothing was changed"));
+}
+
 }  // namespace
 
 Store::Store(Storage& storage, bool read_only) : storage_(storage), recovery_(storage, read_only) {}
@@ -81,6 +99,7 @@ Status Store::open_without_manifest(const StoreOptions& options) {
   TRY_INTO(const auto partitions, storage_.partitions());
   for (const std::string& partition : partitions) {
     if (partition == kManifestPartition || partition == kLostFoundPartition) continue;
+    if (!options.read_only) TRY(check_is_said(options, storage_));
     recovery_.note(
         "the store has no manifest: its geometry cannot be checked, and a torn tail "
         "cannot be told from damage");

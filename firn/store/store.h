@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct StoreOptions {
   // What an existing store must have recorded: what the caller did not leave to the store.
   std::vector<GeometryField> required_geometry;
   std::vector<std::pair<StoreRole, std::string>> required_partitions;
+  // Geometry without which a store that has no manifest is not opened for writing: the required
+  // geometry must have it. It may be one of firn's that lost its manifest, so nothing is guessed.
+  std::vector<std::string_view> needed_without_manifest = {};
   bool read_only = false;
   bool create = true;   // make the store if the storage is empty; otherwise Errc::not_found
   bool strict = false;  // Errc::corrupt if the manifest is damaged, although it could be repaired
@@ -34,8 +38,9 @@ struct StoreOptions {
 class Store {
  public:
   // Errc::locked if another process has the store; Errc::invalid_argument if kind, geometry or
-  // partition names differ from what was recorded, or if a partition of the identity has a name of
-  // firn's own or that of another one. Either way nothing was written.
+  // partition names differ from what was recorded, or are needed and nobody says them, or if a
+  // partition of the identity has a name of firn's own or that of another one. Either way nothing
+  // was written.
   [[nodiscard]] static Result<std::unique_ptr<Store>> open(Storage& storage,
                                                            const StoreOptions& options);
   ~Store();  // releases the lock, leaves the store as a crash would

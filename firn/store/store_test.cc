@@ -95,6 +95,53 @@ TEST(Store, GivenFilesOfTheOriginal_WhenOpened_ThenUsedWithoutManifestAndNoted) 
   EXPECT_THAT(storage.scan(kManifestPartition).value(), IsEmpty());
 }
 
+// Perhaps firn made it, and its manifest is lost: then a guess would change good data.
+TEST(Store, GivenNoManifest_WhenGeometryIsNotSaid_ThenOnlyReadingGoesOn) {
+  MemoryStorage memory;
+  ASSERT_OK(memory.open("index", as_bytes("x"), OpenMode::create));
+  LoggedStorage storage(memory);
+  StoreOptions options = archive_options();
+  options.needed_without_manifest = {"key_size", "page_size"};
+  options.required_geometry = {{"key_size", uint64_t{32}}};
+
+  EXPECT_THAT(Store::open(storage, options),
+              FailsWith(Errc::invalid_argument, "made with: page_size. Nothing was changed"));
+  EXPECT_EQ(storage.count("write") + storage.count("create"), 0u);
+
+  options.read_only = true;
+  EXPECT_OK(Store::open(storage, options));
+  options.read_only = false;
+  options.required_geometry.push_back({"page_size", uint64_t{4084}});
+  EXPECT_OK(Store::open(storage, options));
+}
+
+// The partition alone tells that firn made the store: it is filled before any other is made.
+TEST(Store, GivenAManifestWithoutFiles_WhenThereIsData_ThenCorruptForReadersAndWriters) {
+  MemoryStorage storage;
+  {
+    ASSERT_OK_INTO(const auto store, Store::open(storage, archive_options()));
+    ASSERT_OK(store->close());
+  }
+  ASSERT_OK_INTO(const auto names, storage.scan(kManifestPartition));
+  for (const bool with_data : {false, true}) {
+    if (with_data) {
+      ASSERT_OK(storage.open("index", as_bytes("x"), OpenMode::create));
+    }
+    for (const bool read_only : {true, false}) {
+      SCOPED_TRACE(concat(with_data ? "with data, " : "", read_only ? "reading" : "writing"));
+      ASSERT_OK(storage.remove(kManifestPartition, names));
+      StoreOptions options = archive_options();
+      options.read_only = read_only;
+      const auto opened = Store::open(storage, options);
+      if (!with_data) {
+        EXPECT_EQ(opened.has_value(), !read_only);
+        continue;
+      }
+      EXPECT_THAT(opened, FailsWith(Errc::corrupt, "firn salvage SRC DST"));
+    }
+  }
+}
+
 TEST(Store, GivenRecoveryThatCut_WhenClosed_ThenTheManifestTellsAndIsClean) {
   MemoryStorage storage;
   ASSERT_OK_INTO(auto store, Store::open(storage, archive_options()));

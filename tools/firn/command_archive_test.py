@@ -413,6 +413,10 @@ class StoreOfTheOriginal(CommandTest):
         self.output("verify", self.store, "--deep", *told)
         info, = self.json_lines("info", self.store, *told)
         self.assertEqual((info["kind"], info["manifest"]), ("archive", False))
+        # For writing nothing is guessed.
+        self.assertIn("key_size", self.failure(USAGE, "archive", "prune", self.store, "--before",
+                                               500, *told))
+        told += ("--key-size", 32)
         self.import_lines([b"more"], *told)
         self.assertEqual(self.output("archive", "get", self.store, "--index", 1000, *told), b"more")
         self.output("archive", "prune", self.store, "--before", 500, *told)
@@ -440,7 +444,8 @@ class StoreOfTheOriginal(CommandTest):
         copy = self.folder / "copy"
         for arguments in (("archive", "get", self.store, "--index", 0),
                           ("archive", "list", self.store), ("archive", "stat", self.store),
-                          ("archive", "import", self.store, __file__),
+                          ("archive", "import", self.store, __file__, "--key-size", 32,
+                           "--page-size", 4084, "--items-per-section", 65536),
                           ("verify", self.store, "--deep"), ("salvage", self.store, copy)):
             with self.subTest(arguments=arguments):
                 self.assertIn("give the compression", self.failure(USAGE, *arguments))

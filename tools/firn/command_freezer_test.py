@@ -224,6 +224,46 @@ class Advice(FreezerTest):
                     shutil.rmtree(self.store)
             shutil.rmtree(other)
 
+    def test_a_lost_manifest(self):
+        """Reading goes on; nothing is written under a guess."""
+        self.import_lines(LINES, "--page-size", "1000")
+        told = "--key-size", 32, "--page-size", 1000
+        shutil.rmtree(self.store / "manifest")
+        got = self.output("freezer", "get", self.store, "--key", sha256(LINES[0]), *told)
+        self.assertEqual(got, LINES[0])
+        before = tree_of(self.store)
+        for arguments in (), ("--page-size", 1000), ("--key-size", 32):
+            for verb in ("put", "value"), ("rebuild",), ("import", __file__):
+                said = self.failure(USAGE, "freezer", verb[0], self.store, *verb[1:], *arguments)
+                self.assertIn("restore the partition 'manifest'", said)
+                self.assertIn("firn salvage SRC DST", said)
+        after = tree_of(self.store)
+        before.pop("LOCK"), after.pop("LOCK")
+        self.assertEqual(after, before)
+        self.output("freezer", "put", self.store, "value", *told)
+        self.output("verify", self.store, "--deep", *told)
+        copy = self.folder / "copy"
+        self.output("salvage", self.store, copy, *told)
+        self.assertEqual(len(self.json_lines("freezer", "list", copy)), len(LINES) + 1)
+
+    def test_a_manifest_whose_files_are_lost(self):
+        self.import_lines(LINES)
+        files = {path: path.read_bytes() for path in (self.store / "manifest").iterdir()}
+        copies = [path for path in files if path.name in (b"left".hex(), b"right".hex())]
+        for lost, code in ((files, CORRUPT), (copies, CORRUPT), (copies[:1], DONE),
+                           (copies[1:], DONE)):
+            with self.subTest(lost=[path.name for path in lost]):
+                for path in lost:
+                    path.unlink()
+                said = self.expect(code, "verify", self.store)
+                if code == DONE:
+                    self.assertEqual(said.stdout.count(b"one of two copies is bad"), 1)
+                    self.assertIn(lost[0].name.encode(), said.stdout)
+                self.expect_right_or_advice()
+                shutil.rmtree(self.store)
+                self.import_lines(LINES)
+                files = {path: path.read_bytes() for path in (self.store / "manifest").iterdir()}
+
     def test_a_key_journal_of_another_freezer_with_as_many_items(self):
         self.import_lines(LINES)
         self.exchange(self.make_other([b"other %d" % number for number in range(200)]), "index")

@@ -18,6 +18,7 @@ StoreOptions store_options(const StoreArguments& arguments, Access access) {
     options.required_partitions = {{StoreRole::metadata, *arguments.metadata_partition}};
   options.read_only = access == Access::read;
   options.create = access == Access::create;
+  options.needed_without_manifest = {"key_size"};
   return options;
 }
 

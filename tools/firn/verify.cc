@@ -53,10 +53,10 @@ void note_torn_commits(Verified& verified, const std::string& store) {
   };
   for (const BlobRange& range : report.damage) {
     if (!is_torn_commit(range)) continue;
-    report.notes.push_back(concat("a commit to ", file_of(range, store),
-                                  " was cut off, or its bytes rotted; the next writer replaces "
-                                  "this copy: ",
-                                  range.reason));
+    report.notes.push_back(
+        concat("one of two copies is bad, by a commit that was cut off or by "
+               "damage, and the next writer replaces it: ",
+               file_of(range, store), ": ", range.reason));
   }
   std::erase_if(report.damage, is_torn_commit);
 }
