@@ -171,15 +171,8 @@ Status PrunableArchive::look_strictly(Storage& storage, const IndexedValueLogOpt
   TRY_INTO(log_, IndexedValueLog::open(storage, options, look_only));
   TRY(replay());
   TRY(log_->verify(false, look_only, [](uint64_t) {}));
-  const auto refuse = [](const BlobRange& range, std::string_view why) {
-    return fail(Errc::corrupt,
-                concat("refused, as `strict` asks: blob ", range.partition, "/", range.blob,
-                       " at offset ", range.offset, why, range.reason, "; nothing was changed"));
-  };
-  for (const RecoveryReport* report : {&look_only.report(), &store_->recovery().report()}) {
-    if (!report->damage.empty()) return refuse(report->damage.front(), " is damaged: ");
-    if (!report->cuts.empty()) return refuse(report->cuts.front().range, " would be cut: ");
-  }
+  TRY(refuse_damage_and_cuts(look_only.report()));
+  TRY(refuse_damage_and_cuts(store_->recovery().report()));
   CHECK(damaged_.empty(), "damage is in a report");
   return {};
 }

@@ -84,6 +84,7 @@ StoreOptions store_options(const FreezerOptions& options) {
   store.read_only = options.access == FreezerAccess::read_only;
   const bool is_of_a_store = options.checkpoint && *options.checkpoint != FreezerCheckpoint();
   store.create = options.access == FreezerAccess::create && !is_of_a_store;
+  store.strict = options.strict;
   store.identity.kind = kKind;
   store.needed_without_manifest = {"key_size", "page_size"};
   const auto add = [&](std::string name, auto given, auto fallback) {
@@ -135,6 +136,17 @@ Status refuse_damaged_sections(const IndexedValueLog& log) {
   if (damaged.empty()) return {};
   const Error& first = damaged.begin()->second;
   return fail(first.code, concat(first.message, freezer::kDamageAdvice));
+}
+
+// Recovery goes section by section. Damage in a later one must be found before an earlier one is
+// changed.
+Status look_first(Storage& storage, const IndexedValueLogOptions& options, bool is_strict) {
+  RecoveryLog look_only(storage, true);
+  TRY_INTO(const auto looked, IndexedValueLog::open(storage, options, look_only));
+  TRY(refuse_damaged_sections(*looked));
+  if (!is_strict) return {};
+  TRY(looked->verify(false, look_only, [](uint64_t) {}));
+  return refuse_damage_and_cuts(look_only.report());
 }
 
 }  // namespace
@@ -193,13 +205,10 @@ Status Freezer::open_log(Storage& storage, const FreezerOptions& options) {
   if (manifest == nullptr) {
     TRY(check_unrecorded_geometry(storage, log));
     if (!options.compression_level) TRY(journal::check_not_compressed(storage, log));
-  } else if (!manifest->was_clean() && !store_->read_only()) {
-    // Recovery goes section by section. Damage in a later one must be found before an earlier one
-    // is changed.
-    RecoveryLog look_only(storage, true);
-    TRY_INTO(const auto looked, IndexedValueLog::open(storage, log, look_only));
-    TRY(refuse_damaged_sections(*looked));
   }
+  const bool recovers = manifest != nullptr && !manifest->was_clean() && !store_->read_only();
+  if (recovers || options.strict) TRY(look_first(storage, log, options.strict));
+  if (options.strict) TRY(refuse_damage_and_cuts(store_->recovery().report()));
   TRY_INTO(log_, IndexedValueLog::open(storage, log, store_->recovery()));
   return refuse_damaged_sections(*log_);
 }

@@ -132,4 +132,15 @@ Status RecoveryLog::save_before_cut(Blob& blob, BlobRange range) {
   return {};
 }
 
+Status refuse_damage_and_cuts(const RecoveryReport& report) {
+  const auto refuse = [](const BlobRange& range, std::string_view why) {
+    return fail(Errc::corrupt,
+                concat("refused, as `strict` asks: blob ", range.partition, "/", range.blob,
+                       " at offset ", range.offset, why, range.reason, "; nothing was changed"));
+  };
+  if (!report.damage.empty()) return refuse(report.damage.front(), " is damaged: ");
+  if (!report.cuts.empty()) return refuse(report.cuts.front().range, " would be cut: ");
+  return {};
+}
+
 }  // namespace firn

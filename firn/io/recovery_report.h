@@ -39,6 +39,10 @@ struct RecoveryReport {
   [[nodiscard]] bool empty() const { return cuts.empty() && damage.empty() && notes.empty(); }
 };
 
+// What a strict open says of a store in which a look found something: Errc::corrupt if there is
+// damage, or a cut to be made.
+[[nodiscard]] Status refuse_damage_and_cuts(const RecoveryReport& report);
+
 inline constexpr std::string_view kLostFoundPartition = "lost-found";
 inline constexpr uint64_t kSavedPerCutMaxBytes = 64u << 20;
 

@@ -102,6 +102,33 @@ TEST(MetadataDamage, GivenOlderCopyDamaged_WhenReopened_ThenNewestIsUsedAndNothi
   EXPECT_THAT(reopened.report.damage[0].reason, HasSubstr("nothing is missing"));
 }
 
+TEST(MetadataDamage, GivenAStrictOpen_WhenACopyIsBad_ThenRefusedAndNothingChanges) {
+  MetadataStoreOptions strict;
+  strict.strict = true;
+  const auto open_strictly = [&](Storage& storage) {
+    RecoveryLog recovery(storage, false);
+    return MetadataStore::open(storage, strict, recovery);
+  };
+  MemoryStorage storage;
+  EXPECT_OK(open_strictly(storage));
+  fill(storage, {"old", "hello", "newest"});
+  EXPECT_OK(open_strictly(storage));
+  for (const std::string_view side : kSides) {
+    const Bytes good = raw(storage, side);
+    for (const size_t offset : {size_t{0}, size_t{20}}) {
+      Bytes bad = good;
+      bad[offset] ^= std::byte{1};
+      set_raw(storage, side, bad);
+
+      EXPECT_THAT(open_strictly(storage), FailsWith(Errc::corrupt, "nothing was changed"));
+
+      EXPECT_EQ(raw(storage, side), bad);
+    }
+    set_raw(storage, side, good);
+  }
+  EXPECT_OK(open_strictly(storage));
+}
+
 TEST(MetadataDamage, GivenNewestVersionFieldFlippedToLookOld_WhenReopened_ThenLossIsReported) {
   MemoryStorage storage;
   fill(storage, {"old", "hello", "newest"});

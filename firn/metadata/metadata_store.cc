@@ -20,6 +20,15 @@ MetadataStore::MetadataStore(Storage& storage, const MetadataStoreOptions& optio
 
 MetadataStore::~MetadataStore() = default;
 
+Status MetadataStore::look_strictly(Storage& storage, MetadataStoreOptions options) {
+  options.strict = false;
+  options.read_only = true;
+  RecoveryLog look_only(storage, true);
+  auto looked = open(storage, options, look_only);
+  if (!looked && looked.error().code != Errc::not_found) return pass_on(looked);
+  return refuse_damage_and_cuts(look_only.report());
+}
+
 Result<std::unique_ptr<MetadataStore>> MetadataStore::open(Storage& storage,
                                                            const MetadataStoreOptions& options,
                                                            RecoveryLog& recovery) {
@@ -27,6 +36,7 @@ Result<std::unique_ptr<MetadataStore>> MetadataStore::open(Storage& storage,
     return fail(Errc::invalid_argument,
                 concat("metadata partition ", options.partition, ": key_size_bytes is ",
                        options.key_size_bytes, ", 1 to ", kMetadataKeySizeMaxBytes, " expected"));
+  if (options.strict) TRY(look_strictly(storage, options));
   std::unique_ptr<MetadataStore> store(new MetadataStore(storage, options));
   MutexLock writer(store->writer_);
   WriterLock state(store->state_);

@@ -70,6 +70,9 @@ struct MetadataStoreOptions {
   // Of what is put; what is stored already may be longer.
   uint32_t value_size_max_bytes = kMetadataValueSizeMaxBytes;
   bool read_only = false;
+  // Refuse (Errc::corrupt, nothing changed) a bad copy beside a good one, and a first commit that
+  // was cut off. For those who have another copy of the whole. Reads both copies twice.
+  bool strict = false;
   // Set: values are stored without a length, and this tells the size of the one at the front of
   // `rest`, or nullopt if there is none. For values that carry their own framing.
   std::function<std::optional<size_t>(ByteSpan rest)> self_delimiting = nullptr;
@@ -141,6 +144,8 @@ class MetadataStore {
   [[nodiscard]] MetadataStatistics statistics() const EXCLUDES(state_);
 
  private:
+  [[nodiscard]] static Status look_strictly(Storage& storage, MetadataStoreOptions options);
+
   struct Entry {
     Bytes encoded;                    // as stored: prefix and value
     size_t prefix_size = 0;           // of `encoded`
