@@ -207,7 +207,7 @@ Status DiskTable::advance(uint64_t epoch) {
 Status DiskTable::settle(uint64_t epoch, uint64_t count, const FirstThere& first_there) {
   if (progress_) return {};
   const uint64_t half = size() / 2;
-  const uint64_t end = std::min(half, settled_ + std::min<uint64_t>(count, options_.chunk));
+  const uint64_t end = settled_ + std::min(half - settled_, count);
   while (settled_ < end) {
     const uint64_t together = std::min(end - settled_, kSettledTogether);
     TRY(settle_range(settled_, together, epoch, first_there));

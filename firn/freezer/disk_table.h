@@ -18,7 +18,8 @@
 // the chain that belongs there takes its place. It is a write like that of a put: a crash before
 // the sync's commit goes back to the longer chain, which has the same records and more. It waits
 // until the table has doubled: before that, both halves are still one for whoever opens it after a
-// crash.
+// crash. Puts between settling and the commit lead to heads that a crash takes back: then the table
+// is made anew.
 //
 // Threads. One writer. Reads run beside it: one that met a write half-way repeats it after the
 // write, one whose key moved because the table has doubled looks there; neither waits for more.
@@ -90,11 +91,17 @@ class DiskTable {
   // puts as a quarter of a step's positions, and there is something to do.
   [[nodiscard]] bool wants_step() const {
     return puts_since_step_ >= std::max(options_.chunk / 4, kPutsPerStepMin) &&
-           (progress_ || is_due());
+           (progress_ || is_due() || !is_settled());
+  }
+  // Or doubles, which begins the next settling.
+  [[nodiscard]] bool is_settled() const { return progress_ || settled_ >= size() / 2; }
+  // Positions of each half to settle with the next step: four for a put, so that a doubling is
+  // settled after a quarter of the puts that fill the table's new half.
+  [[nodiscard]] uint64_t settled_by_step() const {
+    return std::min<uint64_t>(puts_since_step_ * kSettledPerPut, options_.chunk);
   }
   [[nodiscard]] Status finish_doubling(uint64_t epoch);
-  // Settles the next positions unless the table doubles: at most `count` of each half, and no more
-  // than a step's. Requires: no put comes before the epoch and the table's size are committed.
+  // Settles the next positions unless the table doubles: at most `count` of each half.
   using FirstThere = std::function<RecordPlace(uint32_t position, RecordPlace head)>;
   [[nodiscard]] Status settle(uint64_t epoch, uint64_t count, const FirstThere& first_there);
   [[nodiscard]] Status flush() { return blob_->sync(); }
@@ -133,6 +140,7 @@ class DiskTable {
 
  private:
   static constexpr uint32_t kPutsPerStepMin = 16;
+  static constexpr uint64_t kSettledPerPut = 4;
 
   DiskTable(std::unique_ptr<Blob> blob, const DiskTableOptions& options)
       : options_(options), blob_(std::move(blob)) {}

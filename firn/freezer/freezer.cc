@@ -25,9 +25,8 @@ constexpr uint64_t kPutsPerBudgetCheck = 1024;
 constexpr uint64_t kRecordsWhileLeaving = 1 << 20;
 // Keys of a batch whose memory is fetched together.
 constexpr size_t kGroupKeys = 16;
-// Positions of each half that a sync settles for a put: a doubling is settled after a quarter of
-// the puts that fill the table's new half.
-constexpr uint64_t kSettledPerPut = 4;
+// What close() settles of what is left: one or two records are read for each position of a half.
+constexpr uint64_t kSettledAtCloseMax = 1 << 16;
 // Records that are read for a head; from where that gets to, the next doubling goes on.
 constexpr int kReadsPerHeadMax = 16;
 
@@ -389,10 +388,11 @@ Result<FreezerCursor> Freezer::put_on_disk(Section section, ByteSpan key,
                                            std::span<const ByteSpan> value) {
   DiskTable* const table = disk_table();
   TRY(table->check_room());
-  // Nobody commits the table's size before the next sync. After a crash the records from here on
-  // do not fit the smaller one, and the table is made anew.
+  // Nobody commits the table's size and heads before the next sync. After a crash the records from
+  // here on do not fit the older ones, and the table is made anew.
   if (writing_ == TableWriting::deferred && table->wants_step()) {
     TRY(begin_writing_slots());
+    TRY(settle(table->settled_by_step()));
     TRY(poison_.watch(table->step(next_epoch_)));
   }
   const uint32_t hash = crc32c(key);
@@ -419,6 +419,13 @@ Result<FreezerCursor> Freezer::put_on_disk(Section section, ByteSpan key,
   return cursor;
 }
 
+// So many positions of each half. The original settles nothing.
+Status Freezer::settle(uint64_t count) {
+  if (writing_ == TableWriting::immediate) return {};
+  const auto first = [this](uint32_t position, Place head) { return first_there(position, head); };
+  return poison_.watch(disk_table()->settle(next_epoch_, count, first));
+}
+
 Result<FreezerCheckpoint> Freezer::sync() {
   const uint64_t wanted = put_count_.load(std::memory_order_acquire);
   MutexLock lock(writer_);
@@ -442,14 +449,7 @@ Result<FreezerCheckpoint> Freezer::sync_locked() {
   if (!in_memory_) {
     DiskTable* const table = disk_table();
     TRY(begin_writing_slots());
-    // With the epoch of this sync, which commits the table's size, too: no put comes before that.
-    if (writing_ == TableWriting::deferred) {
-      const auto first = [this](uint32_t position, Place head) {
-        return first_there(position, head);
-      };
-      TRY(poison_.watch(
-          table->settle(next_epoch_, (covered - synced_count_) * kSettledPerPut, first)));
-    }
+    TRY(settle(table->settled_by_step()));
     TRY(poison_.watch(table->step(next_epoch_)));
     TRY(poison_.watch(table->flush()));
   }
@@ -478,6 +478,10 @@ Result<FreezerCheckpoint> Freezer::close() {
   } else {
     DiskTable* const table = disk_table();
     TRY(poison_.watch(table->finish_doubling(next_epoch_)));
+    if (!table->is_settled()) {
+      TRY(begin_writing_slots());
+      TRY(settle(kSettledAtCloseMax));
+    }
     TRY(sync_locked());
     TRY(commit_synced(TableState::whole, *last_checkpoint_));
   }

@@ -85,8 +85,7 @@ class Freezer {
   [[nodiscard]] Result<std::vector<FreezerCursor>> put_many(std::span<const FreezerPut> puts);
   // The newest value of a key, as it was put.
   [[nodiscard]] Result<std::optional<Value>> get(ByteSpan key) const;
-  // Errors: out_of_range (no such value), corrupt. After the store went back to a checkpoint, old
-  // cursors may name other values.
+  // Errors: out_of_range, corrupt. Once the store went back, older cursors may name other values.
   [[nodiscard]] Result<Value> get(const FreezerCursor& cursor) const;
   // Answers in the order of the questions; one that fails does not affect the others.
   [[nodiscard]] std::vector<Result<std::optional<Value>>> get_many(
@@ -204,6 +203,7 @@ class Freezer {
   [[nodiscard]] Cursor put_resident(Section section, ByteSpan key, Parts value) REQUIRES(writer_);
   [[nodiscard]] Cursor put_on_disk(Section section, ByteSpan key, Parts value) REQUIRES(writer_);
   void forget_older(ByteSpan key, uint64_t fingerprint, Place newest) REQUIRES(writer_);
+  [[nodiscard]] Status settle(uint64_t count) REQUIRES(writer_);
   [[nodiscard]] Status check_epoch() const REQUIRES(writer_);
   [[nodiscard]] Result<Checkpoint> sync_locked() REQUIRES(writer_);
 
