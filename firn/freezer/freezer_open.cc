@@ -323,9 +323,10 @@ Status Freezer::check_checkpoint(const FreezerCheckpoint& checkpoint) const {
     if (!has_data) return {};
     return refuse("it is that of an empty store, and this one has data: destroy it to begin anew");
   }
-  if (checkpoint.epoch == UINT64_MAX) return refuse("there is no later epoch");
+  if (checkpoint.epoch == UINT64_MAX)
+    return refuse("there is no later epoch: the checkpoint is damaged");
   if (checkpoint.index_size_bytes % record_bytes() != 0)
-    return refuse("records have ", record_bytes(), " bytes");
+    return refuse("records have ", record_bytes(), " bytes: the checkpoint is of another store");
   TRY_INTO(const uint64_t size, log_->size(checkpoint.section));
   if (checkpoint.index_size_bytes > size)
     return refuse("that section has only ", size, " bytes: the checkpoint is of another store");
