@@ -34,6 +34,15 @@ TEST_P(Scenarios, GivenRandomCrashes_WhenRecovered_ThenNothingIsViolated) {
   EXPECT_EQ(result.violation, std::nullopt) << *result.violation;
 }
 
+// What is rare in a life must not be so rare that nobody notices when it is never met.
+TEST_P(Scenarios, GivenRandomCrashes_WhenCounted_ThenEachRareThingWasMet) {
+  const HarnessResult result = testkit::run_random(
+      GetParam().factory, {.scenario = GetParam().name, .seed = 2'000'000, .cuts = 2000});
+
+  for (const auto& [what, count] : result.reached)
+    EXPECT_GT(count, 0) << what;
+}
+
 TEST_P(Scenarios, GivenACrashAtEveryCall_WhenRecovered_ThenNothingIsViolated) {
   // Each step of a freezer makes many calls.
   const uint64_t steps = GetParam().name == "freezer" ? 1 : 2;

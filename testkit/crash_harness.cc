@@ -178,6 +178,8 @@ void HarnessResult::add(const HarnessResult& part) {
   faults += part.faults;
   for (size_t depth = 0; depth < recovery_cuts.size(); ++depth)
     recovery_cuts[depth] += part.recovery_cuts[depth];
+  for (const auto& [what, count] : part.reached)
+    reached[what] += count;
   trace_hash += part.trace_hash;
   if (!violation) violation = part.violation;
 }

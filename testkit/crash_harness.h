@@ -24,6 +24,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,6 +41,9 @@ namespace firn::testkit {
 // issued (may survive). Draw sizes and options from the constructor's Random: bugs hide in them.
 class Scenario {
  public:
+  // What is rare, by name, and how often it was met.
+  using Reached = std::map<std::string, uint64_t>;
+
   virtual ~Scenario() = default;
 
   // Opens the structure, or creates it: this is recovery. `storage` lives until after crash().
@@ -56,6 +60,9 @@ class Scenario {
 
   // Destroys the structure without closing it. Also after an open that failed.
   virtual void crash() = 0;
+
+  // So that a run shows that it got to what it is for.
+  [[nodiscard]] virtual Reached reached() const { return {}; }
 
   // For run_bounded_exhaustive: the operations that workloads are made of.
   [[nodiscard]] virtual size_t alphabet_size() const { return 0; }
@@ -90,6 +97,7 @@ struct HarnessResult {
   // How often a crash point was met inside recovery, inside the recovery after that, and so on; the
   // last one counts deeper ones, too.
   std::array<uint64_t, kDepths> recovery_cuts = {};
+  Scenario::Reached reached = {};
   uint64_t trace_hash = 0;  // the sum over the runs: equal seeds and options give equal ones
   std::optional<std::string> violation = {};  // with the seed and the command that replays it
 

@@ -63,6 +63,7 @@ HarnessResult CrashMachine::result() const {
           .cuts = cuts_,
           .faults = disk_.fault_count(),
           .recovery_cuts = recovery_cuts_,
+          .reached = scenario_->reached(),
           .trace_hash = split_mix64(state)};
 }
 

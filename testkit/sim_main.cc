@@ -188,6 +188,8 @@ class Simulation {
                 scenario.name.c_str(), mode, as_printable(result.runs), as_printable(result.cuts),
                 as_printable(result.faults), nested.c_str(), seconds, rate,
                 as_printable(result.trace_hash), result.violation ? "VIOLATED" : "ok");
+    for (const auto& [what, count] : result.reached)
+      std::printf("  %s: %llu\n", what.c_str(), as_printable(count));
     if (result.violation) std::printf("\n%s\n", result.violation->c_str());
     std::fflush(stdout);
   }

@@ -521,6 +521,7 @@ FreezerStatistics Freezer::statistics() const {
     result.table_size = resident_->size();
     result.resizes = resident_->doublings();
     result.resizing = resident_->is_doubling();
+    result.leaving = filter_ != nullptr;
     result.memory_bytes = resident_->memory_bytes();
   } else if (table_) {
     result.table_size = table_->size();

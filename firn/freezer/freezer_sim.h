@@ -33,7 +33,7 @@ class FreezerScenario : public testkit::Scenario {
     options_.page_size_bytes =
         static_cast<uint32_t>(config.between(1, config.one_in(2) ? 60 : 600));
     if (config.one_in(3)) options_.compression_level = static_cast<int>(config.between(1, 3));
-    options_.table.initial_size = uint32_t{1} << config.below(7);
+    options_.table.initial_size = uint32_t{1} << config.below(config.one_in(4) ? 10 : 7);
     options_.table.resize_frequency = static_cast<uint32_t>(config.between(1, 4));
     options_.table.resize_chunk = static_cast<uint32_t>(config.between(1, 16));
     keys_ = config.between(1, config.one_in(2) ? 12 : 200);
@@ -95,7 +95,14 @@ class FreezerScenario : public testkit::Scenario {
     return problem_;
   }
 
-  void crash() override { freezer_.reset(); }
+  void crash() override {
+    if (freezer_ && freezer_->statistics().leaving) ++crashed_leaving_;
+    freezer_.reset();
+  }
+
+  [[nodiscard]] Reached reached() const override {
+    return {{"stores that left memory", left_memory_}, {"crashes while one did", crashed_leaving_}};
+  }
 
  private:
   struct Record {
@@ -112,6 +119,8 @@ class FreezerScenario : public testkit::Scenario {
     options_.table.writing = random.one_in(3) ? TableWriting::immediate : TableWriting::deferred;
     const uint64_t kind = random.below(4);
     options_.memory_budget_bytes = kind == 0 ? 0 : kind == 1 ? random.below(4096) : 1 << 20;
+    // Just enough for an open in memory: the first put makes the store leave it.
+    if (kind == 2) options_.memory_budget_bytes = (64 << 10) + random.below(16 << 10);
     options_.section_target_bytes = random.below(random.one_in(2) ? 100 : 4000);
     options_.write_buffer_bytes = random.below(random.one_in(2) ? 100 : 3000);
     options_.page_cache_bytes = random.one_in(4) ? 0 : 1 << 16;
@@ -176,12 +185,14 @@ class FreezerScenario : public testkit::Scenario {
     puts.reserve(records.size());
     for (const Record& record : records)
       puts.push_back({record.key, record.value});
+    const bool was_resident = freezer_->statistics().resident;
     Status outcome;
     if (puts.size() == 1) {
       outcome = status_of(freezer_->put(puts[0].key, puts[0].value));
     } else {
       outcome = status_of(freezer_->put_many(puts));
     }
+    if (was_resident && !freezer_->statistics().resident) ++left_memory_;
     Status watched = watch(std::move(outcome));
     // Refused before anything was written; of a batch, the first ones may have been put.
     if (!watched && !is_broken_)
@@ -335,6 +346,8 @@ class FreezerScenario : public testkit::Scenario {
   uint64_t read_once_in_ = 0;
   uint64_t rewind_once_in_ = 0;
   uint64_t performed_ = 0;
+  uint64_t left_memory_ = 0;
+  uint64_t crashed_leaving_ = 0;
 
   Storage* storage_ = nullptr;
   std::unique_ptr<Freezer> freezer_;

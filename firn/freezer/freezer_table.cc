@@ -25,7 +25,9 @@ namespace {
 
 // Records that are replayed together: what they take stays in the processor's cache.
 constexpr size_t kReplayGroup = 4096;
-// Of a store that leaves its memory, what one put writes: 928 KiB.
+// Of a store that leaves its memory, what one put writes: an eighth of the table, and 928 KiB at
+// most. So small stores go through the states of large ones.
+constexpr uint32_t kPiecesMin = 8;
 constexpr uint32_t kGroupsAtOnce = 256;
 // A table that would have to be so many times larger than expected is not what the records tell of:
 // some of them are missing in their chains.
@@ -303,7 +305,8 @@ Status Freezer::leave_memory() {
     filter_ = std::make_unique<freezer::AbsenceFilter>(random_seed_from_os(), items_,
                                                        memory_budget_bytes_);
   }
-  const uint32_t end = std::min(groups, *groups_written_ + kGroupsAtOnce);
+  const uint32_t piece = std::clamp(groups / kPiecesMin, uint32_t{1}, kGroupsAtOnce);
+  const uint32_t end = std::min(groups, *groups_written_ + piece);
   TRY(write_groups(*groups_written_, end, next_epoch_));
   TRY(poison_.watch(disk_table()->flush()));
   groups_written_ = end;

@@ -127,6 +127,7 @@ struct FreezerStatistics {
   bool resizing = false;      // the table is doubling
   uint64_t resizable = 0;     // positions due for a doubling; table on disk only
   bool resident = false;      // lookups use memory; otherwise the table on disk
+  bool leaving = false;       // resident, and outgrown: puts write the table, then it is used
   uint64_t memory_bytes = 0;  // of the resident table, without caches and buffers
 };
 
