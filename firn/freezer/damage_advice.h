@@ -8,6 +8,7 @@
 
 #include "firn/base/result.h"
 #include "firn/base/text.h"
+#include "firn/freezer/format.h"
 
 namespace firn::freezer {
 
@@ -20,6 +21,13 @@ template <class Outcome>
 [[nodiscard]] Outcome advise(Outcome outcome) {
   if (outcome || outcome.error().code != Errc::corrupt) return outcome;
   return fail(Errc::corrupt, concat(outcome.error().message, kDamageAdvice));
+}
+
+// Records lead back in time. One that does not is no fault of the table.
+[[nodiscard]] inline std::unexpected<Error> leads_forward(RecordPlace place, RecordPlace next) {
+  return fail(Errc::corrupt, concat("record ", place.position, " of key section ", place.section,
+                                    " leads forward, to record ", next.position, " of section ",
+                                    next.section, kDamageAdvice));
 }
 
 }  // namespace firn::freezer

@@ -117,11 +117,7 @@ Result<std::optional<Freezer::Place>> Freezer::walk(std::optional<Place> head, B
     if (equal_bytes(freezer::key_of(record), key)) return std::optional(place);
     unnecessary_reads_.fetch_add(1, std::memory_order_relaxed);
     head = freezer::next_of(record);
-    if (head && *head >= place) {
-      return fail(Errc::corrupt, concat("record ", place.position, " of key section ",
-                                        place.section, " leads forward, to record ", head->position,
-                                        " of section ", head->section, freezer::kDamageAdvice));
-    }
+    if (head && *head >= place) return freezer::leads_forward(place, *head);
   }
   return not_found();
 }

@@ -6,10 +6,12 @@ usage: command_freezer_test.py FIRN [unittest arguments]
 """
 import shutil
 import signal
+import struct
 import subprocess
 
 import command_support
-from command_support import CORRUPT, DONE, LOCKED, NOT_FOUND, USAGE, CommandTest, sha256, tree_of
+from command_support import (CORRUPT, DONE, LOCKED, NOT_FOUND, USAGE, CommandTest, crc32c, sha256,
+                             tree_of)
 
 
 class FreezerTest(CommandTest):
@@ -209,6 +211,25 @@ class Advice(FreezerTest):
                 self.expect_right_or_advice()
                 shutil.rmtree(self.store)
                 (self.folder / "copy").rename(self.store)
+
+    def test_records_that_lead_forward_or_nowhere(self):
+        self.import_lines(LINES)
+        path = next((self.store / "index").iterdir())
+        whole = path.read_bytes()
+        page, record, key = 4084, 60, 32
+        for section, position in (0, 5), (0, 6), (0, 100_000), (7, 0):
+            with self.subTest(section=section, position=position):
+                content = bytearray(whole)
+                at = 8 + 5 * record + key
+                content[at:at + 16] = struct.pack(">QQ", section, position)
+                content[8 + page + 2:8 + page + 6] = struct.pack(">I", crc32c(content[8:8 + page]))
+                path.write_bytes(content)
+                said = self.failure(CORRUPT, "freezer", "stat", self.store)
+                self.assertIn(f"record 5 of key section 0 leads forward, to record {position} of "
+                              f"section {section}", said)
+                self.expect_right_or_advice()
+                shutil.rmtree(self.store)
+                self.import_lines(LINES)
 
     def test_files_of_another_freezer(self):
         for lines in ([b"other %d" % number for number in range(count)] for count in (90, 500)):
