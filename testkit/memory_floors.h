@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,6 +40,14 @@ class MemoryFloors : public Floors {
   }
   [[nodiscard]] Section boundary() const override { return boundary_; }
   [[nodiscard]] bool was_clean() const override { return clean_; }
+  [[nodiscard]] bool pinned() const override { return pinned_; }
+  [[nodiscard]] Result<Section> reload_boundary() override { return boundary_; }
+  [[nodiscard]] Result<std::unique_ptr<StorageLock>> exclude_followers() override {
+    return std::unique_ptr<StorageLock>();
+  }
+
+  // For a reader: from now on sections end at their floors.
+  void pin() { pinned_ = true; }
 
   // What closing the store does, after the journals are closed.
   void mark_clean() { clean_ = true; }
@@ -90,6 +99,7 @@ class MemoryFloors : public Floors {
 
   std::map<Section, uint64_t> floors_;
   Section boundary_;
+  bool pinned_ = false;
   bool clean_ = false;
   bool begun_ = false;
   bool kept_unclean_ = false;

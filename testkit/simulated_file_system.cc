@@ -164,8 +164,7 @@ Status SimulatedFileSystem::check_handle(uint64_t generation, const Call& call) 
 void SimulatedFileSystem::begin_generation() {
   ++generation_;
   down_ = false;
-  shared_locks_ = 0;
-  exclusive_lock_ = false;
+  locks_ = {};
   uint64_t used = 0;
   const auto add_file = [&used](const SimulatedDirectory::Entry& entry) {
     if (!entry.file) return;
@@ -454,22 +453,25 @@ Result<std::unique_ptr<StorageLock>> SimulatedFileSystem::lock(LockMode mode) {
   if (root_->find(kLockFileName) == nullptr && mode != LockMode::observe)
     root_->link(++sequence_, kLockFileName,
                 {std::make_shared<SimulatedInode>(++numbers_), nullptr});
-  if (exclusive_lock_ || (mode == LockMode::exclusive && shared_locks_ > 0))
+  if (!locks_.take(mode))
     return fail(Errc::locked, "simulated is locked by another handle of this process");
-  if (mode == LockMode::exclusive)
-    exclusive_lock_ = true;
-  else
-    ++shared_locks_;
   return std::make_unique<SimulatedLock>(*this, mode, generation_);
 }
 
 void SimulatedFileSystem::release(const SimulatedLock& held) {
   MutexLock lock(mutex_);
   if (held.generation_ != generation_) return;
-  if (held.mode_ == LockMode::exclusive)
-    exclusive_lock_ = false;
-  else
-    --shared_locks_;
+  locks_.release(held.mode_);
+}
+
+void SimulatedFileSystem::settle(const SimulatedLock& held) {
+  MutexLock lock(mutex_);
+  if (held.generation_ == generation_ && held.mode_ == LockMode::exclusive) locks_.settle();
+}
+
+Result<std::optional<StorageWriter>> SimulatedFileSystem::find_writer() {
+  MutexLock lock(mutex_);
+  return locks_.find_writer();
 }
 
 // Observation and damage.

@@ -45,6 +45,7 @@
 #include "firn/base/random.h"
 #include "firn/base/result.h"
 #include "firn/io/file_system.h"
+#include "firn/io/lock_counts.h"
 #include "firn/io/storage.h"
 #include "testkit/fault_plan.h"
 #include "testkit/simulated_inode.h"
@@ -75,6 +76,7 @@ class SimulatedFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::vector<DirectoryEntry>> list(std::string_view directory) override;
   [[nodiscard]] Status sync_directory(std::string_view directory) override;
   [[nodiscard]] Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override;
+  [[nodiscard]] Result<std::optional<StorageWriter>> find_writer() override;
   [[nodiscard]] std::string description() const override { return "simulated"; }
 
   // Faults. A new plan replaces the old one; call numbers go on.
@@ -174,6 +176,7 @@ class SimulatedFileSystem final : public FileSystem {
   Result<uint64_t> size_of(SimulatedFile& file);
   Result<std::unique_ptr<Mapping>> map(SimulatedFile& file, uint64_t size);
   void release(const SimulatedLock& lock);
+  void settle(const SimulatedLock& lock);
 
   mutable Mutex mutex_;
   std::shared_ptr<SimulatedDirectory> root_ GUARDED_BY(mutex_);
@@ -190,8 +193,7 @@ class SimulatedFileSystem final : public FileSystem {
   bool down_ GUARDED_BY(mutex_) = false;
   bool recording_ GUARDED_BY(mutex_) = false;
   Lies lies_ GUARDED_BY(mutex_);
-  uint32_t shared_locks_ GUARDED_BY(mutex_) = 0;
-  bool exclusive_lock_ GUARDED_BY(mutex_) = false;
+  io::LockCounts locks_ GUARDED_BY(mutex_);
   std::vector<Operation> operations_ GUARDED_BY(mutex_);
 };
 

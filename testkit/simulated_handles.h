@@ -61,6 +61,10 @@ class SimulatedLock final : public StorageLock {
   SimulatedLock(const SimulatedLock&) = delete;
   SimulatedLock& operator=(const SimulatedLock&) = delete;
   ~SimulatedLock() override { system_.release(*this); }
+  [[nodiscard]] Status settle() override {
+    system_.settle(*this);
+    return {};
+  }
 
  private:
   friend class SimulatedFileSystem;

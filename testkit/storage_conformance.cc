@@ -540,6 +540,32 @@ void shared_locks(StorageUnderTest& subject) {
   EXPECT_OK(storage.lock(LockMode::exclusive));
 }
 
+void follower_locks(StorageUnderTest& subject) {
+  Storage& storage = subject.storage();
+  EXPECT_FALSE(storage.find_writer()->has_value());
+  {
+    ASSERT_OK_INTO(const auto first, storage.lock(LockMode::follower));
+    ASSERT_OK_INTO(const auto writer, storage.lock(LockMode::exclusive));
+    ASSERT_OK_INTO(const auto second, storage.lock(LockMode::follower));
+    ASSERT_TRUE(storage.find_writer()->has_value());
+    EXPECT_FALSE((*storage.find_writer())->is_settled);
+    EXPECT_OK(writer->settle());
+    EXPECT_TRUE((*storage.find_writer())->is_settled);
+    EXPECT_THAT(storage.lock(LockMode::exclusive), FailsWith(Errc::locked));
+    EXPECT_THAT(storage.lock(LockMode::no_followers), FailsWith(Errc::locked));
+    EXPECT_THAT(storage.lock(LockMode::shared), FailsWith(Errc::locked));
+  }
+  EXPECT_FALSE(storage.find_writer()->has_value());
+  {
+    ASSERT_OK_INTO(const auto alone, storage.lock(LockMode::no_followers));
+    EXPECT_THAT(storage.lock(LockMode::follower), FailsWith(Errc::locked));
+    EXPECT_THAT(storage.lock(LockMode::no_followers), FailsWith(Errc::locked));
+    EXPECT_OK(storage.lock(LockMode::exclusive));
+    EXPECT_OK(storage.lock(LockMode::shared));
+  }
+  EXPECT_OK(storage.lock(LockMode::follower));
+}
+
 struct Case {
   const char* name;
   void (*body)(StorageUnderTest&);
@@ -578,6 +604,7 @@ constexpr Case kCases[] = {
     {"GivenADamagedHeader_WhenSalvaged_ThenTheRestIsReadAndUnchanged", salvaged_blobs},
     {"GivenAnExclusiveLock_WhenLockedAgain_ThenRefusedUntilReleased", exclusive_lock},
     {"GivenSharedLocks_WhenLockedExclusively_ThenRefusedUntilReleased", shared_locks},
+    {"GivenFollowers_WhenAWriterLocks_ThenOnlyWhatDisturbsThemIsRefused", follower_locks},
 };
 
 class ConformanceTest : public testing::Test {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The crash scenario of PrunableArchive: puts in and out of order, several items of an index,
-// flushes, prunes, closing and reopening, under options that the seed draws.
+// flushes, prunes, closing and reopening, under options that the seed draws. A reader of another
+// process follows.
 //
 // The model: for each section the records in the order of their puts and how many of them a sync
 // has acknowledged; the prune boundary that is certain, and those that may have become durable.
@@ -46,6 +47,8 @@ class ArchiveScenario : public testkit::Scenario {
     reopen_once_in_ = config.between(4, 40);
     multi_once_in_ = config.between(1, 6);
     read_once_in_ = config.between(2, 6);
+    follow_random_ = Random(config.next());
+    follow_once_in_ = follow_random_.between(3, 30);
   }
 
   [[nodiscard]] Status open(Storage& storage) override {
@@ -56,6 +59,7 @@ class ArchiveScenario : public testkit::Scenario {
 
   [[nodiscard]] Status step(Random& random) override {
     if (!archive_) return open_archive();
+    if (follow_random_.one_in(follow_once_in_)) return follow();
     if (random.one_in(read_once_in_)) return read(random);
     if (random.one_in(sync_once_in_)) return sync();
     if (random.one_in(prune_once_in_))
@@ -92,7 +96,10 @@ class ArchiveScenario : public testkit::Scenario {
     return problem_;
   }
 
-  void crash() override { archive_.reset(); }
+  void crash() override {
+    follower_.reset();
+    archive_.reset();
+  }
 
  private:
   struct Record {
@@ -230,6 +237,49 @@ class ArchiveScenario : public testkit::Scenario {
     return {};
   }
 
+  // What a reader in another process sees of a section is a prefix, with all that was synced.
+  Status follow() {
+    if (!follower_ || follow_random_.one_in(4)) {
+      PrunableArchiveOptions options = options_;
+      options.access = ArchiveAccess::read_only;
+      TRY_INTO(follower_, PrunableArchive::open(*storage_, options));
+    } else {
+      TRY(follower_->refresh());
+    }
+    const uint64_t oldest = follower_->oldest_allowed();
+    if (oldest != boundary_ && !boundaries_.contains(oldest))
+      note(concat("a reader sees the boundary ", oldest));
+    std::map<uint64_t, std::set<uint64_t>> seen;  // section, positions
+    Status failed;
+    TRY(follower_->visit(0, UINT64_MAX, false, [&](const ArchiveItem& item) {
+      auto value = follower_->read_value(item);
+      if (!value && value.error().code == Errc::pruned) return true;
+      if (!value)
+        failed = pass_on(value);
+      else
+        check_followed(item, value->bytes());
+      seen[item.section.value].insert(item.position.value);
+      return failed.has_value() && !problem_;
+    }));
+    TRY(std::move(failed));
+    for (const auto& [start, section] : sections_) {
+      if (start >= last_boundary() && seen[start].size() < section.acknowledged)
+        note(concat("a reader sees ", seen[start].size(), " items of section ", start, ", but ",
+                    section.acknowledged, " were synced"));
+    }
+    return {};
+  }
+
+  void check_followed(const ArchiveItem& item, ByteSpan value) {
+    const auto section = sections_.find(item.section.value);
+    const auto position = item.position.value;
+    const bool was_put = section != sections_.end() && position < section->second.issued.size();
+    const Record* const expected = was_put ? &section->second.issued[position] : nullptr;
+    if (!was_put || item.index != expected->index || item.key != expected->key ||
+        !equal_bytes(value, expected->value))
+      note(concat("a reader sees another record ", position, " of section ", item.section));
+  }
+
   void note(std::string problem) {
     if (!problem_) problem_ = std::move(problem);
   }
@@ -333,6 +383,9 @@ class ArchiveScenario : public testkit::Scenario {
 
   Storage* storage_ = nullptr;
   std::unique_ptr<PrunableArchive> archive_;
+  std::unique_ptr<PrunableArchive> follower_;
+  Random follow_random_{0};
+  uint64_t follow_once_in_ = 0;
   std::map<uint64_t, SectionModel> sections_;
   uint64_t boundary_ = 0;          // acknowledged
   std::set<uint64_t> boundaries_;  // issued since

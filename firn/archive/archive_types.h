@@ -20,7 +20,7 @@ namespace firn {
 enum class ArchiveAccess : uint8_t {
   create,     // for writing; the store is made if there is none
   write,      // for writing; it must exist
-  read_only,  // it must exist; nothing on disk changes, and other readers may have it open
+  read_only,  // it must exist; nothing on disk changes; a writer of another process may be at work
 };
 
 struct PrunableArchiveOptions {

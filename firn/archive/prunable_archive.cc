@@ -82,18 +82,18 @@ Status PrunableArchive::append(uint64_t index, ByteSpan key, std::span<const Byt
   return {};
 }
 
-PrunableArchive::SectionItems& PrunableArchive::items_of(Section section) {
+archive::SectionItems& PrunableArchive::items_of(Section section) {
   if (const auto found = sections_.find(section); found != sections_.end()) return found->second;
   CHECK(slots_.size() < (uint64_t{1} << 31), "fewer than 2^31 sections");
   const auto slot = static_cast<uint32_t>(slots_.size());
   slots_.push_back(section);  // first: a section without its slot would be found
-  SectionItems& items = sections_[section];
+  archive::SectionItems& items = sections_[section];
   items.slot = slot;
   return items;
 }
 
 uint64_t PrunableArchive::remember_place(uint64_t index, Locator locator) {
-  SectionItems& items = items_of(locator.section);
+  archive::SectionItems& items = items_of(locator.section);
   const auto position = static_cast<uint32_t>(locator.position.value);
   if (intervals_.insert(index))
     items.first.insert(index, position);
@@ -150,7 +150,7 @@ std::span<const PrunableArchive::Locator> PrunableArchive::candidates(uint64_t t
   return found;
 }
 
-const std::pair<const Section, PrunableArchive::Damage>* PrunableArchive::hiding_section(
+const std::pair<const Section, archive::Damage>* PrunableArchive::hiding_section(
     uint64_t first, uint64_t last) const {
   const Section begin = section_of(std::max(first, oldest_allowed()));
   for (auto found = damaged_.lower_bound(begin); found != damaged_.end(); ++found) {
@@ -393,7 +393,11 @@ Status PrunableArchive::prune(uint64_t min) {
   const Section boundary = section_of(min);
   if (boundary.value <= oldest_allowed()) return {};
   TRY(log_->prune(boundary));
+  forget_pruned(boundary);
+  return {};
+}
 
+void PrunableArchive::forget_pruned(Section boundary) {
   WriterLock state(state_);
   const auto end = sections_.lower_bound(boundary);
   for (auto dropped = sections_.begin(); dropped != end; ++dropped) {
@@ -406,7 +410,6 @@ Status PrunableArchive::prune(uint64_t min) {
   if (stale_tokens_ > kStaleTokensMin &&
       stale_tokens_ > tokens_->statistics().items - stale_tokens_)
     sweep_stale_tokens();
-  return {};
 }
 
 void PrunableArchive::sweep_stale_tokens() {
@@ -431,6 +434,7 @@ Status PrunableArchive::destroy() {
   const Poison::Guard guard(log_->poison());
   if (store_->read_only())
     return fail(Errc::invalid_argument, "destroy: the archive was opened read-only");
+  TRY_INTO(const auto no_followers, store_->exclude_followers());
   closed_ = true;
   TRY(log_->destroy());
   TRY(store_->storage().remove_partition(kLostFoundPartition));

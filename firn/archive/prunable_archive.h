@@ -37,14 +37,15 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "firn/archive/archive_state.h"
 #include "firn/archive/archive_types.h"
 #include "firn/archive/format.h"
-#include "firn/archive/position_map.h"
 #include "firn/base/bytes.h"
 #include "firn/base/mutex.h"
 #include "firn/base/result.h"
@@ -137,10 +138,13 @@ class PrunableArchive {
   [[nodiscard]] Status sync();
   // Drops every section that lies below `min` completely, durably.
   [[nodiscard]] Status prune(uint64_t min);
+  // For a read-only archive: takes over what a writer in another process has synced and pruned
+  // since; returns how many items that added. After a failure the rest comes with the next call.
+  [[nodiscard]] Result<uint64_t> refresh();
   // sync, then the clean mark, unless a section is damaged: the next open needs no recovery. The
   // archive is then unusable.
   [[nodiscard]] Status close();
-  // Removes the archive's partitions. The archive is then unusable.
+  // Removes the archive's partitions, unless others read them. The archive is then unusable.
   [[nodiscard]] Status destroy();
 
   [[nodiscard]] ArchiveStatistics statistics() const;
@@ -151,20 +155,7 @@ class PrunableArchive {
   [[nodiscard]] uint64_t items_per_section() const { return items_per_section_; }
 
  private:
-  struct SectionItems {
-    uint32_t slot = 0;           // in slots_
-    archive::PositionMap first;  // the first record of each index
-    std::map<uint64_t, std::vector<uint32_t>> more;
-    uint64_t records = 0;
-  };
-  struct Locator {
-    Section section;
-    Position position;
-  };
-  struct Damage {
-    std::string message;  // names blob and offset
-    bool hides_items = false;
-  };
+  using Locator = archive::Locator;
   using RecordBuffer = std::array<std::byte, archive::record_size_bytes(archive::kKeySizeMaxBytes)>;
 
   PrunableArchive() = default;
@@ -172,18 +163,26 @@ class PrunableArchive {
   [[nodiscard]] Status look_strictly(Storage& storage, const IndexedValueLogOptions& options);
   [[nodiscard]] Status check_unrecorded_geometry(Storage& storage,
                                                  const IndexedValueLogOptions& options) const;
+  [[nodiscard]] Status open_in_store(const PrunableArchiveOptions& options);
   [[nodiscard]] Status replay() EXCLUDES(state_);
+  // Remembers the records of a replay: of all sections, where damage is noted, or what follows the
+  // known end of one, where it is an error.
+  [[nodiscard]] Status absorb(FixedReplay& replay, std::optional<archive::KnownEnd> known)
+      EXCLUDES(state_);
+  [[nodiscard]] Status absorb_new(Section section) EXCLUDES(state_);
+  void forget_pruned(Section boundary) EXCLUDES(state_);
   void note_hidden(Section section, const Error& error);
   // The first damaged section of [first, last] that may hide items.
-  [[nodiscard]] const std::pair<const Section, Damage>* hiding_section(uint64_t first,
-                                                                       uint64_t last) const;
+  [[nodiscard]] const std::pair<const Section, archive::Damage>* hiding_section(
+      uint64_t first, uint64_t last) const;
   [[nodiscard]] Status check_put(uint64_t index, ByteSpan key) const REQUIRES(writer_);
   [[nodiscard]] Status append(uint64_t index, ByteSpan key, std::span<const ByteSpan> value)
       REQUIRES(writer_);
   void remember(uint64_t index, uint64_t token, Locator locator) REQUIRES(state_);
+  void remember(archive::Arrivals& arrivals, size_t group) EXCLUDES(state_);
   // The packed place of the record, for the token index.
   uint64_t remember_place(uint64_t index, Locator locator) REQUIRES(state_);
-  SectionItems& items_of(Section section) REQUIRES(state_);
+  archive::SectionItems& items_of(Section section) REQUIRES(state_);
   void sweep_stale_tokens() REQUIRES(state_);
   [[nodiscard]] Section section_of(uint64_t index) const {
     return Section(index - index % items_per_section_);
@@ -223,7 +222,7 @@ class PrunableArchive {
   std::optional<KeyTranslator> translator_;
   uint32_t key_size_bytes_ = 0;
   uint64_t items_per_section_ = 0;
-  std::map<Section, Damage> damaged_;
+  std::map<Section, archive::Damage> damaged_;
 
   // Lock order: writer_, then state_.
   Mutex writer_;  // held through a whole mutation, flushes included
@@ -231,9 +230,10 @@ class PrunableArchive {
   std::atomic<uint64_t> put_count_ = 0;            // puts that returned
   uint64_t synced_count_ GUARDED_BY(writer_) = 0;  // puts that a sync covered
   bool closed_ GUARDED_BY(writer_) = false;
+  std::set<Section> behind_ GUARDED_BY(writer_);  // grew, and are not read yet
 
   mutable SharedMutex state_;  // held for memory only, never during I/O
-  std::map<Section, SectionItems> sections_ GUARDED_BY(state_);
+  std::map<Section, archive::SectionItems> sections_ GUARDED_BY(state_);
   std::vector<Section> slots_ GUARDED_BY(state_);
   std::unique_ptr<TokenIndex> tokens_ GUARDED_BY(state_);
   IntervalSet intervals_ GUARDED_BY(state_);

@@ -24,6 +24,8 @@ constexpr std::string_view kDefaultIndexPartition = "index";
 constexpr std::string_view kDefaultValuesPartition = "values";
 // Records whose tokens are inserted together: 4 MiB of memory, and each table's part fits a cache.
 constexpr size_t kReplayGroup = 256 << 10;
+// Records that are remembered under one lock: they stay in the fastest cache until then.
+constexpr size_t kReplayChunk = 512;
 constexpr std::string_view kKind = "archive";
 constexpr std::string_view kUncompressed = "none";
 constexpr std::string_view kCompressed = "zstd";
@@ -103,13 +105,23 @@ StoreOptions store_options(const PrunableArchiveOptions& options) {
 Result<std::unique_ptr<PrunableArchive>> PrunableArchive::open(
     Storage& storage, const PrunableArchiveOptions& options) {
   TRY(check_options(options));
-  std::unique_ptr<PrunableArchive> archive(new PrunableArchive());
-  archive->translator_ = options.translator.value_or(
+  for (int attempt = 1;; ++attempt) {
+    std::unique_ptr<PrunableArchive> archive(new PrunableArchive());
+    TRY_INTO(archive->store_, Store::open(storage, store_options(options)));
+    Status opened = archive->open_in_store(options);
+    TRY_INTO(const auto view, archive->store_->judge_view(opened, attempt));
+    if (view == Store::View::outdated) continue;
+    TRY(std::move(opened));
+    return archive;
+  }
+}
+
+Status PrunableArchive::open_in_store(const PrunableArchiveOptions& options) {
+  translator_ = options.translator.value_or(
       KeyTranslator::hashed(KeyTranslator::eight_cap(), random_seed_from_os()));
-  TRY_INTO(archive->store_, Store::open(storage, store_options(options)));
-  TRY(archive->open_log(storage, options));
-  if (!options.strict) TRY(archive->replay());
-  return archive;
+  TRY(open_log(store_->storage(), options));
+  TRY(store_->settle());
+  return options.strict ? Status() : replay();
 }
 
 Status PrunableArchive::open_log(Storage& storage, const PrunableArchiveOptions& options) {
@@ -227,7 +239,7 @@ Status PrunableArchive::check_unrecorded_geometry(Storage& storage,
 
 // Records of the section cannot be read. What the log has set aside is in the report already.
 void PrunableArchive::note_hidden(Section section, const Error& error) {
-  Damage& damage = damaged_[section];
+  archive::Damage& damage = damaged_[section];
   if (!damage.hides_items && damage.message != error.message) {
     store_->recovery().note_damage(
         {log_->index().partition(), journal::section_hex(section), 0, 0, error.message});
@@ -237,34 +249,50 @@ void PrunableArchive::note_hidden(Section section, const Error& error) {
 }
 
 Status PrunableArchive::replay() {
-  WriterLock lock(state_);
-  tokens_ = std::make_unique<TokenIndex>(random_seed_from_os());
-  if (Floors* floors = store_->floors(StoreRole::index); floors != nullptr)
-    oldest_allowed_ = floors->boundary().value;
   TRY_INTO(FixedReplay replay, log_->replay());
-  tokens_->reserve(replay.record_count());
-  std::vector<TokenIndex::Entry> entries;
-  entries.reserve(kReplayGroup);
+  {
+    WriterLock lock(state_);
+    tokens_ = std::make_unique<TokenIndex>(random_seed_from_os());
+    if (Floors* floors = store_->floors(StoreRole::index); floors != nullptr)
+      oldest_allowed_ = floors->boundary().value;
+    tokens_->reserve(replay.record_count());
+  }
   for (const auto& [damaged, error] : log_->damaged())
     damaged_[damaged].message = error.message;
+  return absorb(replay, std::nullopt);
+}
+
+Status PrunableArchive::absorb(FixedReplay& replay, std::optional<archive::KnownEnd> known) {
   std::optional<Section> section;
   uint64_t values_end = 0;
+  if (known) {
+    section = known->section;
+    values_end = known->values_end;
+  }
+  const auto damaged = [&](Section in, const Error& damage) -> Status {
+    if (known) return std::unexpected(damage);
+    note_hidden(in, damage);
+    return {};
+  };
+  archive::Arrivals arrivals;
+  arrivals.tokens.reserve(std::min<size_t>(kReplayGroup, replay.record_count()));
+  // Others may read an archive that follows: a record is there with its key or not at all.
+  const size_t group = known ? kReplayChunk : kReplayGroup;
   while (true) {
     auto item = replay.next();
+    if (!item && item.error().code == Errc::pruned) continue;  // the writer was quicker
     if (!item) {
       if (item.error().code != Errc::corrupt) return pass_on(item);
-      note_hidden(replay.failed_section(), item.error());
+      TRY(damaged(replay.failed_section(), item.error()));
       replay.skip_damaged_page();
       continue;
     }
     if (!item->has_value()) break;
-    const ByteSpan record = (*item)->record;
-    if ((*item)->section != section) {
-      section = (*item)->section;
-      values_end = 0;
-    }
+    const auto& [in_section, position, record] = **item;
+    if (in_section != section) values_end = 0;
+    section = in_section;
     const ValueLocation location = IndexedValueLog::location_of(record);
-    const auto misplaced = [&](Position position, std::string_view what) {
+    const auto misplaced = [&](std::string_view what) {
       return Error{Errc::corrupt,
                    concat("blob ", log_->index().partition(), "/", journal::section_hex(*section),
                           ": record ", position, " at payload offset ",
@@ -272,24 +300,69 @@ Status PrunableArchive::replay() {
     };
     if (location.offset < values_end) {
       // A page in the wrong place has a valid checksum; its locations give it away.
-      note_hidden(*section, misplaced((*item)->position, "refers to an earlier record's value"));
+      TRY(damaged(*section, misplaced("refers to an earlier record's value")));
       continue;
     }
     if (!add_without_overflow(location.offset, location.size_bytes, values_end))
       values_end = UINT64_MAX;
     const uint64_t index = archive::index_of(record);
     if (section_of(index) != *section) {
-      note_hidden(*section, misplaced((*item)->position, concat("holds index ", index)));
+      TRY(damaged(*section, misplaced(concat("holds index ", index))));
       continue;
     }
-    const uint64_t place = remember_place(index, {*section, (*item)->position});
-    entries.push_back({translator_->token(archive::key_of(record)), place});
-    if (entries.size() < kReplayGroup) continue;
-    tokens_->insert_many(entries);
-    entries.clear();
+    arrivals.records.push_back(
+        {index, translator_->token(archive::key_of(record)), {*section, position}});
+    if (arrivals.records.size() == kReplayChunk) remember(arrivals, group);
   }
-  tokens_->insert_many(entries);
+  remember(arrivals, 0);
   return {};
+}
+
+// Takes all records, and the tokens once there are `group` of them.
+void PrunableArchive::remember(archive::Arrivals& arrivals, size_t group) {
+  WriterLock lock(state_);
+  for (const archive::Replayed& record : arrivals.records)
+    arrivals.tokens.push_back({record.token, remember_place(record.index, record.locator)});
+  arrivals.records.clear();
+  if (arrivals.tokens.size() < group) return;
+  tokens_->insert_many(arrivals.tokens);
+  arrivals.tokens.clear();
+}
+
+Result<uint64_t> PrunableArchive::refresh() {
+  MutexLock lock(writer_);
+  if (closed_) return fail(Errc::invalid_argument, "the archive is closed");
+  TRY(store_->refresh());
+  if (store_->manifest() == nullptr) return 0;  // no writer can be there
+  TRY_INTO(const auto grown, log_->follow());
+  behind_.insert(grown.begin(), grown.end());
+  const Section boundary = store_->floors(StoreRole::index)->boundary();
+  if (boundary.value > oldest_allowed()) forget_pruned(boundary);
+  const uint64_t before = statistics().records;
+  for (auto next = behind_.begin(); next != behind_.end(); next = behind_.erase(next))
+    if (*next >= boundary && !damaged_.contains(*next)) TRY(absorb_new(*next));
+  return statistics().records - before;
+}
+
+Status PrunableArchive::absorb_new(Section section) {
+  uint64_t known = 0;
+  {
+    ReaderLock lock(state_);
+    if (const auto items = sections_.find(section); items != sections_.end())
+      known = items->second.records;
+  }
+  const auto read = [&]() -> Status {
+    uint64_t values_end = 0;
+    if (known > 0) {
+      TRY_INTO(const ValueLocation last, log_->location_at(section, known - 1));
+      values_end = last.offset + last.size_bytes;
+    }
+    TRY_INTO(FixedReplay replay, log_->replay_section(section, Position(known)));
+    return absorb(replay, archive::KnownEnd{section, values_end});
+  };
+  Status outcome = read();
+  if (!outcome && outcome.error().code == Errc::pruned) return {};
+  return outcome;
 }
 
 }  // namespace firn

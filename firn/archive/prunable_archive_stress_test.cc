@@ -161,5 +161,74 @@ TEST(PrunableArchiveStress, WhileItemsArePutSyncedAndPruned_ReadersSeeThemWhole)
     EXPECT_EQ(get(archive, index), value_at(index));
 }
 
+// A follower is refreshed while its threads read, and others open and close beside it.
+TEST(PrunableArchiveStress, WhileAWriterPutsSyncsAndPrunes_ReadersOfAFollowerSeeItemsWhole) {
+  constexpr uint64_t kItems = 600;
+  MemoryStorage storage;
+  ASSERT_OK_INTO(const auto writer, PrunableArchive::open(storage, options()));
+  PrunableArchiveOptions reading = options();
+  reading.access = ArchiveAccess::read_only;
+  ASSERT_OK_INTO(const auto follower, PrunableArchive::open(storage, reading));
+  std::atomic<uint64_t> synced = 0;
+  std::atomic<uint64_t> visible = 0;
+  std::atomic<uint64_t> prune_requested = 0;
+
+  const auto check = [&](const Archive& archive, uint64_t index) {
+    for (const std::string& found : {get(archive, index), get(archive, concat("key", index))}) {
+      if (found == value_at(index)) continue;
+      EXPECT_EQ(found, "absent") << index;
+      EXPECT_LT(index, prune_requested.load());
+    }
+  };
+  std::vector<std::thread> threads;
+  threads.emplace_back([&] {
+    while (visible < kItems) {
+      const uint64_t before = synced;
+      EXPECT_OK(follower->refresh());
+      EXPECT_GE(follower->last_index().value_or(0) + 1, before);
+      if (before > 0) visible = before;
+    }
+  });
+  threads.emplace_back([&] {
+    while (visible < kItems) {
+      const uint64_t before = synced;
+      auto fresh = PrunableArchive::open(storage, reading);
+      EXPECT_OK(fresh);
+      if (before > 0) check(*fresh, before - 1);
+    }
+  });
+  for (uint64_t seed = 1; seed <= 2; ++seed) {
+    threads.emplace_back([&, seed] {
+      Random random(seed);
+      while (visible < kItems) {
+        const uint64_t count = visible;
+        if (count == 0) continue;
+        const uint64_t index = count - 1 - random.below(std::min<uint64_t>(count, 300));
+        check(follower, index);
+        EXPECT_OK(follower->visit(index, index + 20, random.one_in(2),
+                                  [](const ArchiveItem&) { return true; }));
+      }
+    });
+  }
+  for (uint64_t index = 0; index < kItems; ++index) {
+    EXPECT_OK(put_one(writer, index));
+    if (index % 16 == 15) {
+      EXPECT_OK(writer->sync());
+      synced = index + 1;
+    }
+    if (index % 128 == 127) {
+      prune_requested = index - 64;
+      EXPECT_OK(writer->prune(index - 64));
+    }
+  }
+  EXPECT_OK(writer->sync());
+  synced = kItems;
+  for (std::thread& thread : threads)
+    thread.join();
+
+  for (uint64_t index = writer->oldest_allowed(); index < kItems; ++index)
+    EXPECT_EQ(get(follower, index), value_at(index));
+}
+
 }  // namespace
 }  // namespace firn

@@ -492,6 +492,7 @@ Status Freezer::destroy() {
   const Poison::Guard guard(poison_);
   if (store_->read_only())
     return fail(Errc::invalid_argument, "destroy: the freezer was opened read-only");
+  TRY_INTO(const auto no_followers, store_->exclude_followers());
   closed_ = true;
   TRY(log_->destroy());
   TRY(store_->storage().remove_partition(table_partition_));

@@ -97,21 +97,19 @@ class Freezer {
   // The newest put of a key, without its value.
   [[nodiscard]] Result<std::optional<FreezerItem>> find(ByteSpan key) const;
 
-  // Visits every put in order, shadowed ones too, until the visitor returns false. Puts during the
-  // visit are not seen.
+  // Every put at the time of the call in order, shadowed ones too, until the visitor returns false.
   using Visitor = std::function<bool(const FreezerItem&)>;
   [[nodiscard]] Status visit(const Visitor& visitor) const;
-  // Stored puts, shadowed ones too.
-  [[nodiscard]] uint64_t item_count() const;
-  // Everything put before the call is durable on return. The checkpoint is committed by the store;
-  // keep it only to bring several stores to one state.
+  [[nodiscard]] uint64_t item_count() const;  // stored puts, shadowed ones too
+  // Everything put before the call is durable on return. The store keeps the checkpoint itself.
   [[nodiscard]] Result<FreezerCheckpoint> sync();
-  // sync, the table on disk, then the clean mark: the original can open the store now, with the
-  // checkpoint or without. The freezer is then unusable.
+  // sync, the table on disk, the clean mark: the original can open it. Then unusable.
   [[nodiscard]] Result<FreezerCheckpoint> close();
+  // Read-only: takes over what a writer in another process synced since; returns how many puts.
+  [[nodiscard]] Result<uint64_t> refresh();
   // The error of the change that failed half-way: every change fails then.
   [[nodiscard]] Status check_writable() const;
-  // Removes the freezer's partitions. The freezer is then unusable.
+  // Removes the freezer's partitions, unless others read them. The freezer is then unusable.
   [[nodiscard]] Status destroy();
 
   // Writes the whole table on disk anew from the key journal.
@@ -142,6 +140,7 @@ class Freezer {
   Freezer() = default;
 
   // Opening: freezer_open.cc.
+  [[nodiscard]] Status open_in_store(const FreezerOptions& options) REQUIRES(writer_);
   [[nodiscard]] Status open_log(Storage& storage, const FreezerOptions& options) REQUIRES(writer_);
   [[nodiscard]] Status check_unrecorded_geometry(Storage& storage,
                                                  const IndexedValueLogOptions& options) const;
@@ -163,6 +162,7 @@ class Freezer {
   [[nodiscard]] Result<Resident> replay(uint32_t size, freezer::ResidentLookups lookups);
   [[nodiscard]] Result<Resident> replay_once(uint32_t size, freezer::ResidentLookups lookups);
   [[nodiscard]] Status forget_shadowed(freezer::ResidentTable& table) const;
+  [[nodiscard]] Status absorb(Place place, ByteSpan record) REQUIRES(writer_);
   void note_damage(Section section, const Error& error);
   [[nodiscard]] Status rebuild_table_locked() REQUIRES(writer_);
   [[nodiscard]] Status rebuild_disk_table() REQUIRES(writer_);

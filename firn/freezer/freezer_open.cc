@@ -116,16 +116,27 @@ StoreOptions store_options(const FreezerOptions& options) {
 
 Result<std::unique_ptr<Freezer>> Freezer::open(Storage& storage, const FreezerOptions& options) {
   TRY(check_options(options));
-  std::unique_ptr<Freezer> freezer(new Freezer());
-  MutexLock lock(freezer->writer_);
-  TRY_INTO(freezer->store_, Store::open(storage, store_options(options)));
-  TRY(freezer->open_log(storage, options));
-  TRY(freezer->load_record(options.access));
-  TRY(freezer->open_table(options));
-  if (options.access == FreezerAccess::rebuild) TRY(freezer->rebuild_table_locked());
-  if (!freezer->in_memory_) TRY(freezer->make_filter());
-  freezer->log_->map_reads();  // nothing is truncated after this
-  return freezer;
+  for (int attempt = 1;; ++attempt) {
+    std::unique_ptr<Freezer> freezer(new Freezer());
+    MutexLock lock(freezer->writer_);
+    TRY_INTO(freezer->store_, Store::open(storage, store_options(options)));
+    Status opened = freezer->open_in_store(options);
+    TRY_INTO(const auto view, freezer->store_->judge_view(opened, attempt));
+    if (view == Store::View::outdated) continue;
+    TRY(std::move(opened));
+    return freezer;
+  }
+}
+
+Status Freezer::open_in_store(const FreezerOptions& options) {
+  TRY(open_log(store_->storage(), options));
+  TRY(store_->settle());
+  TRY(load_record(options.access));
+  TRY(open_table(options));
+  if (options.access == FreezerAccess::rebuild) TRY(rebuild_table_locked());
+  if (!in_memory_) TRY(make_filter());
+  log_->map_reads();  // nothing is truncated after this
+  return {};
 }
 
 namespace {
@@ -435,7 +446,9 @@ Status Freezer::open_resident(uint32_t size, const TableSource& source) {
   TRY_INTO(auto table, replay(size, ResidentTable::Lookups::by_fingerprint));
   const bool is_exact = source.state == TableState::whole && recorded_ &&
                         recorded_->checkpoint.table_size == table->size();
-  if (is_exact && damaged_.empty()) {
+  // A reader beside a writer needs no table on disk, and what it would find is half written.
+  const bool may_look = !store_->read_only() || store_->recovery().report().was_clean;
+  if (is_exact && damaged_.empty() && may_look) {
     const RecoveryReport& report = store_->recovery().report();
     const size_t told_before = report.damage.size() + report.notes.size();
     TRY(open_table_blob(false));
@@ -503,6 +516,13 @@ Result<std::string> Freezer::repair_table(const TableSource& source) {
 }
 
 Status Freezer::open_on_disk_read_only(const TableSource& source) {
+  // A writer replaces slots.
+  if (Status alone = store_->exclude_writers(); !alone) {
+    return fail(alone.error().code, concat(alone.error().message,
+                                           "; beside a writer a freezer is read through memory: "
+                                           "give more than ",
+                                           memory_budget_bytes_, " bytes"));
+  }
   TRY(open_table_blob(false));
   DiskTable* const table = disk_table();
   const FreezerCheckpoint& base = source.checkpoint;

@@ -2,7 +2,8 @@
 //
 // The crash scenario of Freezer: puts of new keys and of known ones, batches, flushes, doublings of
 // the table, rebuilding, closing and reopening with the table in memory or on disk, and going back
-// to an earlier checkpoint; all under options that the seed draws.
+// to an earlier checkpoint; all under options that the seed draws. A reader of another process
+// follows.
 //
 // The model: every put in order, how many of them a sync has acknowledged, and the states that the
 // store may be going back to.
@@ -45,6 +46,8 @@ class FreezerScenario : public testkit::Scenario {
     read_once_in_ = config.between(2, 6);
     rewind_once_in_ = config.between(2, 8);
     draw_open_options(config);
+    follow_random_ = Random(config.next());
+    follow_once_in_ = follow_random_.between(3, 30);
   }
 
   [[nodiscard]] Status open(Storage& storage) override {
@@ -55,6 +58,7 @@ class FreezerScenario : public testkit::Scenario {
 
   [[nodiscard]] Status step(Random& random) override {
     if (!freezer_) return open_freezer(std::nullopt);
+    if (follow_random_.one_in(follow_once_in_)) return follow();
     if (random.one_in(read_once_in_)) return read(random);
     if (random.one_in(sync_once_in_)) return sync();
     if (random.one_in(rebuild_once_in_)) return watch(freezer_->rebuild_table());
@@ -97,6 +101,7 @@ class FreezerScenario : public testkit::Scenario {
 
   void crash() override {
     if (freezer_ && freezer_->statistics().leaving) ++crashed_leaving_;
+    follower_.reset();
     freezer_.reset();
   }
 
@@ -230,6 +235,7 @@ class FreezerScenario : public testkit::Scenario {
   // Until the open succeeds, any state from the checkpoint on may be found.
   Status go_back(size_t to) {
     const Committed committed = checkpoints_[to];
+    follower_.reset();  // it would be in the way
     acknowledged_ = committed.count;
     checkpoints_.resize(to + 1);
     is_going_back_ = true;
@@ -262,6 +268,40 @@ class FreezerScenario : public testkit::Scenario {
     } else if (expected != nullptr && !equal_bytes(value->bytes(), expected->value)) {
       note("a key has a wrong value during the run");
     }
+    return {};
+  }
+
+  // What a reader in another process sees is a prefix, with all that was synced, and never shrinks.
+  Status follow() {
+    if (!follower_ || follow_random_.one_in(4)) {
+      FreezerOptions options = options_;
+      options.access = FreezerAccess::read_only;
+      options.memory_budget_bytes = 1 << 20;
+      TRY_INTO(follower_, Freezer::open(*storage_, options));
+    } else {
+      TRY(follower_->refresh());
+    }
+    size_t count = 0;
+    Status failed;
+    TRY(follower_->visit([&](const FreezerItem& item) {
+      auto value = follower_->get(item.cursor());
+      if (!value) {
+        failed = pass_on(value);
+      } else if (count >= records_.size() || records_[count].key != item.key ||
+                 !equal_bytes(records_[count].value, value->bytes())) {
+        note(concat("a reader sees another item ", count));
+      }
+      ++count;
+      return failed.has_value() && !problem_;
+    }));
+    TRY(std::move(failed));
+    if (count < acknowledged_)
+      note(concat("a reader sees ", count, " items, but ", acknowledged_, " were synced"));
+    if (count == 0 || problem_) return {};
+    const Bytes& key = records_[follow_random_.below(count)].key;
+    TRY_INTO(const auto value, follower_->get(ByteSpan(key)));
+    if (!value || !equal_bytes(value->bytes(), newest(key, count)->value))
+      note("a reader finds no value of a key that it sees, or a wrong one");
     return {};
   }
 
@@ -351,6 +391,9 @@ class FreezerScenario : public testkit::Scenario {
 
   Storage* storage_ = nullptr;
   std::unique_ptr<Freezer> freezer_;
+  std::unique_ptr<Freezer> follower_;
+  Random follow_random_{0};
+  uint64_t follow_once_in_ = 0;
   std::vector<Record> records_;  // issued, in order
   size_t acknowledged_ = 0;      // a prefix of them
   std::vector<Committed> checkpoints_;

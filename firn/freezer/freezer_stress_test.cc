@@ -143,5 +143,61 @@ TEST(FreezerMemoryStress, GivenReadersBesideAWriter_WhenTheStoreLeavesMemory_The
   run_readers_beside_a_writer(storage, options);
 }
 
+// A follower is refreshed while its threads read, and others open and close beside it.
+TEST_P(FreezerStress, WhileAWriterPutsAndSyncs_ReadersOfAFollowerSeeEveryKey) {
+  constexpr uint64_t kPuts = 320;
+  FreezerOptions options = this->options();
+  options.table.initial_size = 4;
+  options.table.resize_frequency = 1;
+  options.section_target_bytes = 2048;
+  ASSERT_OK_INTO(const Store writer, Freezer::open(storage_, options));
+  FreezerOptions reading = freezer::with_engine(options, Engine::resident);
+  reading.access = FreezerAccess::read_only;
+  ASSERT_OK_INTO(const Store follower, Freezer::open(storage_, reading));
+  std::atomic<uint64_t> synced = 0;
+  std::atomic<uint64_t> visible = 0;
+
+  std::vector<std::thread> threads;
+  threads.emplace_back([&] {
+    while (visible < kPuts) {
+      const uint64_t before = synced;
+      EXPECT_OK(follower->refresh());
+      EXPECT_GE(follower->item_count(), before);
+      if (before > 0) visible = before;
+    }
+  });
+  threads.emplace_back([&] {
+    while (visible < kPuts) {
+      const uint64_t before = synced;
+      auto fresh = Freezer::open(storage_, reading);
+      EXPECT_OK(fresh);
+      if (before == 0) continue;
+      EXPECT_EQ(get(*fresh, concat("key", before - 1)), concat(before - 1));
+    }
+  });
+  for (uint64_t seed = 1; seed <= 2; ++seed) {
+    threads.emplace_back([&, seed] {
+      Random random(seed);
+      while (visible < kPuts) {
+        const uint64_t count = visible;
+        if (count == 0) continue;
+        const uint64_t i = random.below(count);
+        EXPECT_EQ(get(follower, concat("key", i)), concat(i));
+        EXPECT_EQ(freezer::contains(follower, concat("none", i)), "absent");
+      }
+    });
+  }
+  for (uint64_t i = 0; i < kPuts; ++i) {
+    EXPECT_OK(put(writer, concat("key", i), concat(i)));
+    if (i % 16 != 15 && i + 1 < kPuts) continue;
+    EXPECT_OK(writer->sync());
+    synced = i + 1;
+  }
+  for (std::thread& thread : threads)
+    thread.join();
+
+  freezer::expect_range(follower, 0, kPuts);
+}
+
 }  // namespace
 }  // namespace firn

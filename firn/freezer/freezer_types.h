@@ -21,7 +21,7 @@ enum class FreezerAccess : uint8_t {
   create,     // for writing; the store is made if there is none
   write,      // for writing; it must exist
   rebuild,    // for writing; it must exist; its table is made anew from the key journal
-  read_only,  // it must exist; nothing on disk changes, and other readers may have it open
+  read_only,  // it must exist; nothing on disk changes; a writer of another process may be at work
 };
 
 // When slots of the table reach the disk. Either way a sync() makes every put durable.

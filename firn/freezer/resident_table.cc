@@ -71,6 +71,11 @@ std::optional<RecordPlace> ResidentTable::head(uint32_t position_hash) const {
   return head_of_position(position_hash & (size_ - 1));
 }
 
+RecordPlace ResidentTable::end() const {
+  if (runs_.empty()) return {};
+  return {runs_.back().section, Position(count_ - runs_.back().first)};
+}
+
 void ResidentTable::prefetch(const KeyHashes& hashes) const {
   heads_.prefetch(hashes.position_hash & (size_ - 1));
   fingerprints_.prefetch(hashes.fingerprint);

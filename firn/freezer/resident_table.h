@@ -75,6 +75,8 @@ class ResidentTable {
   [[nodiscard]] bool has_fingerprints() const { return lookups_ == Lookups::by_fingerprint; }
   [[nodiscard]] uint32_t size() const { return size_; }
   [[nodiscard]] uint64_t count() const { return count_; }
+  // Behind the newest record.
+  [[nodiscard]] RecordPlace end() const;
   // The position hash of a record, by its number from 0 on.
   [[nodiscard]] uint32_t hash_at(uint64_t number) const {
     return hashes_[number / kHashesPerChunk][number % kHashesPerChunk];

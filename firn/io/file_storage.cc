@@ -250,4 +250,8 @@ Result<std::unique_ptr<StorageLock>> FileStorage::lock(LockMode mode) {
   return file_system_.lock(mode);
 }
 
+Result<std::optional<StorageWriter>> FileStorage::find_writer() {
+  return file_system_.find_writer();
+}
+
 }  // namespace firn

@@ -55,6 +55,7 @@ class FileStorage final : public Storage {
   [[nodiscard]] Result<PartitionListing> list(std::string_view partition) override;
   [[nodiscard]] Result<std::vector<std::string>> partitions() override;
   [[nodiscard]] Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override;
+  [[nodiscard]] Result<std::optional<StorageWriter>> find_writer() override;
   [[nodiscard]] StorageLimits limits() const override { return limits_; }
   [[nodiscard]] std::string description() const override { return file_system_.description(); }
 

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -85,6 +86,7 @@ class FileSystem {
   [[nodiscard]] virtual Status sync_directory(std::string_view directory) = 0;
   // See Storage::lock. The lock file lives in the root and is never removed.
   [[nodiscard]] virtual Result<std::unique_ptr<StorageLock>> lock(LockMode mode) = 0;
+  [[nodiscard]] virtual Result<std::optional<StorageWriter>> find_writer() = 0;
   [[nodiscard]] virtual std::string description() const = 0;
 
  protected:

@@ -7,6 +7,7 @@
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/io/blob_header.h"
+#include "firn/io/lock_counts.h"
 
 namespace firn {
 namespace {
@@ -134,8 +135,7 @@ class MemoryStorage::MemoryBlob : public Blob {
 
 struct MemoryStorage::LockState {
   Mutex mutex;
-  size_t shared GUARDED_BY(mutex) = 0;
-  bool exclusive GUARDED_BY(mutex) = false;
+  io::LockCounts held GUARDED_BY(mutex);
 };
 
 class MemoryStorage::Lock : public StorageLock {
@@ -143,10 +143,12 @@ class MemoryStorage::Lock : public StorageLock {
   Lock(std::shared_ptr<LockState> state, LockMode mode) : state_(std::move(state)), mode_(mode) {}
   ~Lock() override {
     MutexLock lock(state_->mutex);
-    if (mode_ == LockMode::exclusive)
-      state_->exclusive = false;
-    else
-      --state_->shared;
+    state_->held.release(mode_);
+  }
+  [[nodiscard]] Status settle() override {
+    MutexLock lock(state_->mutex);
+    if (mode_ == LockMode::exclusive) state_->held.settle();
+    return {};
   }
 
  private:
@@ -230,13 +232,14 @@ Result<std::vector<std::string>> MemoryStorage::partitions() {
 
 Result<std::unique_ptr<StorageLock>> MemoryStorage::lock(LockMode mode) {
   MutexLock lock(lock_state_->mutex);
-  if (lock_state_->exclusive || (mode == LockMode::exclusive && lock_state_->shared > 0))
+  if (!lock_state_->held.take(mode))
     return fail(Errc::locked, concat(description(), ": locked by another user of this process"));
-  if (mode == LockMode::exclusive)
-    lock_state_->exclusive = true;
-  else
-    ++lock_state_->shared;
   return std::make_unique<Lock>(lock_state_, mode);
+}
+
+Result<std::optional<StorageWriter>> MemoryStorage::find_writer() {
+  MutexLock lock(lock_state_->mutex);
+  return lock_state_->held.find_writer();
 }
 
 StorageLimits MemoryStorage::limits() const {

@@ -39,6 +39,7 @@ class MemoryStorage : public Storage {
   [[nodiscard]] Result<PartitionListing> list(std::string_view partition) override;
   [[nodiscard]] Result<std::vector<std::string>> partitions() override;
   [[nodiscard]] Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override;
+  [[nodiscard]] Result<std::optional<StorageWriter>> find_writer() override;
   [[nodiscard]] StorageLimits limits() const override;
   [[nodiscard]] std::string description() const override;
 

@@ -12,6 +12,9 @@
 namespace firn::io {
 namespace {
 
+// How often a page is read again that a writer may have been at work on.
+constexpr int kTornReadsMax = 64;
+
 // Scratch memory of a thread for one run of pages; kept, so that a read does not allocate.
 MutableByteSpan thread_scratch(size_t size) {
   thread_local Buffer scratch;
@@ -39,6 +42,10 @@ class EndFinder {
         what_(concat("blob ", options.partition, "/", options.blob_name)) {}
 
   Result<StreamEnd> run() {
+    if (options_.ends_at_floor) {
+      TRY(look_at_floor(*options_.floor));
+      return std::move(end_);
+    }
     if (options_.floor) {
       TRY(scan_forward(*options_.floor));
     } else {
@@ -76,15 +83,28 @@ class EndFinder {
                              : describe_invalid_page(physical)));
   }
 
+  Status check_floor_pages(uint64_t floor, uint64_t floor_pages) {
+    if (floor_pages <= pages_on_disk_) return {};
+    TRY(refuse_other_page_size());
+    return fail(Errc::corrupt, concat(what_, ": ends at offset ", blob_size_, ", but ", floor,
+                                      " payload bytes are known durable, which take ", floor_pages,
+                                      " pages, up to offset ", floor_pages * physical_size_));
+  }
+
+  Status look_at_floor(uint64_t floor) {
+    const uint64_t pages = divide_rounding_up(floor, options_.page_size);
+    TRY(check_floor_pages(floor, pages));
+    if (pages == 0) return {};
+    const uint64_t needed = floor - (pages - 1) * options_.page_size;
+    TRY_INTO(const FoundPage last, read_last_page(blob_, pages - 1, needed, physical_size_, what_));
+    TRY(check_floor_page(floor, pages - 1, last.valid, last.physical));
+    if (needed < options_.page_size) end_.last_payload = to_bytes(last.physical.first(needed));
+    return {};
+  }
+
   Status scan_forward(uint64_t floor) {
     const uint64_t floor_pages = divide_rounding_up(floor, options_.page_size);
-    if (floor_pages > pages_on_disk_) {
-      TRY(refuse_other_page_size());
-      return fail(Errc::corrupt,
-                  concat(what_, ": ends at offset ", blob_size_, ", but ", floor,
-                         " payload bytes are known durable, which take ", floor_pages,
-                         " pages, up to offset ", floor_pages * physical_size_));
-    }
+    TRY(check_floor_pages(floor, floor_pages));
     uint64_t page = floor_pages == 0 ? 0 : floor_pages - 1;
     while (page < pages_on_disk_) {
       const uint64_t count =
@@ -185,6 +205,15 @@ Result<ByteSpan> read_page_run(Blob& blob, uint64_t first_page, size_t count,
                                       " must be on disk: ", read.error().message));
   TRY(std::move(read));
   return ByteSpan(scratch);
+}
+
+Result<FoundPage> read_last_page(Blob& blob, uint64_t page, uint64_t needed,
+                                 uint64_t physical_page_size, const std::string& what) {
+  for (int attempt = 1;; ++attempt) {
+    TRY_INTO(const ByteSpan physical, read_page_run(blob, page, 1, physical_page_size, what));
+    const FoundPage found{physical, validate_page(physical)};
+    if (found.holds(needed) || attempt == kTornReadsMax) return found;
+  }
 }
 
 std::string describe_invalid_page(ByteSpan physical_page) {

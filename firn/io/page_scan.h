@@ -28,6 +28,21 @@ inline constexpr size_t kScanRunBytes = size_t{256} * 1024;
 [[nodiscard]] Result<ByteSpan> read_page_run(Blob& blob, uint64_t first_page, size_t count,
                                              uint64_t physical_page_size, const std::string& what);
 
+struct FoundPage {
+  ByteSpan physical;
+  std::optional<ValidPage> valid;
+
+  [[nodiscard]] bool holds(uint64_t needed) const { return valid && valid->size_bytes() >= needed; }
+};
+
+// Reads the page in which the stream of a reader ends, after `needed` bytes; see read_page_run. A
+// writer of another process may be at work on the rest of it: it changes neither those bytes nor
+// the record that covers them, but may replace what was read before the rest was. So the page is
+// read again, a few times, until it holds them.
+[[nodiscard]] Result<FoundPage> read_last_page(Blob& blob, uint64_t page, uint64_t needed,
+                                               uint64_t physical_page_size,
+                                               const std::string& what);
+
 // Why validate_page refused a page, for messages.
 [[nodiscard]] std::string describe_invalid_page(ByteSpan physical_page);
 

@@ -240,6 +240,13 @@ Status PagedBlob::truncate(uint64_t size) {
   return {};
 }
 
+Status PagedBlob::cut_view(uint64_t size) {
+  if (size >= end_) return {};
+  TRY_INTO(const KeptPage kept, load_kept_page(size));
+  publish_cut(size, kept);
+  return {};
+}
+
 // What truncate keeps of the page that `size` falls into.
 Result<PagedBlob::KeptPage> PagedBlob::load_kept_page(uint64_t size) {
   KeptPage kept;
@@ -425,13 +432,16 @@ Status PagedBlob::verify(RecoveryLog& findings) const {
     TRY_INTO(const ByteSpan physical, io::read_page_run(*blob_, page, static_cast<size_t>(run),
                                                         physical_size(), where(page)));
     for (uint64_t i = 0; i < run; ++i, ++page) {
-      const ByteSpan one = physical.subspan(i * physical_size(), physical_size());
-      const std::optional<ValidPage> valid = validate_page(one);
+      const ByteSpan bytes = physical.subspan(i * physical_size(), physical_size());
+      io::FoundPage found{bytes, validate_page(bytes)};
       const uint64_t needed = std::min(page_size_, durable - page * page_size_);
-      if (!valid || valid->size_bytes() < needed)
+      if (!found.holds(needed) && page + 1 == pages) {
+        TRY_INTO(found, io::read_last_page(*blob_, page, needed, physical_size(), where(page)));
+      }
+      if (!found.holds(needed))
         note(page, 1,
              concat("page ", page, ": expected ", needed,
-                    " valid bytes: ", io::describe_invalid_page(one)));
+                    " valid bytes: ", io::describe_invalid_page(found.physical)));
     }
   }
   if (pages_on_disk < pages)

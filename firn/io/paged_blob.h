@@ -65,6 +65,9 @@ struct PagedBlobOptions {
   PageCache* cache = nullptr;                    // required; outlives the blob
   uint64_t cache_id = 0;                         // from PageCache::new_blob_id
   std::optional<uint64_t> floor = std::nullopt;  // payload bytes known durable
+  // Read-only: the stream is what the floor says. What follows is somebody else's, who may be at
+  // work on it, also on the rest of the last page. Requires: a floor.
+  bool ends_at_floor = false;
   // Bytes become part of the stream in whole records of this size only: open cuts a trailing
   // fraction above the floor. 1: no records.
   uint32_t record_size = 1;
@@ -92,6 +95,9 @@ class PagedBlob {
   // Drops everything from `size` on, durably. Errc::invalid_argument beyond size(). What is kept
   // stays durable if it was; bytes that no sync covered may stay unsynced.
   [[nodiscard]] Status truncate(uint64_t size);
+  // The same of what this object shows of a blob that is only read: nothing changes on disk. A
+  // writer may cut the file to that size, and append to it, meanwhile.
+  [[nodiscard]] Status cut_view(uint64_t size);
 
   // Fills `out` from `offset`. Errc::out_of_range beyond size(), Errc::corrupt for a bad page.
   [[nodiscard]] Status read_at(uint64_t offset, MutableByteSpan out) const;
@@ -139,7 +145,6 @@ class PagedBlob {
   [[nodiscard]] Status poison(Status failure);
   // Takes over a stream that is on disk: its size and the bytes and record of its partial page.
   void adopt(uint64_t size, ByteSpan partial_payload, std::optional<ProtectedSlot> slot);
-  [[nodiscard]] Status cut_unfinished_record(uint64_t size, bool read_only);
 
   void copy_to_tip(ByteSpan bytes);
   [[nodiscard]] Result<std::optional<ProtectedSlot>> write_tip(bool with_partial);

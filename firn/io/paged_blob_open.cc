@@ -20,6 +20,8 @@ Status check_options(const PagedBlobOptions& options) {
                 concat("page size ", options.page_size, ": expected 1 to ", kPageSizeMax));
   if (options.record_size == 0)
     return fail(Errc::invalid_argument, "record size 0: expected at least 1");
+  if (options.ends_at_floor && !options.floor)
+    return fail(Errc::invalid_argument, "a paged blob that ends at its floor needs one");
   if (options.cache == nullptr)
     return fail(Errc::invalid_argument, "a paged blob needs a page cache (of 0 bytes, if none)");
   return {};
@@ -43,6 +45,11 @@ Result<std::unique_ptr<PagedBlob>> PagedBlob::open(std::unique_ptr<Blob> blob,
                                                    RecoveryLog& recovery) {
   TRY(check_options(options));
   TRY_INTO(const io::StreamEnd end, io::find_stream_end(*blob, options, recovery));
+  if (options.ends_at_floor) {
+    std::unique_ptr<PagedBlob> paged(new PagedBlob(std::move(blob), options));
+    paged->adopt(*options.floor, end.last_payload, std::nullopt);
+    return paged;
+  }
   const uint64_t physical_page = uint64_t{options.page_size} + kPageRecordSize;
   const uint64_t physical_end = end.pages * physical_page;
   const uint64_t blob_size = blob->size();
@@ -83,7 +90,7 @@ Result<std::unique_ptr<PagedBlob>> PagedBlob::open(std::unique_ptr<Blob> blob,
   if (!end.last_payload.empty())
     slot = {end.last->slot, end.last->size_bytes(), end.last->counting_slot().crc};
   paged->adopt(found, end.last_payload, slot);
-  if (kept < found) TRY(paged->cut_unfinished_record(kept, recovery.read_only()));
+  if (kept < found) TRY(recovery.read_only() ? paged->cut_view(kept) : paged->truncate(kept));
   return paged;
 }
 
@@ -104,13 +111,6 @@ Status PagedBlob::save_before_cut(uint64_t size, std::string reason, RecoveryLog
   const uint64_t begin = size / page_size_ * physical_size();
   return recovery.save_before_cut(*blob_, {options_.partition, options_.blob_name, begin,
                                            blob_->size() - begin, std::move(reason)});
-}
-
-Status PagedBlob::cut_unfinished_record(uint64_t size, bool read_only) {
-  if (!read_only) return truncate(size);
-  TRY_INTO(const KeptPage kept, load_kept_page(size));
-  publish_cut(size, kept);
-  return {};
 }
 
 }  // namespace firn

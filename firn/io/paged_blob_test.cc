@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "firn/io/page_record.h"
+#include "testkit/observed_storage.h"
 #include "testkit/paged_blob_fixture.h"
 
 namespace firn {
@@ -452,6 +453,49 @@ TEST_F(PagedBlobTest, GivenDamage_WhenVerified_ThenEachBadPageIsNamed) {
   EXPECT_EQ(findings.report().damage[0].offset, 28u);
   EXPECT_EQ(findings.report().damage[1].offset, 4u * 28u);
   EXPECT_EQ(findings.report().damage[1].blob, "6e616d65");
+}
+
+// In the middle of a read, two syncs write both records of the page: their lengths are of bytes
+// that the front half of the read does not have.
+TEST_F(PagedBlobTest, GivenTwoSyncsDuringARead_WhenOpenedAndVerified_ThenThePageIsReadAgain) {
+  for (int moment = 1, calls = 1; calls >= moment; ++moment) {
+    ASSERT_OK(storage_.remove_partition("p"));
+    ASSERT_OK_INTO(const auto writer, open());
+    ASSERT_OK(writer->append(as_bytes("he")));
+    ASSERT_OK(writer->sync());
+    calls = 0;
+    testkit::ObservedStorage observed(storage_, [&] {
+      if (++calls != moment) return;
+      for (const char* const letter : {"l", "l"}) {
+        EXPECT_OK(writer->append(as_bytes(letter)));
+        EXPECT_OK(writer->sync());
+      }
+    });
+
+    ASSERT_OK_INTO(auto blob, observed.open("p", name_, OpenMode::read_only));
+    PagedBlobOptions options{.page_size = 16, .cache = &cache_, .floor = 2, .ends_at_floor = true};
+    RecoveryLog recovery(storage_, true);
+    ASSERT_OK_INTO(const auto reader, PagedBlob::open(std::move(blob), options, recovery));
+
+    EXPECT_EQ(text_of(*reader), "he") << "moment " << moment;
+    RecoveryLog findings(storage_, true);
+    EXPECT_OK(reader->verify(findings));
+    EXPECT_TRUE(findings.report().empty()) << "moment " << moment;
+  }
+}
+
+TEST_F(PagedBlobTest, GivenAViewThatWasCut_WhenAWriterCutsTheFile_ThenTheViewStays) {
+  ASSERT_OK_INTO(const auto writer, open());
+  ASSERT_OK(writer->append(as_bytes(letters(70))));
+  ASSERT_OK(writer->sync());
+  ASSERT_OK_INTO(const auto reader, open({.read_only = true}));
+  ASSERT_OK(reader->cut_view(20));
+
+  ASSERT_OK(writer->truncate(20));
+  ASSERT_OK(writer->append(as_bytes("other")));
+  ASSERT_OK(writer->sync());
+
+  EXPECT_EQ(text_of(*reader), letters(20));
 }
 
 TEST_F(PagedBlobTest, GivenBadOptions_WhenOpened_ThenRefused) {

@@ -46,6 +46,9 @@ class PosixFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::vector<DirectoryEntry>> list(std::string_view directory) override;
   [[nodiscard]] Status sync_directory(std::string_view directory) override;
   [[nodiscard]] Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override;
+  [[nodiscard]] Result<std::optional<StorageWriter>> find_writer() override {
+    return io::find_posix_writer(root_.get(), path_);
+  }
   [[nodiscard]] std::string description() const override { return path_; }
 
  private:
@@ -231,7 +234,8 @@ Status PosixFileSystem::sync_directory(std::string_view directory) {
 }
 
 Result<std::unique_ptr<StorageLock>> PosixFileSystem::lock(LockMode mode) {
-  if (mode == LockMode::exclusive) TRY(check_writable({}, io::kLockFileName));
+  const bool is_writer = mode == LockMode::exclusive || mode == LockMode::no_followers;
+  if (is_writer) TRY(check_writable({}, io::kLockFileName));
   return io::take_posix_lock(root_.get(), path_, mode);
 }
 

@@ -6,6 +6,7 @@
 #include <span>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,14 +20,49 @@ namespace {
 
 constexpr size_t kHolderMaxBytes = 1024;
 constexpr int kReplacedRetriesMax = 16;
+constexpr int kProbedRetriesMax = 16;
 
 class PosixLock final : public StorageLock {
  public:
-  explicit PosixLock(Descriptor descriptor) : descriptor_(std::move(descriptor)) {}
+  PosixLock(Descriptor file, Descriptor root) : file_(std::move(file)), root_(std::move(root)) {}
+  [[nodiscard]] Status settle() override;
 
  private:
-  const Descriptor descriptor_;
+  const Descriptor file_;
+  const Descriptor root_;
 };
+
+bool is_for_writing(LockMode mode) {
+  return mode == LockMode::exclusive || mode == LockMode::no_followers;
+}
+
+// Byte 0 parts writers from each other and from shared readers. A writer has byte 1, too, until it
+// is settled. Byte 2 parts followers from what would disturb them.
+constexpr off_t kRecoveringByte = 1;
+constexpr off_t kFollowersByte = 2;
+
+struct flock lock_bytes(off_t start, off_t count, short type) {
+  struct flock lock{};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = start;
+  lock.l_len = count;
+  return lock;
+}
+
+struct flock lock_bytes(LockMode mode) {
+  const short type = is_for_writing(mode) ? F_WRLCK : F_RDLCK;
+  if (mode == LockMode::follower || mode == LockMode::no_followers)
+    return lock_bytes(kFollowersByte, 1, type);
+  return lock_bytes(0, mode == LockMode::exclusive ? 2 : 1, type);
+}
+
+// No other lock is touched, and none can be in the way.
+Status PosixLock::settle() {
+  struct flock unlock = lock_bytes(kRecoveringByte, 1, F_UNLCK);
+  if (!file_.is_open() || ::fcntl(file_.get(), F_OFD_SETLK, &unlock) == 0) return {};
+  return posix_failure(errno, "unlock a byte of", kLockFileName);
+}
 
 // The start of a small file of the system, up to its first line's end; empty if unreadable.
 std::string read_line(const char* path) {
@@ -65,36 +101,61 @@ std::string holder_field(std::string_view text, std::string_view key) {
   return "unknown";
 }
 
-std::unexpected<Error> locked_by_another(int fd, const std::string& root_path, LockMode mode) {
-  struct flock probe{};
-  probe.l_type = mode == LockMode::exclusive ? F_WRLCK : F_RDLCK;
-  probe.l_whence = SEEK_SET;
-  const bool probed = ::fcntl(fd, F_OFD_GETLK, &probe) == 0;
-  if (probed && probe.l_type == F_RDLCK)
-    return fail(Errc::locked, concat("store '", root_path,
-                                     "' is open for reading in at least one other place; "
-                                     "close the readers first ('fuser ",
-                                     root_path, "/", kLockFileName, "' lists them)"));
+std::string describe_holder(int fd) {
   std::array<char, kHolderMaxBytes> buffer;
   const ssize_t got = ::pread(fd, buffer.data(), buffer.size(), 0);
   const std::string_view text(buffer.data(), got > 0 ? static_cast<size_t>(got) : 0);
   const std::string pid = holder_field(text, "pid");
   const std::string host = holder_field(text, "host");
   const bool is_this_process = pid == concat(::getpid()) && host == this_host();
+  return concat(is_this_process ? "this process: " : "another process: ", "pid ", pid, " on host ",
+                host, ", program '", holder_field(text, "program"), "'");
+}
+
+std::unexpected<Error> locked_by_another(int fd, const std::string& root_path, LockMode mode) {
+  if (mode == LockMode::follower)
+    return fail(Errc::locked, concat("the writer of store '", root_path,
+                                     "' is taking away what readers may be reading (a rewind, or "
+                                     "the removal of the store): try again"));
+  struct flock probe = lock_bytes(mode);
+  const bool probed = ::fcntl(fd, F_OFD_GETLK, &probe) == 0;
+  if (probed && probe.l_type == F_RDLCK)
+    return fail(Errc::locked, concat("store '", root_path,
+                                     "' is open for reading in at least one other place; "
+                                     "close the readers first ('fuser ",
+                                     root_path, "/", kLockFileName, "' lists them)"));
   return fail(Errc::locked,
-              concat("store '", root_path, "' is open for writing in ",
-                     is_this_process ? "this process: " : "another process: ", "pid ", pid,
-                     " on host ", host, ", program '", holder_field(text, "program"),
-                     "'; close it there, or wait until it ends (the lock goes with its process; "
+              concat("store '", root_path, "' is open for writing in ", describe_holder(fd),
+                     "; close it there, or wait until it ends (the lock goes with its process; "
                      "never delete ",
                      kLockFileName, ")"));
 }
 
-// An open LOCK file; a descriptor that is not open where a lock for reading goes without one.
+// LOCK can be deleted, and a second writer would then lock a file of its own. The directory of the
+// store cannot, so it is locked as well, where the file system knows how.
+Result<Descriptor> lock_root(int root_fd, const std::string& root_path, LockMode mode) {
+  if (mode == LockMode::follower || mode == LockMode::no_followers) return Descriptor();
+  Descriptor root = open_at(root_fd, ".", O_RDONLY | O_DIRECTORY);
+  if (!root.is_open()) return posix_failure(errno, "open directory", concat("'", root_path, "'"));
+  int attempt = 0;
+  while (::flock(root.get(), (is_for_writing(mode) ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK) return Descriptor();
+    if (++attempt < kProbedRetriesMax) continue;  // somebody only looked for a writer
+    return fail(Errc::locked,
+                concat("store '", root_path,
+                       "' is open in another place, which holds a lock on the "
+                       "directory itself: was ",
+                       kLockFileName, " deleted? ('fuser ", root_path, "' lists who has it open)"));
+  }
+  return root;
+}
+
+// An open LOCK file; a descriptor that is not open where a reader goes without one.
 Result<Descriptor> open_lock_file(int root_fd, const std::string& what, LockMode mode) {
   const std::string name(kLockFileName);
   Descriptor file;
-  if (mode != LockMode::exclusive) {
+  if (!is_for_writing(mode)) {
     file = open_at(root_fd, name, O_RDONLY);
     if (!file.is_open() && errno != ENOENT) return posix_failure(errno, "open", what);
     if (!file.is_open() && mode == LockMode::observe) return Descriptor();
@@ -102,7 +163,7 @@ Result<Descriptor> open_lock_file(int root_fd, const std::string& what, LockMode
   if (!file.is_open()) {
     file = open_at(root_fd, name, O_RDWR | O_CREAT);
     const bool forbidden = errno == EROFS || errno == EACCES || errno == EPERM;
-    if (!file.is_open() && mode == LockMode::shared && forbidden) return Descriptor();
+    if (!file.is_open() && !is_for_writing(mode) && forbidden) return Descriptor();
     if (!file.is_open()) return posix_failure(errno, "open", what);
   }
   TRY(check_regular_file(file.get(), what));
@@ -117,6 +178,15 @@ bool is_current_lock_file(int root_fd, int fd) {
              0 &&
          ::fstat(fd, &opened) == 0 && at_path.st_ino == opened.st_ino &&
          at_path.st_dev == opened.st_dev;
+}
+
+// No writer has put its name into LOCK: there was none yet, or its LOCK was deleted.
+std::optional<StorageWriter> find_writer_of_root(int root_fd) {
+  const Descriptor root = open_at(root_fd, ".", O_RDONLY | O_DIRECTORY);
+  if (!root.is_open() || ::flock(root.get(), LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+    return std::nullopt;
+  return StorageWriter{
+      .name = concat("another place that ", kLockFileName, " does not name: was it deleted?")};
 }
 
 Status write_holder(int fd, const std::string& what) {
@@ -144,20 +214,36 @@ Result<std::unique_ptr<StorageLock>> take_posix_lock(int root_fd, const std::str
   const std::string what = concat("lock file '", root_path, "/", kLockFileName, "'");
   for (int attempt = 0; attempt < kReplacedRetriesMax; ++attempt) {
     TRY_INTO(Descriptor file, open_lock_file(root_fd, what, mode));
-    if (!file.is_open()) return std::make_unique<PosixLock>(Descriptor());
-    struct flock request{};
-    request.l_type = mode == LockMode::exclusive ? F_WRLCK : F_RDLCK;
-    request.l_whence = SEEK_SET;
+    if (!file.is_open()) return std::make_unique<PosixLock>(Descriptor(), Descriptor());
+    struct flock request = lock_bytes(mode);
     if (::fcntl(file.get(), F_OFD_SETLK, &request) != 0) {
       if (errno == EAGAIN || errno == EACCES) return locked_by_another(file.get(), root_path, mode);
       if (errno == EINTR) continue;
       return posix_failure(errno, "lock", what);
     }
     if (!is_current_lock_file(root_fd, file.get())) continue;
+    TRY_INTO(Descriptor root, lock_root(root_fd, root_path, mode));
     if (mode == LockMode::exclusive) TRY(write_holder(file.get(), what));
-    return std::make_unique<PosixLock>(std::move(file));
+    return std::make_unique<PosixLock>(std::move(file), std::move(root));
   }
   return fail(Errc::io, concat(what, " is being replaced again and again; find out by whom"));
+}
+
+Result<std::optional<StorageWriter>> find_posix_writer(int root_fd, const std::string& root_path) {
+  const std::string what = concat("lock file '", root_path, "/", kLockFileName, "'");
+  const Descriptor file = open_at(root_fd, std::string(kLockFileName), O_RDONLY);
+  if (!file.is_open()) {
+    if (errno == ENOENT) return find_writer_of_root(root_fd);
+    return posix_failure(errno, "open", what);
+  }
+  TRY(check_regular_file(file.get(), what));
+  struct flock probe = lock_bytes(0, 2, F_RDLCK);
+  if (::fcntl(file.get(), F_OFD_GETLK, &probe) != 0) return posix_failure(errno, "ask for", what);
+  if (probe.l_type != F_UNLCK)
+    return StorageWriter{.name = describe_holder(file.get()), .is_settled = probe.l_len == 1};
+  struct stat status;
+  const bool is_new = ::fstat(file.get(), &status) == 0 && status.st_size == 0;
+  return is_new ? find_writer_of_root(root_fd) : std::optional<StorageWriter>();
 }
 
 }  // namespace firn::io

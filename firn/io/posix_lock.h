@@ -8,6 +8,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,5 +24,9 @@ inline constexpr std::string_view kLockFileName = "LOCK";
 [[nodiscard]] Result<std::unique_ptr<StorageLock>> take_posix_lock(int root_fd,
                                                                    const std::string& root_path,
                                                                    LockMode mode);
+
+// See Storage::find_writer.
+[[nodiscard]] Result<std::optional<StorageWriter>> find_posix_writer(int root_fd,
+                                                                     const std::string& root_path);
 
 }  // namespace firn::io

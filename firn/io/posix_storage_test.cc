@@ -239,6 +239,63 @@ TEST_F(PosixStorageTest, GivenReaders_WhenLockedExclusively_ThenTheMessageSpeaks
   EXPECT_THAT(storage->lock(LockMode::exclusive), FailsWith(Errc::locked, "open for reading"));
 }
 
+// A second descriptor of the lock file must not free it when it is closed, and a forked child holds
+// the lock of its parent until it ends.
+TEST_F(PosixStorageTest, GivenAWriter_WhenLockAndStoreAreReachedInOtherWays_ThenNoSecondOneGetsIn) {
+  const auto storage = open_store();
+  ASSERT_OK_INTO(auto lock, storage->lock(LockMode::exclusive));
+  const auto expect_locked = [&](const std::string& path) {
+    ASSERT_OK_INTO(const auto second, open_posix_storage(path, {}));
+    EXPECT_THAT(second->lock(LockMode::exclusive), FailsWith(Errc::locked)) << path;
+    EXPECT_THAT(second->lock(LockMode::shared), FailsWith(Errc::locked)) << path;
+  };
+
+  const std::string link = root_ + "-link";
+  ASSERT_EQ(::symlink(root_.c_str(), link.c_str()), 0);
+  expect_locked(link);
+  expect_locked(root_ + "/../" + root_.substr(root_.find_last_of('/') + 1));
+  ::unlink(link.c_str());
+  content_of(root_ + "/LOCK");  // opens and closes it
+  expect_locked(root_);
+  EXPECT_THAT(storage->find_writer().value().value_or(StorageWriter()).name,
+              testing::HasSubstr("firn_io_test"));
+
+  ASSERT_EQ(::unlink((root_ + "/LOCK").c_str()), 0);
+  EXPECT_TRUE(storage->find_writer()->has_value());
+  expect_locked(root_);
+  EXPECT_TRUE(storage->find_writer()->has_value());  // an empty LOCK is there now
+  std::ofstream(root_ + "/LOCK") << "replaced";
+  expect_locked(root_);
+  ASSERT_EQ(::unlink((root_ + "/LOCK").c_str()), 0);
+
+  lock.reset();
+  ASSERT_OK_INTO(const auto second, open_posix_storage(root_, {}));
+  EXPECT_OK(second->lock(LockMode::exclusive));
+}
+
+TEST_F(PosixStorageTest, GivenAForkedChild_WhenItsParentReleasesTheLock_ThenTheChildStillHoldsIt) {
+  const auto storage = open_store();
+  ASSERT_OK_INTO(auto lock, storage->lock(LockMode::exclusive));
+  std::array<int, 2> finish{};
+  ASSERT_EQ(::pipe(finish.data()), 0);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    char byte = 0;
+    ::_exit(::read(finish[0], &byte, 1) == 1 ? 0 : 1);
+  }
+
+  lock.reset();
+
+  EXPECT_THAT(storage->lock(LockMode::exclusive), FailsWith(Errc::locked));
+  EXPECT_OK(storage->lock(LockMode::follower));
+  ASSERT_EQ(::write(finish[1], "x", 1), 1);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_OK(storage->lock(LockMode::exclusive));
+  ::close(finish[0]);
+  ::close(finish[1]);
+}
+
 TEST_F(PosixStorageTest, GivenALockFile_WhenLockedOftenAndReleased_ThenItIsNeverReplaced) {
   const auto storage = open_store();
   {

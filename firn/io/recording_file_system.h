@@ -60,6 +60,9 @@ class RecordingFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override {
     return inner_.lock(mode);
   }
+  [[nodiscard]] Result<std::optional<StorageWriter>> find_writer() override {
+    return inner_.find_writer();
+  }
   [[nodiscard]] std::string description() const override { return "recorded"; }
 
  private:

@@ -100,6 +100,7 @@ class SalvageView final : public Storage {
   Result<std::unique_ptr<StorageLock>> lock(LockMode /*mode*/) override {
     return storage_.lock(LockMode::observe);
   }
+  Result<std::optional<StorageWriter>> find_writer() override { return storage_.find_writer(); }
   [[nodiscard]] StorageLimits limits() const override { return storage_.limits(); }
   [[nodiscard]] std::string description() const override { return storage_.description(); }
 

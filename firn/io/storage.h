@@ -24,6 +24,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -104,12 +105,24 @@ struct ReadRequest {
 class StorageLock {
  public:
   virtual ~StorageLock() = default;
+  // Of an exclusive lock: the writer has recovered what the last one left, see StorageWriter.
+  [[nodiscard]] virtual Status settle() { return {}; }
 };
 
+// Who holds the exclusive lock.
+struct StorageWriter {
+  std::string name;         // in words
+  bool is_settled = false;  // false: it recovers, and says less of what is durable than there is
+};
+
+// Exclusive excludes exclusive, shared and observe, no_followers excludes followers and itself;
+// nothing else excludes anything.
 enum class LockMode : uint8_t {
-  shared,
-  exclusive,
-  observe,  // shared, but a store that has no lock yet gets none: for those who never write
+  exclusive,     // a writer
+  shared,        // a reader whom a writer would disturb
+  observe,       // shared, but a store that has no lock yet gets none: for those who never write
+  follower,      // a reader beside a writer, who then only adds to what the reader may read
+  no_followers,  // a writer, besides exclusive, while it takes away what a follower may read
 };
 
 // What a partition holds.
@@ -168,6 +181,8 @@ class Storage {
 
   // Takes the store's lock, or fails with Errc::locked naming the holder (pid, host, program).
   [[nodiscard]] virtual Result<std::unique_ptr<StorageLock>> lock(LockMode mode) = 0;
+  // Who holds the exclusive lock; nullopt if nobody does. Disturbs nobody.
+  [[nodiscard]] virtual Result<std::optional<StorageWriter>> find_writer() = 0;
 
   [[nodiscard]] virtual StorageLimits limits() const = 0;
 

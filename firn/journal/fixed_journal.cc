@@ -69,12 +69,20 @@ Status FixedJournal::recover(const std::map<Section, Error>& known_damage, Recov
     const auto retained = std::ranges::lower_bound(found, options_.floors->boundary());
     const std::vector<Section> leftovers(found.begin(), retained);
     found.erase(found.begin(), retained);
-    if (!leftovers.empty()) {
+    const bool is_interrupted = !is_pinned() || options_.floors->was_clean();
+    if (!leftovers.empty() && is_interrupted) {
       recovery.note(concat(read_only_ ? "ignored" : "finished", " an interrupted prune of ",
                            leftovers.size(), " sections in partition ", options_.partition));
       if (!read_only_) TRY(journal::remove_sections(storage_, options_.partition, leftovers));
     }
     at_floors = check_floors(found);
+    if (!at_floors.empty() && is_pinned()) {
+      // Pruned since the floors were read?
+      TRY_INTO(const Section boundary, options_.floors->reload_boundary());
+      boundary_ = boundary.value;
+      at_floors.erase(at_floors.begin(), at_floors.lower_bound(boundary));
+      found.erase(found.begin(), std::ranges::lower_bound(found, boundary));
+    }
     for (const auto& [section, damage] : at_floors)
       set_aside(section, damage, recovery);
   }
@@ -83,6 +91,10 @@ Status FixedJournal::recover(const std::map<Section, Error>& known_damage, Recov
   if (!clean && !read_only_) TRY(journal::settle_removals(storage_, options_.partition));
   for (const Section section : found) {
     if (at_floors.contains(section)) continue;
+    if (is_pinned()) {
+      table_.add_closed(section, options_.cache->new_blob_id(), options_.floors->floor(section));
+      continue;
+    }
     if (clean) {
       table_.add_closed(section, options_.cache->new_blob_id());
       continue;
@@ -96,14 +108,13 @@ Status FixedJournal::recover(const std::map<Section, Error>& known_damage, Recov
 Status FixedJournal::recover_section(Section section, const Error* known_damage,
                                      RecoveryLog& recovery) {
   const bool changes = !read_only_ && known_damage == nullptr;
-  const uint64_t cache_id = options_.cache->new_blob_id();
-  std::optional<uint64_t> floor;
-  if (options_.floors != nullptr) floor = options_.floors->floor(section);
+  Opening opening{.mode = changes ? OpenMode::read_write : OpenMode::read_only,
+                  .floor = std::nullopt,
+                  .cache_id = options_.cache->new_blob_id()};
   RecoveryLog look_only(storage_, true);
-  auto handle = open_section(section, changes ? OpenMode::read_write : OpenMode::read_only, floor,
-                             cache_id, known_damage == nullptr ? recovery : look_only);
+  auto handle = open_section(section, opening, known_damage == nullptr ? recovery : look_only);
   if (handle) {
-    table_.add_open(section, cache_id, std::move(*handle));
+    table_.add_open(section, opening.cache_id, std::move(*handle));
     return known_damage == nullptr ? Status() : freeze(section, *known_damage);
   }
   if (handle.error().code != Errc::corrupt) return pass_on(handle);
@@ -145,45 +156,48 @@ Status FixedJournal::freeze(Section section, const Error& damage) {
 }
 
 // With floors the store knows its geometry and its version: what contradicts it is damage.
-Result<std::shared_ptr<PagedSection>> FixedJournal::open_section(Section section, OpenMode mode,
-                                                                 std::optional<uint64_t> known_size,
-                                                                 uint64_t cache_id,
+Result<std::shared_ptr<PagedSection>> FixedJournal::open_section(Section section,
+                                                                 const Opening& opening,
                                                                  RecoveryLog& recovery) const {
-  auto opened = open_blob(section, mode, known_size, cache_id, recovery);
-  if (opened || options_.floors == nullptr || mode == OpenMode::create_new) return opened;
+  auto opened = open_blob(section, opening, recovery);
+  if (opened || options_.floors == nullptr || opening.mode == OpenMode::create_new) return opened;
   const Errc code = opened.error().code;
   if (code == Errc::unsupported_version || code == Errc::invalid_argument)
     opened.error().code = Errc::corrupt;
   return opened;
 }
 
-// Everything was durable when it was closed.
+// Everything was durable when it was closed. What recovery did not adopt, or what a writer added
+// since, is no part of a section that is only read.
 Result<std::shared_ptr<PagedSection>> FixedJournal::reopen_section(
     Section section, const Table::Entry& entry) const {
   const bool changes = !read_only_ && !entry.damage;
   RecoveryLog unexpected(storage_, !changes);
-  auto handle = open_section(section, changes ? OpenMode::read_write : OpenMode::read_only,
-                             entry.size, entry.cache_id, unexpected);
-  // What recovery did not adopt is still on disk then.
-  if (handle && !changes && entry.size) (*handle)->limit = *entry.size;
+  auto handle = open_section(section,
+                             {.mode = changes ? OpenMode::read_write : OpenMode::read_only,
+                              .floor = entry.size,
+                              .cache_id = entry.cache_id,
+                              .ends_at_floor = !changes && entry.size.has_value()},
+                             unexpected);
   if (handle) (*handle)->frozen = entry.damage.has_value();
   return handle;
 }
 
-Result<std::shared_ptr<PagedSection>> FixedJournal::open_blob(Section section, OpenMode mode,
-                                                              std::optional<uint64_t> known_size,
-                                                              uint64_t cache_id,
+Result<std::shared_ptr<PagedSection>> FixedJournal::open_blob(Section section,
+                                                              const Opening& opening,
                                                               RecoveryLog& recovery) const {
-  TRY_INTO(auto blob, storage_.open(options_.partition, journal::section_name(section), mode));
+  TRY_INTO(auto blob,
+           storage_.open(options_.partition, journal::section_name(section), opening.mode));
   PagedBlobOptions paged;
   paged.partition = options_.partition;
   paged.blob_name = journal::section_hex(section);
   paged.page_size = options_.page_size_bytes;
   paged.write_buffer_bytes = options_.write_buffer_bytes;
   paged.cache = options_.cache;
-  paged.cache_id = cache_id;
-  paged.floor = known_size;
-  if (!known_size && options_.floors != nullptr) paged.floor = options_.floors->floor(section);
+  paged.cache_id = opening.cache_id;
+  paged.floor = opening.floor;
+  if (!paged.floor && options_.floors != nullptr) paged.floor = options_.floors->floor(section);
+  paged.ends_at_floor = opening.ends_at_floor;
   paged.record_size = options_.record_size_bytes;
   auto handle = std::make_shared<PagedSection>();
   TRY_INTO(handle->blob, PagedBlob::open(std::move(blob), paged, recovery));
@@ -214,16 +228,20 @@ Status FixedJournal::check_undamaged(Section section) const {
 
 Result<std::shared_ptr<PagedSection>> FixedJournal::find_retained(Section section) const {
   TRY(check_retained(section));
-  TRY_INTO(auto handle, table_.find(section));
+  auto handle = table_.find(section);
+  if (!handle && handle.error().code == Errc::not_found) TRY(check_still_retained(section));
   // A prune that began in between has removed it: its boundary came first.
-  if (handle == nullptr) TRY(check_retained(section));
+  if (handle && *handle == nullptr) TRY(check_retained(section));
   return handle;
 }
 
 Result<std::shared_ptr<PagedSection>> FixedJournal::create_section(Section section) {
   const uint64_t cache_id = options_.cache->new_blob_id();
   RecoveryLog unexpected(storage_, false);
-  TRY_INTO(auto handle, open_section(section, OpenMode::create_new, 0, cache_id, unexpected));
+  TRY_INTO(auto handle,
+           open_section(section,
+                        {.mode = OpenMode::create_new, .floor = uint64_t{0}, .cache_id = cache_id},
+                        unexpected));
   table_.add_open(section, cache_id, handle);
   return handle;
 }
@@ -400,15 +418,26 @@ Status FixedJournal::rewind(Section section, uint64_t size_bytes) {
   std::vector<Section> later = table_.sections();
   later.erase(later.begin(), std::ranges::upper_bound(later, section));
   std::ranges::reverse(later);
+  TRY_INTO(const auto no_followers, exclude_followers());
   if (!later.empty() && options_.floors != nullptr)
     TRY(poison_.watch(options_.floors->forget(later)));
   // One at a time: a power cut must not leave a later section without an earlier one.
   for (const Section newest : later)
     TRY(poison_.watch(remove({newest})));
-  return rewind_section(section, size_bytes);
+  return cut_section(section, size_bytes);
 }
 
 Status FixedJournal::rewind_section(Section section, uint64_t size_bytes) {
+  TRY_INTO(const auto no_followers, exclude_followers());
+  return cut_section(section, size_bytes);
+}
+
+Result<std::unique_ptr<StorageLock>> FixedJournal::exclude_followers() const {
+  if (options_.floors == nullptr) return std::unique_ptr<StorageLock>();
+  return options_.floors->exclude_followers();
+}
+
+Status FixedJournal::cut_section(Section section, uint64_t size_bytes) {
   CHECK(size_bytes % options_.record_size_bytes == 0, "sections hold whole records");
   TRY(check_writable());
   TRY(check_undamaged(section));
@@ -434,15 +463,15 @@ Status FixedJournal::save_before_cut(Section section, uint64_t size_bytes, std::
 }
 
 Status FixedJournal::cut_recovered(Section section, uint64_t size_bytes) {
-  if (!read_only_) return rewind_section(section, size_bytes);
+  if (!read_only_) return cut_section(section, size_bytes);
   TRY_INTO(const auto handle, table_.find(section));
-  if (handle != nullptr) handle->limit = std::min(handle->limit.load(), size_bytes);
-  return {};
+  return handle == nullptr ? Status() : handle->blob->cut_view(size_bytes);
 }
 
 Status FixedJournal::clear() {
   TRY(check_writable());
   const std::vector<Section> all = table_.sections();
+  TRY_INTO(const auto no_followers, exclude_followers());
   if (options_.floors != nullptr) TRY(poison_.watch(options_.floors->forget(all)));
   TRY(poison_.watch(remove(all)));
   if (options_.floors == nullptr) boundary_ = 0;
@@ -461,7 +490,7 @@ Status FixedJournal::verify(RecoveryLog& findings) const {
 }
 
 Status FixedJournal::verify_section(Section section, RecoveryLog& findings) const {
-  const auto handle = table_.find(section);
+  const auto handle = find_retained(section);
   if (!handle) {
     if (handle.error().code != Errc::corrupt)
       return fail(handle.error().code, handle.error().message);
@@ -470,113 +499,6 @@ Status FixedJournal::verify_section(Section section, RecoveryLog& findings) cons
     return {};
   }
   return *handle == nullptr ? Status() : (*handle)->blob->verify(findings);
-}
-
-Result<FixedReplay> FixedJournal::replay(Section section, Position position,
-                                         size_t buffer_bytes) const {
-  std::vector<FixedReplay::Range> ranges;
-  for (const Section candidate : table_.sections()) {
-    if (candidate < section) continue;
-    const auto found = size(candidate);
-    if (!found) {
-      if (found.error().code != Errc::corrupt)
-        return fail(found.error().code, found.error().message);
-      ranges.push_back({.section = candidate, .damage = found.error()});
-      continue;
-    }
-    const uint64_t end = *found;
-    uint64_t begin = 0;
-    if (candidate == section) {
-      const uint64_t count = end / options_.record_size_bytes;
-      if (position.value > count) {
-        return fail(Errc::out_of_range,
-                    concat("section ", section, " of partition ", options_.partition, " holds ",
-                           count, " records; replay cannot start at ", position));
-      }
-      begin = position.value * options_.record_size_bytes;
-    }
-    ranges.push_back({.section = candidate, .begin = begin, .end = end});
-  }
-  return FixedReplay(*this, std::move(ranges), buffer_bytes);
-}
-
-FixedReplay::FixedReplay(const FixedJournal& journal, std::vector<Range> ranges,
-                         size_t buffer_bytes)
-    : journal_(&journal), ranges_(std::move(ranges)) {
-  const size_t record = journal.record_size_bytes();
-  buffer_.resize(std::max<size_t>(buffer_bytes / record, 1) * record);
-  if (!ranges_.empty()) offset_ = ranges_[0].begin;
-}
-
-Result<std::optional<FixedReplay::Item>> FixedReplay::next() {
-  const size_t record = journal_->record_size_bytes();
-  while (current_ < ranges_.size()) {
-    Range& range = ranges_[current_];
-    if (range.damage) {
-      failed_section_ = range.section;
-      return std::unexpected(*std::exchange(range.damage, std::nullopt));
-    }
-    const bool buffered =
-        offset_ >= buffer_offset_ && offset_ + record <= buffer_offset_ + buffer_size_;
-    if (offset_ + record <= range.end && !buffered) {
-      Status filled = fill(range);
-      if (!filled) {
-        failed_section_ = range.section;
-        failed_offset_ = std::exchange(offset_, range.end);
-        return pass_on(filled);
-      }
-    }
-    if (offset_ + record <= range.end) {
-      const ByteSpan bytes(buffer_.data() + (offset_ - buffer_offset_), record);
-      const Item item{range.section, Position(offset_ / record), bytes};
-      offset_ += record;
-      return std::optional(item);
-    }
-    ++current_;
-    buffer_size_ = 0;
-    if (current_ < ranges_.size()) offset_ = ranges_[current_].begin;
-  }
-  return std::optional<Item>();
-}
-
-uint64_t FixedReplay::record_count() const {
-  uint64_t bytes = 0;
-  for (const Range& range : ranges_)
-    bytes += range.end - range.begin;
-  return bytes / journal_->record_size_bytes();
-}
-
-void FixedReplay::skip_damaged_page() {
-  if (current_ >= ranges_.size() || ranges_[current_].section != failed_section_) return;
-  const uint64_t record = journal_->record_size_bytes();
-  const uint64_t page = journal_->options_.page_size_bytes;
-  // A record that fails begins in its damaged page or in the page before.
-  const uint64_t damaged_page = (failed_offset_ + record - 1) / page;
-  const uint64_t next_page = (damaged_page + 1) * page;
-  offset_ = std::max(failed_offset_ + record, divide_rounding_up(next_page, record) * record);
-  buffer_size_ = 0;
-}
-
-Status FixedReplay::fill(const Range& range) {
-  TRY_INTO(const auto handle, journal_->find_retained(range.section));
-  if (handle == nullptr) {
-    return fail(Errc::out_of_range, concat("section ", range.section, " of partition ",
-                                           journal_->options_.partition, " was removed"));
-  }
-  // Records before a damaged page are still delivered: halve the read until it succeeds.
-  const size_t record = journal_->record_size_bytes();
-  buffer_offset_ = offset_;
-  buffer_size_ = std::min<uint64_t>(buffer_.size(), range.end - offset_);
-  while (true) {
-    Status filled =
-        handle->blob->read_sequential(offset_, MutableByteSpan(buffer_).first(buffer_size_));
-    if (filled) return {};
-    if (buffer_size_ <= record || filled.error().code != Errc::corrupt) {
-      buffer_size_ = 0;
-      return filled;
-    }
-    buffer_size_ = std::max<size_t>(buffer_size_ / 2 / record, 1) * record;
-  }
 }
 
 }  // namespace firn

@@ -51,6 +51,7 @@
 #include "firn/io/paged_blob.h"
 #include "firn/io/recovery_report.h"
 #include "firn/io/storage.h"
+#include "firn/journal/fixed_replay.h"
 #include "firn/journal/floors.h"
 #include "firn/journal/section_table.h"
 
@@ -69,14 +70,21 @@ struct FixedJournalOptions {
 // One blob of a FixedJournal while it is open.
 struct PagedSection {
   std::unique_ptr<PagedBlob> blob;
-  std::atomic<uint64_t> limit = UINT64_MAX;  // what a read-only open adopts of the blob
-  bool frozen = false;                       // the section is set aside; the writer's
+  bool frozen = false;  // the section is set aside; the writer's
 
-  [[nodiscard]] uint64_t size() const { return std::min(blob->size(), limit.load()); }
+  [[nodiscard]] uint64_t size() const { return blob->size(); }
   [[nodiscard]] bool dirty() const { return blob->size() != blob->durable_size(); }
 };
 
-class FixedReplay;
+namespace journal {
+// How the blob of a section is opened.
+struct SectionOpening {
+  OpenMode mode;
+  std::optional<uint64_t> floor;  // unset: asked from the floors
+  uint64_t cache_id = 0;
+  bool ends_at_floor = false;
+};
+}  // namespace journal
 
 class FixedJournal {
  public:
@@ -137,6 +145,10 @@ class FixedJournal {
   // Drops every section and the partition itself.
   [[nodiscard]] Status destroy();
 
+  // For a reader, after its floors were refreshed: sections end at their floors from now on, pruned
+  // ones are gone. Returns those that grew, ascending.
+  [[nodiscard]] Result<std::vector<Section>> follow();
+
   // Checks every page of every section and notes each damaged range. Changes nothing.
   [[nodiscard]] Status verify(RecoveryLog& findings) const;
   [[nodiscard]] Status verify_section(Section section, RecoveryLog& findings) const;
@@ -149,6 +161,8 @@ class FixedJournal {
   [[nodiscard]] Result<FixedReplay> replay(Section section = Section(0),
                                            Position position = Position(0),
                                            size_t buffer_bytes = 256 << 10) const;
+  // Of one section only.
+  [[nodiscard]] Result<FixedReplay> replay_section(Section section, Position position) const;
 
  private:
   using Table = journal::SectionTable<PagedSection>;
@@ -160,19 +174,25 @@ class FixedJournal {
   [[nodiscard]] std::map<Section, Error> check_floors(const std::vector<Section>& found) const;
   void set_aside(Section section, const Error& damage, RecoveryLog& recovery);
   [[nodiscard]] Status check_undamaged(Section section) const;
-  [[nodiscard]] Result<std::shared_ptr<PagedSection>> open_section(Section section, OpenMode mode,
-                                                                   std::optional<uint64_t> floor,
-                                                                   uint64_t cache_id,
+  using Opening = journal::SectionOpening;
+  [[nodiscard]] Result<std::shared_ptr<PagedSection>> open_section(Section section,
+                                                                   const Opening& opening,
                                                                    RecoveryLog& recovery) const;
-  [[nodiscard]] Result<std::shared_ptr<PagedSection>> open_blob(Section section, OpenMode mode,
-                                                                std::optional<uint64_t> floor,
-                                                                uint64_t cache_id,
+  [[nodiscard]] Result<std::shared_ptr<PagedSection>> open_blob(Section section,
+                                                                const Opening& opening,
                                                                 RecoveryLog& recovery) const;
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> reopen_section(
       Section section, const Table::Entry& entry) const;
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> create_section(Section section);
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> find_retained(Section section) const;
   [[nodiscard]] Status check_retained(Section section) const;
+  // For a reader that misses a blob: Errc::pruned if the writer has pruned the section by now.
+  [[nodiscard]] Status check_still_retained(Section section) const;
+  [[nodiscard]] bool is_pinned() const {
+    return read_only_ && options_.floors != nullptr && options_.floors->pinned();
+  }
+  [[nodiscard]] Result<std::unique_ptr<StorageLock>> exclude_followers() const;
+  [[nodiscard]] Status cut_section(Section section, uint64_t size_bytes);
   [[nodiscard]] Status sync_section(Section section, PagedSection& handle);
   [[nodiscard]] Status remove(const std::vector<Section>& sections);
 
@@ -198,53 +218,8 @@ class FixedJournal {
   const FixedJournalOptions options_;
   const bool read_only_;
   Table table_;
-  std::atomic<uint64_t> boundary_ = 0;
+  mutable std::atomic<uint64_t> boundary_ = 0;
   Poison poison_;
-};
-
-// Reads the records of a journal in order, from a snapshot of the section sizes, in large reads
-// that bypass the page cache. An error ends its section: it is returned once, and the next call
-// goes on with the next section. Must not outlive the journal. One thread.
-class FixedReplay {
- public:
-  struct Item {
-    Section section;
-    Position position;
-    ByteSpan record;  // valid until the next call
-  };
-
-  // nullopt at the end.
-  [[nodiscard]] Result<std::optional<Item>> next();
-
-  // How many records the snapshot holds, the ones already handed out included.
-  [[nodiscard]] uint64_t record_count() const;
-
-  // After next() failed: the section that it failed in.
-  [[nodiscard]] Section failed_section() const { return failed_section_; }
-  // After next() failed with Errc::corrupt: go on in the same section, after the damaged page.
-  void skip_damaged_page();
-
- private:
-  friend class FixedJournal;
-  struct Range {
-    Section section;
-    uint64_t begin = 0;  // bytes
-    uint64_t end = 0;
-    std::optional<Error> damage = std::nullopt;  // nothing of the section can be read
-  };
-
-  FixedReplay(const FixedJournal& journal, std::vector<Range> ranges, size_t buffer_bytes);
-  [[nodiscard]] Status fill(const Range& range);
-
-  const FixedJournal* journal_;
-  std::vector<Range> ranges_;
-  size_t current_ = 0;  // index into ranges_
-  Section failed_section_;
-  uint64_t failed_offset_ = 0;
-  uint64_t offset_ = 0;  // next byte of the current range to hand out
-  Bytes buffer_;
-  uint64_t buffer_offset_ = 0;
-  size_t buffer_size_ = 0;
 };
 
 }  // namespace firn

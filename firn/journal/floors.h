@@ -11,10 +11,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "firn/base/result.h"
 #include "firn/base/strong_id.h"
+#include "firn/io/storage.h"
 
 namespace firn {
 
@@ -32,6 +34,11 @@ class Floors {
   [[nodiscard]] virtual Section boundary() const = 0;
   // The last writer closed the store: nothing was written since the floors were recorded.
   [[nodiscard]] virtual bool was_clean() const = 0;
+  // For a reader: sections are exactly as long as their floors say. The store is clean, or a writer
+  // is at work on what lies above them.
+  [[nodiscard]] virtual bool pinned() const = 0;
+  // For a reader that misses a section: the boundary that the writer has set by now.
+  [[nodiscard]] virtual Result<Section> reload_boundary() = 0;
 
   // Durably notes that the partition is about to change (drops the clean mark). Idempotent and free
   // after the first call. Comes before the first write of an open store.
@@ -42,6 +49,9 @@ class Floors {
   [[nodiscard]] virtual Status lower(Section section, uint64_t size) = 0;
   // Durable on return; comes before the removal of any section below it. Never goes back.
   [[nodiscard]] virtual Status set_boundary(Section oldest_retained) = 0;
+  // Before anything below a floor goes away other than by a prune. Errc::locked while readers
+  // follow the store; none can begin to while the lock is held. Taking it again is fine.
+  [[nodiscard]] virtual Result<std::unique_ptr<StorageLock>> exclude_followers() = 0;
   // Durably forgets floors of these sections, before they are removed without a prune.
   [[nodiscard]] virtual Status forget(std::vector<Section> removed) = 0;
   // A damaged section was left as it is: closing must not set the clean mark, so that the next open

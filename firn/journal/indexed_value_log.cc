@@ -111,12 +111,13 @@ Status IndexedValueLog::recover(const std::map<Section, Error>& known_damage,
     TRY(values_->prune(floors_->boundary()));
   }
   const std::map<Section, Error> damaged = index_->damaged();
-  const bool clean = floors_ != nullptr && floors_->was_clean();
-  if (clean) {
+  const bool pinned = index_->is_pinned();
+  if (pinned || (floors_ != nullptr && floors_->was_clean())) {
     for (const Section section : floors_->sections()) {
       if (values_->contains(section) || damaged.contains(section)) continue;
       TRY(set_aside(section, missing_values(section, 0, floors_->floor(section)), recovery));
     }
+    if (pinned) follow_values();
     return {};
   }
   for (const Section section : index_->sections()) {
@@ -128,6 +129,25 @@ Status IndexedValueLog::recover(const std::map<Section, Error>& known_damage,
     TRY(unless_damaged(section, recover_section(section, recovery), recovery));
   }
   return remove_orphans(recovery);
+}
+
+// Values end where those of the entries do: what follows them is the writer's.
+void IndexedValueLog::follow_values() {
+  if (std::exchange(follows_values_, true)) return;
+  values_->follow([this](Section section) { return value_size(section); });
+}
+
+Result<std::vector<Section>> IndexedValueLog::follow() {
+  TRY_INTO(auto grown, index_->follow());
+  follow_values();
+  values_->follow(grown, floors_->boundary());
+  return grown;
+}
+
+Result<Value> IndexedValueLog::read_value(Section section, ValueLocation location) const {
+  auto value = values_->read(section, location);
+  if (!value && value.error().code == Errc::not_found) TRY(index_->check_still_retained(section));
+  return value;
 }
 
 // Recovery of a section may find damage: then it has changed nothing, and the others go on.
@@ -352,6 +372,7 @@ Status IndexedValueLog::rewind(Section section, uint64_t index_size_bytes) {
   if (index_size_bytes != 0 && !std::ranges::binary_search(existing, section))
     return fail(Errc::out_of_range, concat("there is no section ", section, " to rewind"));
   TRY(sync_all());
+  TRY_INTO(const auto no_followers, index_->exclude_followers());
   TRY(index_->rewind(section, index_size_bytes));
   return index_->poison_.watch(rewind_values(section, true));
 }
@@ -361,6 +382,7 @@ Status IndexedValueLog::rewind_section(Section section, uint64_t index_size_byte
   if (index_size_bytes != 0 && !std::ranges::binary_search(existing, section))
     return fail(Errc::out_of_range, concat("there is no section ", section, " to rewind"));
   TRY(sync(section));
+  TRY_INTO(const auto no_followers, index_->exclude_followers());
   TRY(index_->rewind_section(section, index_size_bytes));
   return index_->poison_.watch(rewind_values(section, false));
 }
@@ -377,8 +399,12 @@ Status IndexedValueLog::destroy() {
 
 Status IndexedValueLog::verify(bool values, RecoveryLog& findings,
                                const std::function<void(uint64_t)>& progress) const {
-  for (const Section section : index_->sections())
-    TRY(verify_section(section, values, findings, progress));
+  for (const Section section : index_->sections()) {
+    Status verified = verify_section(section, values, findings, progress);
+    if (!verified && verified.error().code == Errc::not_found)
+      verified = index_->check_still_retained(section);
+    if (!verified && verified.error().code != Errc::pruned) return verified;
+  }
   return {};
 }
 

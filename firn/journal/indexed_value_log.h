@@ -92,9 +92,7 @@ class IndexedValueLog {
                                                           MutableByteSpan out) const {
     return index_->read_last(section, out);
   }
-  [[nodiscard]] Result<Value> read_value(Section section, ValueLocation location) const {
-    return values_->read(section, location);
-  }
+  [[nodiscard]] Result<Value> read_value(Section section, ValueLocation location) const;
   // See ValueLog. Requires: no rewind any more.
   void map_reads() { values_->map_reads(); }
   // The location in an entry, without the rest of it.
@@ -132,6 +130,9 @@ class IndexedValueLog {
   [[nodiscard]] Status rewind_section(Section section, uint64_t index_size_bytes);
   [[nodiscard]] Status destroy();
 
+  // See FixedJournal::follow.
+  [[nodiscard]] Result<std::vector<Section>> follow();
+
   // The sections that were set aside, each with what is wrong, the blob and the offset.
   [[nodiscard]] std::map<Section, Error> damaged() const { return index_->damaged(); }
   // Checks every page of the index and every location; with `values`, every value's checksum too.
@@ -143,6 +144,10 @@ class IndexedValueLog {
   [[nodiscard]] Result<FixedReplay> replay(Section section = Section(0),
                                            Position position = Position(0)) const {
     return index_->replay(section, position);
+  }
+
+  [[nodiscard]] Result<FixedReplay> replay_section(Section section, Position position) const {
+    return index_->replay_section(section, position);
   }
 
   [[nodiscard]] const FixedJournal& index() const { return *index_; }
@@ -169,6 +174,7 @@ class IndexedValueLog {
   [[nodiscard]] Status begin_appending(Section section);
   [[nodiscard]] Error missing_values(Section section, uint64_t found, uint64_t needed) const;
   [[nodiscard]] Status rewind_values(Section section, bool later_too);
+  void follow_values();
   [[nodiscard]] Status remove_orphans(RecoveryLog& recovery);
   [[nodiscard]] Status remove_orphan(Section section, RecoveryLog& recovery);
   [[nodiscard]] Status verify_section(Section section, bool values, RecoveryLog& findings,
@@ -178,6 +184,7 @@ class IndexedValueLog {
   std::unique_ptr<ValueLog> values_;
   Floors* const floors_;
   const size_t unsynced_max_;
+  bool follows_values_ = false;           // set in open or follow()
   std::set<Section> unsynced_;            // the writer's: appended to since their last sync
   std::optional<Section> last_appended_;  // the writer's
   Bytes entry_;                           // the writer's scratch

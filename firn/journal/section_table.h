@@ -45,9 +45,46 @@ class SectionTable {
 
   SectionTable(size_t open_max, Opener opener) : open_max_(open_max), opener_(std::move(opener)) {}
 
-  void add_closed(Section section, uint64_t cache_id) {
+  void add_closed(Section section, uint64_t cache_id, std::optional<uint64_t> size = {}) {
     MutexLock lock(mutex_);
-    entries_[section].cache_id = cache_id;
+    Entry& entry = entries_[section];
+    entry.cache_id = cache_id;
+    entry.size = size;
+  }
+
+  // For a reader that follows a writer: the next use opens the section with this size.
+  enum class Growth : uint8_t { none, longer };
+  Growth grow(Section section, uint64_t size, const std::function<uint64_t()>& new_cache_id) {
+    MutexLock lock(mutex_);
+    const auto [found, added] = entries_.try_emplace(section);
+    Entry& entry = found->second;
+    if (added) entry.cache_id = new_cache_id();
+    const uint64_t known = entry.handle != nullptr ? entry.handle->size() : entry.size.value_or(0);
+    if (entry.damage || size <= known) return Growth::none;
+    close(entry);
+    entry.size = size;
+    return Growth::longer;
+  }
+
+  // The next use of the section, which may be new, opens it anew.
+  void reopen(Section section, const std::function<uint64_t()>& new_cache_id) {
+    MutexLock lock(mutex_);
+    const auto [found, added] = entries_.try_emplace(section);
+    if (added) found->second.cache_id = new_cache_id();
+    close(found->second);
+  }
+
+  // The next use of every section opens it anew, after `prepare`, and finds nothing of it in the
+  // cache.
+  void reopen_all(const std::function<void()>& prepare,
+                  const std::function<uint64_t()>& new_cache_id) {
+    MutexLock lock(mutex_);
+    prepare();
+    for (auto& [section, entry] : entries_) {
+      close(entry);
+      entry.size.reset();
+      entry.cache_id = new_cache_id();
+    }
   }
 
   void add_open(Section section, uint64_t cache_id, std::shared_ptr<Handle> handle) {
@@ -165,6 +202,12 @@ class SectionTable {
   }
 
  private:
+  void close(Entry& entry) REQUIRES(mutex_) {
+    if (entry.handle == nullptr) return;
+    recently_used_.erase(entry.use);
+    entry.handle.reset();
+  }
+
   void install(Entry& entry, std::shared_ptr<Handle> handle) const REQUIRES(mutex_) {
     recently_used_.push_front(&entry);  // first: there may be no memory for it
     entry.handle = std::move(handle);

@@ -66,10 +66,18 @@ Result<ValueLog::Handle> ValueLog::open_section(Section section, OpenMode mode,
                                                 uint64_t cache_id) const {
   TRY_INTO(auto blob, storage_.open(options_.partition, journal::section_name(section), mode));
   // What was found on disk counts as written by somebody else: adopt() makes it durable.
-  const uint64_t found = blob->size();
-  return std::make_shared<journal::ValueSegment>(
-      std::move(blob), std::min(durable_size.value_or(found), found), options_.write_buffer_bytes,
-      only_grows_, options_.cache, cache_id);
+  uint64_t size = blob->size();
+  uint64_t durable = std::min(durable_size.value_or(size), size);
+  if (end_of_) {
+    const auto end = end_of_(section);
+    if (!end && end.error().code != Errc::corrupt)
+      return fail(end.error().code, end.error().message);
+    if (end) size = std::min(size, *end);
+    durable = end ? size : 0;
+  }
+  return std::make_shared<journal::ValueSegment>(std::move(blob), size, durable,
+                                                 options_.write_buffer_bytes, only_grows_,
+                                                 options_.cache, cache_id);
 }
 
 Status ValueLog::check_retained(Section section) const {
@@ -273,11 +281,29 @@ Status ValueLog::adopt(Section section) {
   return handle == nullptr ? Status() : poison_.watch(handle->blob().sync());
 }
 
-Status ValueLog::remove(const std::vector<Section>& sections) {
-  for (const Section section : sections) {
-    const uint64_t cache_id = table_.erase(section);
-    if (options_.cache != nullptr) options_.cache->evict_from(cache_id, 0);
+void ValueLog::follow(EndOf end_of) {
+  table_.reopen_all([&] { end_of_ = std::move(end_of); }, [this] { return new_cache_id(); });
+}
+
+void ValueLog::follow(const std::vector<Section>& grown, Section boundary) {
+  boundary_ = std::max(boundary_.load(), boundary.value);
+  for (const Section section : table_.sections()) {
+    if (section >= boundary) break;
+    forget(section);
   }
+  // Asks end_of_ when it is opened again.
+  for (const Section section : grown)
+    table_.reopen(section, [this] { return new_cache_id(); });
+}
+
+void ValueLog::forget(Section section) {
+  const uint64_t cache_id = table_.erase(section);
+  if (options_.cache != nullptr) options_.cache->evict_from(cache_id, 0);
+}
+
+Status ValueLog::remove(const std::vector<Section>& sections) {
+  for (const Section section : sections)
+    forget(section);
   return journal::remove_sections(storage_, options_.partition, sections);
 }
 

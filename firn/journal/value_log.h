@@ -19,6 +19,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -89,6 +90,13 @@ class ValueLog {
   // from the cache. Requires: no section is truncated any more.
   void map_reads() { only_grows_ = true; }
 
+  // For a reader beside a writer: a section is as long as `end_of` says, whatever its blob holds.
+  // Where that is Errc::corrupt, as long as the blob, and never cached. It must not call this log.
+  using EndOf = std::function<Result<uint64_t>(Section)>;
+  void follow(EndOf end_of);
+  // These sections may be new or longer; those below the boundary are gone.
+  void follow(const std::vector<Section>& grown, Section boundary);
+
   // Bytes of a section, 0 if it does not exist.
   [[nodiscard]] Result<uint64_t> size(Section section) const;
   [[nodiscard]] std::vector<Section> sections() const { return table_.sections(); }
@@ -129,6 +137,7 @@ class ValueLog {
                                             std::optional<uint64_t> durable_size,
                                             uint64_t cache_id) const;
   [[nodiscard]] uint64_t new_cache_id() const;
+  void forget(Section section);
   [[nodiscard]] Result<Handle> find_or_create(Section section);
   [[nodiscard]] Result<Handle> find_existing(Section section) const;
   [[nodiscard]] Status check_retained(Section section) const;
@@ -143,6 +152,7 @@ class ValueLog {
   journal::SectionTable<journal::ValueSegment> table_;
   std::atomic<uint64_t> boundary_ = 0;
   std::atomic<bool> only_grows_ = false;
+  EndOf end_of_;      // set and called under the lock of table_
   Bytes compressed_;  // the writer's scratch
   Bytes joined_;      // the writer's scratch
   Poison poison_;

@@ -20,17 +20,18 @@ constexpr size_t kBlockBytes = 4084;
 
 }  // namespace
 
-ValueSegment::ValueSegment(std::unique_ptr<Blob> blob, uint64_t durable_size, size_t buffer_bytes,
-                           const std::atomic<bool>& only_grows, PageCache* cache, uint64_t cache_id)
+ValueSegment::ValueSegment(std::unique_ptr<Blob> blob, uint64_t size, uint64_t durable_size,
+                           size_t buffer_bytes, const std::atomic<bool>& only_grows,
+                           PageCache* cache, uint64_t cache_id)
     : blob_(std::move(blob)),
       buffer_bytes_(buffer_bytes),
       only_grows_(only_grows),
       cache_(cache),
       cache_id_(cache_id),
-      size_(blob_->size()),
-      written_size_(blob_->size()),
+      size_(size),
+      written_size_(size),
       durable_size_(durable_size) {
-  CHECK(durable_size <= blob_->size(), "what is durable is in the blob");
+  CHECK(size <= blob_->size() && durable_size <= size, "what is durable is in the blob");
 }
 
 Result<uint64_t> ValueSegment::append(std::span<const ByteSpan> buffers) {

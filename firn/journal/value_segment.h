@@ -30,12 +30,14 @@ namespace firn::journal {
 
 class ValueSegment {
  public:
-  // `durable_size`: what is known to be flushed; the rest of the blob is treated as unsynced.
+  // `size`: what of the blob belongs to the log; all of it, unless somebody else is writing it.
+  // `durable_size`: what is known to be flushed; the rest is treated as unsynced.
   // `only_grows`: while true, durable bytes may be read through a mapping or the cache. truncate()
   // is then not allowed: it would take them away from under readers. Outlives the segment.
   // `cache` may be null; `cache_id` is from PageCache::new_blob_id.
-  ValueSegment(std::unique_ptr<Blob> blob, uint64_t durable_size, size_t buffer_bytes,
-               const std::atomic<bool>& only_grows, PageCache* cache, uint64_t cache_id);
+  ValueSegment(std::unique_ptr<Blob> blob, uint64_t size, uint64_t durable_size,
+               size_t buffer_bytes, const std::atomic<bool>& only_grows, PageCache* cache,
+               uint64_t cache_id);
 
   [[nodiscard]] uint64_t size() const { return size_.load(std::memory_order_acquire); }
   [[nodiscard]] uint64_t durable_size() const { return durable_size_.load(); }

@@ -22,6 +22,8 @@ namespace {
 constexpr std::string_view kAdvice =
     " restore both from a backup, or put what can be read into a new store with `firn salvage SRC "
     "DST`";
+// How often a reader reads again what a writer may have been inside of.
+constexpr int kTornReadsMax = 64;
 
 BlobRange whole_blob(const std::string& partition, size_t side, uint64_t size, std::string reason) {
   return {partition, to_hex(as_bytes(kSideNames[side])), 0, size, std::move(reason)};
@@ -31,8 +33,7 @@ BlobRange whole_blob(const std::string& partition, size_t side, uint64_t size, s
 
 Status MetadataStore::load(RecoveryLog& recovery) {
   std::array<Loaded, 2> loaded;
-  for (const size_t side : {kLeft, kRight})
-    TRY(read_copy(side, loaded[side]));
+  TRY(read_copies(loaded));
   const bool nothing_there = std::ranges::none_of(
       copies_, [](const Copy& copy) { return copy.blob != nullptr || copy.damaged_header; });
   if (nothing_there && options_.read_only)
@@ -50,6 +51,27 @@ Status MetadataStore::load(RecoveryLog& recovery) {
     copies_[side].has_leftover = copies_[side].blob && !loaded[side].invalid_because.empty();
   if (options_.read_only) return {};
   return make_ready_for_writing(loaded[newest_]);
+}
+
+// A reader may look at a copy while the writer is inside it. The other copy is whole then, but was
+// read at another time. So both are read again until they are valid, or stay as they are.
+Status MetadataStore::read_copies(std::array<Loaded, 2>& loaded) {
+  std::array<Loaded, 2> before;
+  for (int attempt = 0;; ++attempt) {
+    for (const size_t side : {kLeft, kRight})
+      TRY(read_copy(side, loaded[side]));
+    const bool is_valid = std::ranges::all_of(
+        loaded, [](const Loaded& copy) { return copy.invalid_because.empty(); });
+    const bool is_settled =
+        attempt > 0 && std::ranges::equal(loaded, before, [](const Loaded& a, const Loaded& b) {
+          return equal_bytes(a.image.bytes(), b.image.bytes()) &&
+                 a.invalid_because == b.invalid_because;
+        });
+    if (!options_.read_only || is_valid || is_settled || attempt == kTornReadsMax) return {};
+    before = std::exchange(loaded, {});
+    for (Copy& copy : copies_)
+      copy = {};
+  }
 }
 
 // Opens and checks one blob. Damage is not a failure here; what cannot be judged is.
@@ -75,7 +97,15 @@ Status MetadataStore::read_copy(size_t side, Loaded& loaded) {
     return {};
   }
   loaded.image = Buffer(size);
-  TRY(copy.blob->read_at(0, loaded.image.mutable_bytes()));
+  Status read = copy.blob->read_at(0, loaded.image.mutable_bytes());
+  if (!read && options_.read_only &&
+      (read.error().code == Errc::out_of_range || read.error().code == Errc::corrupt)) {
+    // The writer is making it shorter.
+    loaded.image = Buffer();
+    loaded.invalid_because = read.error().message;
+    return {};
+  }
+  TRY(std::move(read));
   const ByteSpan image = loaded.image.bytes();
   if (auto why = metadata::why_invalid(image)) {
     loaded.invalid_because = std::move(*why);
@@ -86,6 +116,37 @@ Status MetadataStore::read_copy(size_t side, Loaded& loaded) {
     return fail(Errc::corrupt, concat(blob_name(side), ", offset 0: version ", loaded.version,
                                       " although the checksum is right"));
   return {};
+}
+
+Result<uint64_t> MetadataStore::refresh() {
+  if (!options_.read_only)
+    return fail(Errc::invalid_argument, concat("metadata partition ", options_.partition,
+                                               " is open for writing: only readers follow"));
+  MutexLock writer(writer_);
+  RecoveryLog unused(storage_, true);
+  MetadataStoreOptions options = options_;
+  options.strict = false;  // beside a writer, one copy may be half written
+  for (int attempt = 0; attempt < kTornReadsMax; ++attempt) {
+    TRY_INTO(const auto found, open(storage_, options, unused));
+    const uint64_t known = version();
+    // One copy was read before a commit, the other one inside the next.
+    if (found->version() < known) continue;
+    if (found->version() > known) adopt(*found);
+    return found->version();
+  }
+  return fail(Errc::locked,
+              concat("metadata partition ", options_.partition, " in ", storage_.description(),
+                     " was rewritten during each of ", kTornReadsMax,
+                     " attempts to read it, or holds an older version than before: "
+                     "try again"));
+}
+
+void MetadataStore::adopt(MetadataStore& newer) {
+  WriterLock newer_state(newer.state_);
+  WriterLock state(state_);
+  map_.swap(newer.map_);
+  image_size_ = newer.image_size_;
+  version_ = newer.version_;
 }
 
 // Neither copy is valid. That is a new store, a first sync that was cut off, or damage.

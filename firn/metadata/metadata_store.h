@@ -28,6 +28,8 @@
 //
 // Keys have one fixed size; values are stored as byte vectors (a varint length, then the bytes),
 // or raw if the options say how to tell their size.
+// Beside a writer. A read-only store in another process serves the newest commit that it finds
+// whole: while one copy is being written, the other one is. It may be one that is being flushed.
 // Threads. Any number; mutations and syncs take turns. A reader sees each mutation as a whole, a
 // batch included, and never waits for I/O. A sync() that waited for another one, which then covered
 // its puts, does nothing more.
@@ -137,6 +139,11 @@ class MetadataStore {
   // Two syncs, so that both blobs hold this state and the loss of either one loses nothing.
   [[nodiscard]] Status sync_both() EXCLUDES(writer_, state_);
 
+  // For a read-only store: takes over the newest commit of the writer in another process, whole,
+  // and returns its version. Never goes back; after a failure everything is as it was. Errc::locked
+  // if the writer was quicker each time.
+  [[nodiscard]] Result<uint64_t> refresh() EXCLUDES(writer_, state_);
+
   // The newest durable one; 0 if there is none.
   [[nodiscard]] uint64_t version() const EXCLUDES(state_);
   // The other copy was bad or gone when this store was opened: the newest commit may be missing.
@@ -184,10 +191,12 @@ class MetadataStore {
   MetadataStore(Storage& storage, const MetadataStoreOptions& options);
   // metadata_load.cc
   Status load(RecoveryLog& recovery) REQUIRES(writer_, state_);
+  Status read_copies(std::array<Loaded, 2>& loaded) REQUIRES(writer_);
   Status read_copy(size_t side, Loaded& loaded) REQUIRES(writer_);
   Status resolve_lone_first_copy(std::array<Loaded, 2>& loaded, RecoveryLog& recovery);
   void report_other_copy(const Loaded& other, RecoveryLog& recovery) REQUIRES(writer_, state_);
   Status adopt(const std::array<Loaded, 2>& loaded) REQUIRES(writer_, state_);
+  void adopt(MetadataStore& newer) REQUIRES(writer_) EXCLUDES(state_);
   Status compare_older_copy(size_t side, const Loaded& older) REQUIRES(writer_, state_);
   Status make_ready_for_writing(const Loaded& newest) REQUIRES(writer_, state_);
   [[nodiscard]] std::string blob_name(size_t side) const;

@@ -6,6 +6,7 @@
 
 #include "firn/base/crc32c.h"
 #include "firn/base/endian.h"
+#include "firn/base/text.h"
 
 namespace firn {
 namespace {
@@ -13,6 +14,8 @@ namespace {
 constexpr std::string_view kBlobName = "floors";
 constexpr uint64_t kRecordSizeBytes = 32;
 constexpr uint64_t kCrcOffset = kRecordSizeBytes - sizeof(uint32_t);
+// How often a reader reads again what a writer was quicker to change.
+constexpr int kHintReadsMax = 1000;
 // Slots are used again after every checkpoint, so no blob has more content than this.
 constexpr uint64_t kReadMaxBytes = uint64_t{1024} * 2 * kRecordSizeBytes;
 
@@ -38,32 +41,44 @@ std::optional<FloorHint> decode(ByteSpan record) {
 
 }  // namespace
 
+// No record ever returns to a value that it had: if two readings are the same, then that is what
+// the blob held between them.
 Result<std::unique_ptr<FloorHints>> FloorHints::open(Storage& storage, bool read_only,
                                                      RecoveryLog& recovery) {
   std::unique_ptr<FloorHints> hints(new FloorHints(storage));
-  auto blob = storage.open(kManifestPartition, as_bytes(kBlobName),
-                           read_only ? OpenMode::read_only : OpenMode::read_write);
-  if (blob) {
-    hints->blob_ = std::move(*blob);
-    TRY(hints->read());
-  } else if (blob.error().code == Errc::corrupt) {
+  auto content = hints->read_content(read_only);
+  for (int attempt = 0; read_only && content; ++attempt) {
+    auto again = hints->read_content(read_only);
+    const bool is_same = again && equal_bytes(content->bytes(), again->bytes());
+    content = std::move(again);
+    if (is_same) break;
+    if (attempt == kHintReadsMax)
+      return fail(Errc::locked,
+                  concat("the floors of ", storage.description(), " changed during each of ",
+                         kHintReadsMax, " attempts to read them: try again"));
+  }
+  if (content) {
+    const ByteSpan bytes = content->bytes();
+    for (uint64_t at = 0; bytes.size() - at >= kRecordSizeBytes; at += kRecordSizeBytes)
+      if (const auto hint = decode(bytes.subspan(at, kRecordSizeBytes)))
+        hints->found_.push_back(*hint);
+  } else if (content.error().code == Errc::corrupt) {
     hints->is_damaged_ = true;
-    recovery.note_damage({std::string(kManifestPartition), to_hex(as_bytes(kBlobName)), 0, 0,
-                          blob.error().message + "; the floors of the last checkpoint are used"});
-  } else if (blob.error().code != Errc::not_found) {
-    return pass_on(blob);
+    recovery.note_damage(
+        {std::string(kManifestPartition), to_hex(as_bytes(kBlobName)), 0, 0,
+         content.error().message + "; the floors of the last checkpoint are used"});
+  } else if (content.error().code != Errc::not_found) {
+    return pass_on(content);
   }
   return hints;
 }
 
-Status FloorHints::read() {
-  const uint64_t size = std::min(blob_->size(), kReadMaxBytes);
-  Buffer content(size);
+Result<Buffer> FloorHints::read_content(bool read_only) {
+  TRY_INTO(blob_, storage_.open(kManifestPartition, as_bytes(kBlobName),
+                                read_only ? OpenMode::read_only : OpenMode::read_write));
+  Buffer content(std::min(blob_->size(), kReadMaxBytes));
   TRY(blob_->read_at(0, content.mutable_bytes()));
-  for (uint64_t at = 0; size - at >= kRecordSizeBytes; at += kRecordSizeBytes)
-    if (const auto hint = decode(content.bytes().subspan(at, kRecordSizeBytes)))
-      found_.push_back(*hint);
-  return {};
+  return content;
 }
 
 Status FloorHints::make_ready_for_writing() {

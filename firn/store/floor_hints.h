@@ -33,7 +33,8 @@ struct FloorHint {
 
 class FloorHints {
  public:
-  // Reads the hints, if there are any. Creates nothing.
+  // Reads the hints, if there are any. Creates nothing. With `read_only`, they are all of one
+  // moment, even if another process writes some: Errc::locked if there was none that long.
   [[nodiscard]] static Result<std::unique_ptr<FloorHints>> open(Storage& storage, bool read_only,
                                                                 RecoveryLog& recovery);
 
@@ -53,7 +54,7 @@ class FloorHints {
   };
 
   explicit FloorHints(Storage& storage) : storage_(storage) {}
-  Status read();
+  Result<Buffer> read_content(bool read_only);
 
   Storage& storage_;
   std::unique_ptr<Blob> blob_;  // null: not there

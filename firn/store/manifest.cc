@@ -23,6 +23,8 @@ constexpr size_t kGeometryNameMaxBytes = 255;
 constexpr std::string_view kAdvice =
     ": restore the partition 'manifest' from a backup, or put what can be read into a new store "
     "with `firn salvage SRC DST`";
+// How often a reader reads again what a writer was quicker to change.
+constexpr int kManifestReadsMax = 1000;
 
 MetadataStoreOptions metadata_options(bool read_only) {
   MetadataStoreOptions options;
@@ -47,9 +49,29 @@ Status check_never_there(Storage& storage) {
   if (std::ranges::count(partitions, kManifestPartition) == 0) return {};
   TRY_INTO(const auto data_partition, find_data_partition(storage));
   if (!data_partition) return {};
+  TRY_INTO(const auto names, storage.scan(kManifestPartition));
+  if (!names.empty()) return {};  // a store that is just being made
   return fail(Errc::corrupt, concat("the files of the manifest in ", storage.description(),
                                     " are missing, although there is a partition '",
                                     *data_partition, "'", kAdvice));
+}
+
+// Hints go with the commit before them: a writer uses their places again after the next one.
+Result<std::unique_ptr<FloorHints>> read_hints(Storage& storage, MetadataStore& metadata,
+                                               RecoveryLog& recovery) {
+  for (int attempt = 0; attempt < kManifestReadsMax; ++attempt) {
+    RecoveryLog of_attempt(storage, true);
+    const uint64_t version = metadata.version();
+    TRY_INTO(auto hints, FloorHints::open(storage, true, of_attempt));
+    TRY_INTO(const uint64_t version_now, metadata.refresh());
+    if (version_now != version) continue;
+    for (BlobRange& damage : of_attempt.report().damage)
+      recovery.note_damage(std::move(damage));
+    return hints;
+  }
+  return fail(Errc::locked,
+              concat("the manifest of ", storage.description(), " changed during each of ",
+                     kManifestReadsMax, " attempts to read it: try again"));
 }
 
 std::string to_text(const std::variant<uint64_t, std::string>& value) {
@@ -87,9 +109,12 @@ std::string_view store_role_name(StoreRole role) {
   return "unknown role";
 }
 
-Manifest::Manifest(std::unique_ptr<MetadataStore> metadata, std::unique_ptr<FloorHints> hints,
-                   bool read_only)
-    : read_only_(read_only), metadata_(std::move(metadata)), hints_(std::move(hints)) {}
+Manifest::Manifest(Storage& storage, std::unique_ptr<MetadataStore> metadata,
+                   std::unique_ptr<FloorHints> hints, bool read_only)
+    : storage_(storage),
+      read_only_(read_only),
+      metadata_(std::move(metadata)),
+      hints_(std::move(hints)) {}
 
 Manifest::~Manifest() = default;
 
@@ -107,7 +132,8 @@ Result<std::unique_ptr<Manifest>> Manifest::create(Storage& storage,
     return fail(Errc::invalid_argument,
                 concat("cannot make a store in ", storage.description(), ": it has one already"));
   TRY_INTO(auto hints, FloorHints::open(storage, false, recovery));
-  std::unique_ptr<Manifest> manifest(new Manifest(std::move(metadata), std::move(hints), false));
+  std::unique_ptr<Manifest> manifest(
+      new Manifest(storage, std::move(metadata), std::move(hints), false));
   MutexLock lock(manifest->mutex_);
   TRY(manifest->put_identity(identity));
   TRY(manifest->metadata_->sync_both());
@@ -134,17 +160,22 @@ Result<std::unique_ptr<Manifest>> Manifest::open(Storage& storage, bool read_onl
   if (metadata->version() == 0) {
     TRY_INTO(const auto data_partition, find_data_partition(storage));
     if (!data_partition) return std::unique_ptr<Manifest>();
+    if (read_only) TRY(metadata->refresh());  // a store that is just being made
+  }
+  if (metadata->version() == 0) {
+    TRY_INTO(const auto data_partition, find_data_partition(storage));
     return fail(Errc::corrupt,
                 concat("the manifest of ", storage.description(), " is empty, although there is a ",
-                       "partition '", *data_partition, "'", kAdvice));
+                       "partition '", data_partition.value_or(""), "'", kAdvice));
   }
   if (!read_only) {
     RecoveryLog told_already(storage, false);
     TRY_INTO(metadata, MetadataStore::open(storage, metadata_options(false), told_already));
   }
-  TRY_INTO(auto hints, FloorHints::open(storage, read_only, recovery));
+  TRY_INTO(auto hints, read_only ? read_hints(storage, *metadata, recovery)
+                                 : FloorHints::open(storage, false, recovery));
   std::unique_ptr<Manifest> manifest(
-      new Manifest(std::move(metadata), std::move(hints), read_only));
+      new Manifest(storage, std::move(metadata), std::move(hints), read_only));
   MutexLock lock(manifest->mutex_);
   TRY(manifest->load());
   // With one good copy the next rot would cost the store. Writing begins anyway at the first

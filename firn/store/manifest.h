@@ -113,6 +113,22 @@ class Manifest {
   [[nodiscard]] const std::map<StoreRole, std::string>& partitions() const { return partitions_; }
   // The last writer closed the store, and both copies of the manifest agree that it did.
   [[nodiscard]] bool was_clean() const { return was_clean_; }
+  // The same, as of the last refresh().
+  [[nodiscard]] bool is_clean_now() const EXCLUDES(mutex_);
+
+  // For readers: floors count exactly; see Floors::pinned.
+  void pin() { pinned_ = true; }
+  [[nodiscard]] bool pinned() const { return pinned_; }
+  // For readers: takes over what the writer has recorded since, of one moment. Floors and
+  // boundaries never go back. Errc::not_found if another store is there now, or none.
+  [[nodiscard]] Status refresh() EXCLUDES(mutex_);
+  // The same, of the boundaries only.
+  [[nodiscard]] Status reload_boundaries() EXCLUDES(mutex_);
+  // Counts the commits: of what was loaded, and of what the disk has now.
+  [[nodiscard]] uint64_t version() const EXCLUDES(mutex_);
+  [[nodiscard]] Result<uint64_t> version_on_disk() const;
+  // See Floors.
+  [[nodiscard]] Result<std::unique_ptr<StorageLock>> exclude_followers() EXCLUDES(mutex_);
 
   // Errc::invalid_argument, naming the field and both values, if `value` is not what was recorded.
   [[nodiscard]] Status require(std::string_view name, uint64_t value) const;
@@ -146,8 +162,10 @@ class Manifest {
   class RoleFloors;
   using FloorKey = std::pair<StoreRole, Section>;
 
-  Manifest(std::unique_ptr<MetadataStore> metadata, std::unique_ptr<FloorHints> hints,
-           bool read_only);
+  Manifest(Storage& storage, std::unique_ptr<MetadataStore> metadata,
+           std::unique_ptr<FloorHints> hints, bool read_only);
+  [[nodiscard]] Result<std::unique_ptr<Manifest>> load_again() const;
+  void raise_boundaries(const std::map<StoreRole, Section>& boundaries) REQUIRES(mutex_);
 
   Status load() REQUIRES(mutex_);
   Status load_field(ByteSpan key, ByteSpan value) REQUIRES(mutex_);
@@ -177,17 +195,19 @@ class Manifest {
   Status forget(StoreRole role, const std::vector<Section>& removed) EXCLUDES(mutex_);
 
   // Set while opening, then constant.
+  Storage& storage_;
   std::string kind_;
   StoreId id_{};
   std::string writer_version_;
   std::vector<GeometryField> geometry_;
   std::map<StoreRole, std::string> partitions_;
   bool was_clean_ = false;
+  bool pinned_ = false;
   const bool read_only_;
 
   mutable Mutex mutex_;
-  const std::unique_ptr<MetadataStore> metadata_;  // its content GUARDED_BY(mutex_)
-  const std::unique_ptr<FloorHints> hints_;        // its content GUARDED_BY(mutex_)
+  std::unique_ptr<MetadataStore> metadata_ GUARDED_BY(mutex_);
+  const std::unique_ptr<FloorHints> hints_;  // its content GUARDED_BY(mutex_)
   uint64_t generation_ GUARDED_BY(mutex_) = 0;
   bool writing_ GUARDED_BY(mutex_) = false;  // the clean mark is durably off
   bool changed_ GUARDED_BY(mutex_) = false;  // something waits for the next commit
@@ -200,6 +220,7 @@ class Manifest {
   uint64_t raises_ GUARDED_BY(mutex_) = 0;
   uint64_t new_sections_ GUARDED_BY(mutex_) = 0;
   std::map<StoreRole, std::unique_ptr<RoleFloors>> role_floors_ GUARDED_BY(mutex_);
+  std::weak_ptr<StorageLock> exclusion_ GUARDED_BY(mutex_);  // of followers
   Poison poison_;
 };
 

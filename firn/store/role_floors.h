@@ -3,6 +3,7 @@
 // Manifest::RoleFloors: the floors of one role, as journals see them.
 #pragma once
 
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,14 @@ class Manifest::RoleFloors : public Floors {
   [[nodiscard]] std::vector<Section> sections() const override { return manifest_.sections(role_); }
   [[nodiscard]] Section boundary() const override { return manifest_.boundary(role_); }
   [[nodiscard]] bool was_clean() const override { return manifest_.was_clean(); }
+  [[nodiscard]] bool pinned() const override { return manifest_.pinned(); }
+  [[nodiscard]] Result<Section> reload_boundary() override {
+    TRY(manifest_.reload_boundaries());
+    return boundary();
+  }
+  [[nodiscard]] Result<std::unique_ptr<StorageLock>> exclude_followers() override {
+    return manifest_.exclude_followers();
+  }
   Status begin_writing() override { return manifest_.begin_writing(); }
   Status raise(Section section, uint64_t size) override {
     return manifest_.raise(role_, section, size);

@@ -13,6 +13,11 @@
 namespace firn {
 namespace {
 
+// How often a reader looks again at what writers were quicker to recover, and how often its
+// structures are opened again.
+constexpr int kRecoveriesMax = 100;
+constexpr int kReopensMax = 8;
+
 // The last one is the file that backends on disk lock, next to the partitions.
 constexpr std::string_view kOwnNames[] = {kManifestPartition, kLostFoundPartition, "LOCK"};
 
@@ -32,6 +37,10 @@ Status check_partitions(const ManifestIdentity& identity) {
     }
   }
   return {};
+}
+
+bool is_data(const std::string& partition) {
+  return partition != kManifestPartition && partition != kLostFoundPartition;
 }
 
 Status check_identity(const Manifest& manifest, const StoreOptions& options) {
@@ -74,14 +83,115 @@ Store::~Store() = default;
 Result<std::unique_ptr<Store>> Store::open(Storage& storage, const StoreOptions& options) {
   TRY(check_partitions(options.identity));
   std::unique_ptr<Store> store(new Store(storage, options.read_only));
-  TRY_INTO(store->lock_, storage.lock(options.read_only ? LockMode::shared : LockMode::exclusive));
-  if (options.strict) TRY(store->check_strictly());
-  TRY_INTO(store->manifest_, Manifest::open(storage, options.read_only, store->recovery_));
+  if (options.read_only) {
+    TRY(store->open_for_reading(options));
+  } else {
+    TRY_INTO(store->lock_, storage.lock(LockMode::exclusive));
+    if (options.strict) TRY(store->check_strictly());
+    TRY_INTO(store->manifest_, Manifest::open(storage, false, store->recovery_));
+  }
   if (!store->manifest_) TRY(store->open_without_manifest(options));
   if (!store->manifest_) return store;
   TRY(check_identity(*store->manifest_, options));
   store->recovery_.report().was_clean = store->manifest_->was_clean();
+  if (store->manifest_->was_clean()) TRY(store->settle());
   return store;
+}
+
+// Without a manifest nobody knows what a writer is at work on.
+Status Store::open_for_reading(const StoreOptions& options) {
+  TRY_INTO(lock_, storage_.lock(LockMode::follower));
+  TRY_INTO(manifest_, Manifest::open(storage_, true, recovery_));
+  if (!manifest_) {
+    TRY_INTO(const auto partitions, storage_.partitions());
+    if (std::ranges::none_of(partitions, is_data)) return no_store();
+    TRY(exclude_writers());
+    TRY_INTO(manifest_, Manifest::open(storage_, true, recovery_));
+    if (!manifest_) return {};
+    no_writers_.reset();
+  }
+  TRY_INTO(const auto writer, find_settled_writer());
+  opened_version_ = manifest_->version();
+  if (writer) manifest_->pin();
+  if (!writer) return options.strict ? check_strictly() : Status();
+  // The copy that a writer is inside of is not damaged.
+  std::erase_if(recovery_.report().damage,
+                [](const BlobRange& range) { return range.partition == kManifestPartition; });
+  return {};
+}
+
+// Until a writer has recovered, floors may be lower than what was durable: a power cut takes the
+// newest ones, and a cut lowers one for a moment, with a new generation. So the floors count if a
+// writer that has recovered was there after they were read, and the generation still is the same.
+Result<std::optional<StorageWriter>> Store::find_settled_writer() {
+  for (int attempt = 0; attempt < kRecoveriesMax; ++attempt) {
+    const uint64_t generation = manifest_->generation();
+    TRY_INTO(auto writer, storage_.find_writer());
+    if (!writer || generation == settled_generation_) return writer;
+    if (!manifest_->is_clean_now()) {
+      TRY(manifest_->refresh());
+      if (manifest_->generation() != generation || manifest_->is_clean_now()) continue;
+      if (!writer->is_settled) {
+        return fail(Errc::locked, concat("store '", storage_.description(),
+                                         "' is being recovered in ", writer->name, ": try again"));
+      }
+    }
+    settled_generation_ = generation;
+    return writer;
+  }
+  return fail(Errc::locked, concat("store '", storage_.description(),
+                                   "' was recovered again and again meanwhile: try again"));
+}
+
+Result<Store::View> Store::judge_view(const Status& opened, int attempt) const {
+  if (!read_only() || !manifest_ || (manifest_->pinned() && opened)) return View::current;
+  auto version = manifest_->version_on_disk();
+  if (!version && !opened) return View::current;  // what failed first is told
+  if (!version) return pass_on(version);
+  TRY_INTO(const auto writer, storage_.find_writer());
+  if (*version == manifest_->version() && (manifest_->pinned() || !writer)) return View::current;
+  if (attempt < kReopensMax) return View::outdated;
+  return fail(Errc::locked,
+              concat("a writer changed ", storage_.description(),
+                     " while it was opened for reading, ", attempt, " times: try again"));
+}
+
+Status Store::refresh() {
+  if (!read_only())
+    return fail(Errc::invalid_argument, "the store is open for writing: only readers follow");
+  if (!manifest_) return {};
+  TRY(manifest_->refresh());
+  TRY(find_settled_writer());
+  return {};
+}
+
+Status Store::settle() {
+  return read_only() ? Status() : lock_->settle();
+}
+
+Status Store::exclude_writers() {
+  if (no_writers_) return {};
+  TRY_INTO(no_writers_, storage_.lock(LockMode::shared));
+  if (!manifest_) return {};
+  TRY_INTO(const uint64_t version, manifest_->version_on_disk());
+  if (version == opened_version_) return {};
+  return fail(Errc::locked,
+              concat("a writer has just changed ", storage_.description(), ": try again"));
+}
+
+Result<std::unique_ptr<StorageLock>> Store::keep_writers_out() {
+  auto lock = storage_.lock(LockMode::shared);
+  if (!lock && lock.error().code != Errc::locked) return lock;
+  if (lock && manifest_) {
+    TRY_INTO(const uint64_t version, manifest_->version_on_disk());
+    if (version == opened_version_) return lock;
+  }
+  return lock && !manifest_ ? std::move(lock) : std::unique_ptr<StorageLock>();
+}
+
+Result<std::unique_ptr<StorageLock>> Store::exclude_followers() {
+  if (!manifest_) return std::unique_ptr<StorageLock>();
+  return manifest_->exclude_followers();
 }
 
 Status Store::check_strictly() const {
@@ -94,19 +204,21 @@ Status Store::check_strictly() const {
                      " is damaged: ", range.reason, "; nothing was changed"));
 }
 
+std::unexpected<Error> Store::no_store() const {
+  return fail(Errc::not_found, concat("there is no store in ", storage_.description()));
+}
+
 // Nothing here yet, or files of the original.
 Status Store::open_without_manifest(const StoreOptions& options) {
   TRY_INTO(const auto partitions, storage_.partitions());
-  for (const std::string& partition : partitions) {
-    if (partition == kManifestPartition || partition == kLostFoundPartition) continue;
+  if (std::ranges::any_of(partitions, is_data)) {
     if (!options.read_only) TRY(check_is_said(options, storage_));
     recovery_.note(
         "the store has no manifest: its geometry cannot be checked, and a torn tail "
         "cannot be told from damage");
     return {};
   }
-  if (options.read_only || !options.create)
-    return fail(Errc::not_found, concat("there is no store in ", storage_.description()));
+  if (options.read_only || !options.create) return no_store();
   TRY_INTO(manifest_, Manifest::create(storage_, options.identity, recovery_));
   return {};
 }
@@ -119,6 +231,7 @@ Status Store::close() {
   if (manifest_ && !read_only()) TRY(manifest_->set_last_recovery(recovery_.report()));
   if (manifest_) TRY(manifest_->close());
   lock_.reset();
+  no_writers_.reset();
   return {};
 }
 

@@ -3,11 +3,18 @@
 // Store: a Storage opened as a store: its lock taken, its manifest read or created and checked.
 // Structures (archives, freezers) hold one and open their files through it.
 //
+// Readers. Those of a store with a manifest read beside a writer of another process: then, and
+// after a clean close, they serve exactly what is at or below the floors. If the last writer died,
+// and none is there now, they serve what recovery would adopt. docs/readers.md tells the whole
+// story.
+//
 // Crash argument: nothing but the manifest is written here; see firn/store/manifest.h.
 // Threads: open and close by one thread; the accessors concurrently.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,16 +60,43 @@ class Store {
   // The floors to give to a journal; null without a manifest.
   [[nodiscard]] Floors* floors(StoreRole role);
 
+  // For readers, after they opened their structures, with this outcome. Outdated: a writer came in
+  // between, so that what they found may be no state of the store; they open store and structures
+  // again. Errc::locked if that was the last `attempt`, counted from 1, that makes sense.
+  enum class View : uint8_t { current, outdated };
+  [[nodiscard]] Result<View> judge_view(const Status& opened, int attempt) const;
+  // For writers, once their structures have recovered: readers wait for it with Errc::locked. A
+  // store that was clean needs none.
+  [[nodiscard]] Status settle();
+  // For readers: takes over what the writer has published since; see Manifest::refresh.
+  // Errc::locked while a writer recovers.
+  [[nodiscard]] Status refresh();
+  // For a reader who would be disturbed by a writer. Errc::locked if there is one; from now on none
+  // gets in.
+  [[nodiscard]] Status exclude_writers();
+  // The same for as long as the lock is held; null if a writer is there, or has changed the store
+  // since it was opened.
+  [[nodiscard]] Result<std::unique_ptr<StorageLock>> keep_writers_out();
+  // See Floors; null without a manifest, when a writer is alone anyway.
+  [[nodiscard]] Result<std::unique_ptr<StorageLock>> exclude_followers();
+
   // Records the recovery report and sets the clean mark. The structures are closed before.
   [[nodiscard]] Status close();
 
  private:
   Store(Storage& storage, bool read_only);
+  Status open_for_reading(const StoreOptions& options);
+  Result<std::optional<StorageWriter>> find_settled_writer();
   [[nodiscard]] Status check_strictly() const;
+  [[nodiscard]] std::unexpected<Error> no_store() const;
   Status open_without_manifest(const StoreOptions& options);
 
   Storage& storage_;
   std::unique_ptr<StorageLock> lock_;
+  std::unique_ptr<StorageLock> no_writers_;  // a reader's
+  uint64_t opened_version_ = 0;              // a reader's, of the manifest
+  // A reader's: a writer that had recovered, or a clean close, was seen with it.
+  std::optional<uint64_t> settled_generation_;
   RecoveryLog recovery_;
   std::unique_ptr<Manifest> manifest_;
 };

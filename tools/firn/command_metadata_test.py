@@ -266,7 +266,7 @@ class Processes(MetadataTest):
             holder.stdin.flush()
             holder.stdout.readline()
             self.assertIn(f"pid {holder.pid}", self.failure(
-                LOCKED, "metadata", "list", self.folder / "other"))
+                LOCKED, "metadata", "put", self.folder / "other", "key", "value"))
             holder.stdin.close()
             holder.wait()
 

@@ -181,6 +181,8 @@ Status run_info(const InfoRequest& request, Output& output) {
   info.partitions = measure_partitions(*storage, path, info.manifest.get());
   if (info.partitions.empty())
     return fail(Errc::not_found, concat("there is no store in '", path, "'"));
+  if (const auto writer = storage->find_writer(); writer && *writer)
+    info.locked_by = concat("open for writing in ", (*writer)->name);
   const StoreKind* const kind = kind_of_store(*storage, info.manifest.get(), request.store);
   if (kind != nullptr && !info.problem) open_and_survey(*kind, request.store, info);
   for (const PartitionSize& size : info.partitions)

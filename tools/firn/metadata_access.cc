@@ -59,6 +59,7 @@ Result<OpenedMetadata> open_metadata(const StoreArguments& arguments, Access acc
   options.read_only = access == Access::read;
   TRY_INTO(opened.metadata,
            MetadataStore::open(*opened.storage, options, opened.store->recovery()));
+  TRY(opened.store->settle());
   return opened;
 }
 
