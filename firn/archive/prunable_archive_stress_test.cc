@@ -3,6 +3,7 @@
 // PrunableArchive with several threads: readers beside puts, flushes and prunes; shared flushes.
 #include "firn/archive/prunable_archive.h"
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -228,6 +229,42 @@ TEST(PrunableArchiveStress, WhileAWriterPutsSyncsAndPrunes_ReadersOfAFollowerSee
 
   for (uint64_t index = writer->oldest_allowed(); index < kItems; ++index)
     EXPECT_EQ(get(follower, index), value_at(index));
+}
+
+// What a put that succeeded has put is durable once close has returned, whoever came first.
+TEST(PrunableArchiveStress, WhenClosedWhileThreadsPutAndSync_ThenAllThatSucceededIsThere) {
+  for (uint64_t round = 0; round < 5; ++round) {
+    constexpr uint64_t kPerThread = 300;
+    MemoryStorage storage;
+    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, options()));
+    std::atomic<uint64_t> puts = 0;
+    std::array<uint64_t, 3> done{};
+    std::vector<std::thread> threads;
+    for (uint64_t number = 0; number < done.size(); ++number) {
+      threads.emplace_back([&, number] {
+        while (done[number] < kPerThread && put_one(archive, number * kPerThread + done[number])) {
+          ++done[number];
+          ++puts;
+          if (done[number] % 7 == 0) (void)archive->sync();
+          EXPECT_EQ(get(archive, number * kPerThread), value_at(number * kPerThread));
+        }
+      });
+    }
+
+    while (puts < 60 * round)
+      std::this_thread::yield();
+    EXPECT_OK(archive->close());
+    for (std::thread& thread : threads)
+      thread.join();
+    storage.lose_unsynced();
+
+    ASSERT_OK_INTO(const auto again, PrunableArchive::open(storage, options()));
+    EXPECT_TRUE(again->recovery().was_clean);
+    for (uint64_t number = 0; number < done.size(); ++number)
+      for (uint64_t i = 0; i < done[number]; ++i)
+        EXPECT_EQ(get(again, number * kPerThread + i), value_at(number * kPerThread + i));
+    EXPECT_EQ(again->statistics().records, done[0] + done[1] + done[2]);
+  }
 }
 
 }  // namespace

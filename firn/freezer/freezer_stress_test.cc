@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Freezer: readers beside a writer that puts, syncs, doubles the table and leaves memory.
+#include <array>
 #include <atomic>
 #include <string>
 #include <thread>
@@ -197,6 +198,41 @@ TEST_P(FreezerStress, WhileAWriterPutsAndSyncs_ReadersOfAFollowerSeeEveryKey) {
     thread.join();
 
   freezer::expect_range(follower, 0, kPuts);
+}
+
+// What a put that succeeded has put is durable once close has returned, whoever came first.
+TEST_P(FreezerStress, WhenClosedWhileThreadsPutAndSync_ThenAllThatSucceededIsThere) {
+  for (uint64_t round = 0; round < 4; ++round) {
+    MemoryStorage storage;
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options()));
+    std::atomic<uint64_t> puts = 0;
+    std::array<uint64_t, 3> done{};
+    std::vector<std::thread> threads;
+    for (uint64_t number = 0; number < done.size(); ++number) {
+      threads.emplace_back([&, number] {
+        while (done[number] < 200 && put(freezer, concat(number, "-", done[number]), "value")) {
+          ++done[number];
+          ++puts;
+          if (done[number] % 7 == 0) (void)freezer->sync();
+          EXPECT_EQ(get(freezer, concat(number, "-", 0)), "value");
+        }
+      });
+    }
+
+    while (puts < 60 * round)
+      std::this_thread::yield();
+    EXPECT_OK(freezer->close());
+    for (std::thread& thread : threads)
+      thread.join();
+    storage.lose_unsynced();
+
+    ASSERT_OK_INTO(const Store again, Freezer::open(storage, options()));
+    EXPECT_TRUE(again->recovery().was_clean);
+    for (uint64_t number = 0; number < done.size(); ++number)
+      for (uint64_t i = 0; i < done[number]; ++i)
+        EXPECT_EQ(get(again, concat(number, "-", i)), "value");
+    EXPECT_EQ(again->item_count(), done[0] + done[1] + done[2]);
+  }
 }
 
 }  // namespace
