@@ -88,15 +88,15 @@ class DiskTable {
   // What a sync does besides the flush: begins to double if it is time, and goes on by a step.
   [[nodiscard]] Status step(uint64_t epoch);
   // Syncs are so rare that the table would stay too small: since the last step there were as many
-  // puts as a quarter of a step's positions, and there is something to do.
+  // puts as an eighth of a step's positions, and there is something to do.
   [[nodiscard]] bool wants_step() const {
-    return puts_since_step_ >= std::max(options_.chunk / 4, kPutsPerStepMin) &&
+    return puts_since_step_ >= std::max(options_.chunk / 8, kPutsPerStepMin) &&
            (progress_ || is_due() || !is_settled());
   }
   // Or doubles, which begins the next settling.
   [[nodiscard]] bool is_settled() const { return progress_ || settled_ >= size() / 2; }
-  // Positions of each half to settle with the next step: four for a put, so that a doubling is
-  // settled after a quarter of the puts that fill the table's new half.
+  // Positions of each half to settle with the next step: eight for a put, so that a doubling is
+  // settled after an eighth of the puts that fill the table's new half.
   [[nodiscard]] uint64_t settled_by_step() const {
     return std::min<uint64_t>(puts_since_step_ * kSettledPerPut, options_.chunk);
   }
@@ -140,7 +140,7 @@ class DiskTable {
 
  private:
   static constexpr uint32_t kPutsPerStepMin = 16;
-  static constexpr uint64_t kSettledPerPut = 4;
+  static constexpr uint64_t kSettledPerPut = 8;
 
   DiskTable(std::unique_ptr<Blob> blob, const DiskTableOptions& options)
       : options_(options), blob_(std::move(blob)) {}
