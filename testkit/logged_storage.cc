@@ -18,36 +18,30 @@ std::string readable(std::string_view partition, ByteSpan name) {
 
 }  // namespace
 
-class LoggedStorage::LoggedBlob : public Blob {
+class LoggedStorage::LoggedBlob : public ForwardingBlob {
  public:
   LoggedBlob(LoggedStorage& storage, std::unique_ptr<Blob> inner, std::string name)
-      : storage_(storage), inner_(std::move(inner)), name_(std::move(name)) {}
+      : ForwardingBlob(std::move(inner)), storage_(storage), name_(std::move(name)) {}
 
-  [[nodiscard]] uint64_t size() const override { return inner_->size(); }
-  [[nodiscard]] uint16_t version() const override { return inner_->version(); }
-  Status read_at(uint64_t offset, MutableByteSpan out) override {
-    return inner_->read_at(offset, out);
-  }
   Status write_at(uint64_t offset, std::span<const ByteSpan> buffers) override {
     uint64_t size = 0;
     for (const ByteSpan buffer : buffers)
       size += buffer.size();
     TRY(storage_.note(concat("write ", name_, " ", offset, "+", size)));
     storage_.written_bytes_ += size;
-    return inner_->write_at(offset, buffers);
+    return ForwardingBlob::write_at(offset, buffers);
   }
   Status resize(uint64_t size) override {
     TRY(storage_.note(concat("resize ", name_, " ", size)));
-    return inner_->resize(size);
+    return ForwardingBlob::resize(size);
   }
   Status sync() override {
     TRY(storage_.note(concat("sync ", name_)));
-    return inner_->sync();
+    return ForwardingBlob::sync();
   }
 
  private:
   LoggedStorage& storage_;
-  std::unique_ptr<Blob> inner_;
   std::string name_;
 };
 
@@ -71,15 +65,18 @@ Status LoggedStorage::note(std::string entry) {
 
 Result<std::unique_ptr<Blob>> LoggedStorage::open(std::string_view partition, ByteSpan name,
                                                   OpenMode mode, BlobVersions versions) {
-  const std::string shown = readable(partition, name);
   if (mode == OpenMode::create || mode == OpenMode::create_new) {
-    TRY_INTO(const auto names, inner_.scan(partition));
+    TRY_INTO(const auto names, scan(partition));
     const bool exists = std::ranges::any_of(
         names, [&](const Bytes& existing) { return equal_bytes(existing, name); });
-    if (!exists) TRY(note(concat("create ", shown)));
+    if (!exists) TRY(note(concat("create ", readable(partition, name))));
   }
-  TRY_INTO(auto blob, inner_.open(partition, name, mode, versions));
-  return std::make_unique<LoggedBlob>(*this, std::move(blob), shown);
+  return ForwardingStorage::open(partition, name, mode, versions);
+}
+
+std::unique_ptr<Blob> LoggedStorage::wrap(std::unique_ptr<Blob> blob, std::string_view partition,
+                                          ByteSpan name) {
+  return std::make_unique<LoggedBlob>(*this, std::move(blob), readable(partition, name));
 }
 
 Status LoggedStorage::remove(std::string_view partition, std::span<const Bytes> names) {
@@ -87,12 +84,12 @@ Status LoggedStorage::remove(std::string_view partition, std::span<const Bytes> 
   for (const Bytes& name : names)
     entry += concat(" ", readable(partition, name));
   TRY(note(std::move(entry)));
-  return inner_.remove(partition, names);
+  return ForwardingStorage::remove(partition, names);
 }
 
 Status LoggedStorage::remove_partition(std::string_view partition) {
   TRY(note(concat("remove ", partition)));
-  return inner_.remove_partition(partition);
+  return ForwardingStorage::remove_partition(partition);
 }
 
 }  // namespace firn::testkit

@@ -16,13 +16,13 @@
 #include <utility>
 #include <vector>
 
-#include "firn/io/storage.h"
+#include "testkit/forwarding_storage.h"
 
 namespace firn::testkit {
 
-class LoggedStorage : public Storage {
+class LoggedStorage : public ForwardingStorage {
  public:
-  explicit LoggedStorage(Storage& inner) : inner_(inner) {}
+  using ForwardingStorage::ForwardingStorage;
 
   [[nodiscard]] const std::vector<std::string>& log() const { return log_; }
   [[nodiscard]] uint64_t written_bytes() const { return written_bytes_; }
@@ -41,20 +41,13 @@ class LoggedStorage : public Storage {
                                      BlobVersions versions = {}) override;
   Status remove(std::string_view partition, std::span<const Bytes> names) override;
   Status remove_partition(std::string_view partition) override;
-  Result<PartitionListing> list(std::string_view partition) override {
-    return inner_.list(partition);
-  }
-  Result<std::vector<std::string>> partitions() override { return inner_.partitions(); }
-  Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override { return inner_.lock(mode); }
-  Result<std::optional<StorageWriter>> find_writer() override { return inner_.find_writer(); }
-  [[nodiscard]] StorageLimits limits() const override { return inner_.limits(); }
-  [[nodiscard]] std::string description() const override { return inner_.description(); }
 
  private:
   class LoggedBlob;
+  std::unique_ptr<Blob> wrap(std::unique_ptr<Blob> blob, std::string_view partition,
+                             ByteSpan name) override;
   Status note(std::string entry);
 
-  Storage& inner_;
   std::vector<std::string> log_;
   uint64_t written_bytes_ = 0;
   uint64_t changes_ = 0;

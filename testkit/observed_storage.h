@@ -18,72 +18,67 @@
 #include <vector>
 
 #include "firn/base/bytes.h"
-#include "firn/io/storage.h"
+#include "testkit/forwarding_storage.h"
 
 namespace firn::testkit {
 
-class ObservedStorage : public Storage {
+class ObservedStorage : public ForwardingStorage {
  public:
   using Observer = std::function<void()>;
 
   ObservedStorage(Storage& inner, Observer observer)
-      : inner_(inner), observer_(std::move(observer)) {}
+      : ForwardingStorage(inner), observer_(std::move(observer)) {}
 
   Result<std::unique_ptr<Blob>> open(std::string_view partition, ByteSpan name, OpenMode mode,
                                      BlobVersions versions = {}) override {
     observer_();
-    TRY_INTO(auto blob, inner_.open(partition, name, mode, versions));
-    return std::make_unique<ObservedBlob>(std::move(blob), observer_);
+    return ForwardingStorage::open(partition, name, mode, versions);
   }
   // One after another, as a file system removes them.
   Status remove(std::string_view partition, std::span<const Bytes> names) override {
     for (const Bytes& name : names) {
       observer_();
-      TRY(inner_.remove(partition, std::span(&name, 1)));
+      TRY(ForwardingStorage::remove(partition, std::span(&name, 1)));
     }
     observer_();
     return {};
   }
   Status remove_partition(std::string_view partition) override {
     observer_();
-    return inner_.remove_partition(partition);
+    return ForwardingStorage::remove_partition(partition);
   }
   Result<PartitionListing> list(std::string_view partition) override {
     observer_();
-    return inner_.list(partition);
+    return ForwardingStorage::list(partition);
   }
   Result<std::vector<std::string>> partitions() override {
     observer_();
-    return inner_.partitions();
+    return ForwardingStorage::partitions();
   }
   Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override {
     observer_();
-    return inner_.lock(mode);
+    return ForwardingStorage::lock(mode);
   }
   Result<std::optional<StorageWriter>> find_writer() override {
     observer_();
-    return inner_.find_writer();
+    return ForwardingStorage::find_writer();
   }
-  [[nodiscard]] StorageLimits limits() const override { return inner_.limits(); }
-  [[nodiscard]] std::string description() const override { return inner_.description(); }
 
  private:
-  class ObservedBlob : public Blob {
+  class ObservedBlob : public ForwardingBlob {
    public:
     ObservedBlob(std::unique_ptr<Blob> inner, const Observer& observer)
-        : inner_(std::move(inner)), observer_(observer) {}
+        : ForwardingBlob(std::move(inner)), observer_(observer) {}
 
-    [[nodiscard]] uint64_t size() const override { return inner_->size(); }
-    [[nodiscard]] uint16_t version() const override { return inner_->version(); }
     // Nothing is in `out` while the observer is called: it may be memory of the thread, which the
     // observer uses, too.
     Status read_at(uint64_t offset, MutableByteSpan out) override {
       Bytes read(out.size());
       const size_t half = read.size() / 2;
       observer_();
-      TRY(inner_->read_at(offset, MutableByteSpan(read).first(half)));
+      TRY(ForwardingBlob::read_at(offset, MutableByteSpan(read).first(half)));
       observer_();
-      TRY(inner_->read_at(offset + half, MutableByteSpan(read).subspan(half)));
+      TRY(ForwardingBlob::read_at(offset + half, MutableByteSpan(read).subspan(half)));
       copy_bytes(out, read);
       return {};
     }
@@ -97,26 +92,35 @@ class ObservedStorage : public Storage {
       const ByteSpan front = ByteSpan(joined).first(half);
       const ByteSpan back = ByteSpan(joined).subspan(half);
       observer_();
-      TRY(inner_->write_at(back_first ? offset + half : offset, back_first ? back : front));
+      TRY(write_one(back_first ? offset + half : offset, back_first ? back : front));
       observer_();
-      return inner_->write_at(back_first ? offset : offset + half, back_first ? front : back);
+      return write_one(back_first ? offset : offset + half, back_first ? front : back);
     }
     Status resize(uint64_t size) override {
       observer_();
-      return inner_->resize(size);
+      return ForwardingBlob::resize(size);
     }
     Status sync() override {
       observer_();
-      return inner_->sync();
+      return ForwardingBlob::sync();
     }
 
+    // No read escapes the observer.
+    Result<std::unique_ptr<Mapping>> map(uint64_t) override { return std::unique_ptr<Mapping>(); }
+
    private:
-    const std::unique_ptr<Blob> inner_;
+    Status write_one(uint64_t offset, ByteSpan bytes) {
+      return ForwardingBlob::write_at(offset, std::span<const ByteSpan>(&bytes, 1));
+    }
+
     const Observer& observer_;
     bool back_first_ = true;
   };
 
-  Storage& inner_;
+  std::unique_ptr<Blob> wrap(std::unique_ptr<Blob> blob, std::string_view, ByteSpan) override {
+    return std::make_unique<ObservedBlob>(std::move(blob), observer_);
+  }
+
   const Observer observer_;
 };
 

@@ -21,6 +21,7 @@
 #include "firn/io/page_cache.h"
 #include "firn/io/paged_blob.h"
 #include "firn/io/recovery_report.h"
+#include "testkit/forwarding_storage.h"
 #include "testkit/matchers.h"
 
 namespace firn::testkit {
@@ -54,16 +55,14 @@ struct BlobRecord {
   }
 };
 
-class RecordedBlob : public Blob {
+class RecordedBlob : public ForwardingBlob {
  public:
   RecordedBlob(std::unique_ptr<Blob> inner, BlobRecord& record)
-      : inner_(std::move(inner)), record_(record) {}
+      : ForwardingBlob(std::move(inner)), record_(record) {}
 
-  [[nodiscard]] uint64_t size() const override { return inner_->size(); }
-  [[nodiscard]] uint16_t version() const override { return inner_->version(); }
   [[nodiscard]] Status read_at(uint64_t offset, MutableByteSpan out) override {
     ++record_.reads;
-    Status read = inner_->read_at(offset, out);
+    Status read = ForwardingBlob::read_at(offset, out);
     if (record_.after_next_read) std::exchange(record_.after_next_read, nullptr)();
     return read;
   }
@@ -72,20 +71,19 @@ class RecordedBlob : public Blob {
     for (const ByteSpan buffer : buffers)
       joined.insert(joined.end(), buffer.begin(), buffer.end());
     TRY(record_.admit({BlobOperation::Kind::write, offset, std::move(joined)}));
-    return inner_->write_at(offset, buffers);
+    return ForwardingBlob::write_at(offset, buffers);
   }
   using Blob::write_at;
   [[nodiscard]] Status resize(uint64_t size) override {
     TRY(record_.admit({BlobOperation::Kind::resize, size, {}}));
-    return inner_->resize(size);
+    return ForwardingBlob::resize(size);
   }
   [[nodiscard]] Status sync() override {
     TRY(record_.admit({BlobOperation::Kind::sync, 0, {}}));
-    return inner_->sync();
+    return ForwardingBlob::sync();
   }
 
  private:
-  std::unique_ptr<Blob> inner_;
   BlobRecord& record_;
 };
 

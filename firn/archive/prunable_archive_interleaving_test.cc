@@ -14,6 +14,7 @@
 #include "firn/archive/archive_fixture.h"
 #include "firn/archive/prunable_archive.h"
 #include "firn/io/memory_storage.h"
+#include "testkit/forwarding_storage.h"
 #include "testkit/matchers.h"
 
 namespace firn {
@@ -25,12 +26,14 @@ using archive::get;
 using archive::get_all;
 using archive::key_of;
 using archive::put;
+using testkit::ForwardingBlob;
+using testkit::ForwardingStorage;
 
 // A storage on which something else happens right before one of its reads or changes. No lock that
 // the other needs may be held there, or the test does not end.
-class InterruptedStorage final : public Storage {
+class InterruptedStorage final : public ForwardingStorage {
  public:
-  explicit InterruptedStorage(Storage& inner) : inner_(inner) {}
+  using ForwardingStorage::ForwardingStorage;
 
   enum class Moment : uint8_t { read, change };
   // Once, before the n-th (from 1) such call from now on.
@@ -42,63 +45,47 @@ class InterruptedStorage final : public Storage {
   // Whether there was an n-th call.
   [[nodiscard]] bool was_interrupted() const { return other_ == nullptr; }
 
-  Result<std::unique_ptr<Blob>> open(std::string_view partition, ByteSpan name, OpenMode mode,
-                                     BlobVersions versions) override {
-    TRY_INTO(auto blob, inner_.open(partition, name, mode, versions));
-    return std::make_unique<InterruptedBlob>(*this, std::move(blob));
-  }
   Status remove(std::string_view partition, std::span<const Bytes> names) override {
     arrive(Moment::change);
-    return inner_.remove(partition, names);
+    return ForwardingStorage::remove(partition, names);
   }
-  Status remove_partition(std::string_view partition) override {
-    return inner_.remove_partition(partition);
-  }
-  Result<PartitionListing> list(std::string_view partition) override {
-    return inner_.list(partition);
-  }
-  Result<std::vector<std::string>> partitions() override { return inner_.partitions(); }
-  Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override { return inner_.lock(mode); }
-  Result<std::optional<StorageWriter>> find_writer() override { return inner_.find_writer(); }
-  [[nodiscard]] StorageLimits limits() const override { return inner_.limits(); }
-  [[nodiscard]] std::string description() const override { return inner_.description(); }
 
  private:
-  class InterruptedBlob final : public Blob {
+  class InterruptedBlob final : public ForwardingBlob {
    public:
     InterruptedBlob(InterruptedStorage& storage, std::unique_ptr<Blob> inner)
-        : storage_(storage), inner_(std::move(inner)) {}
+        : ForwardingBlob(std::move(inner)), storage_(storage) {}
 
-    [[nodiscard]] uint64_t size() const override { return inner_->size(); }
-    [[nodiscard]] uint16_t version() const override { return inner_->version(); }
     Status read_at(uint64_t offset, MutableByteSpan out) override {
       storage_.arrive(Moment::read);
-      return inner_->read_at(offset, out);
+      return ForwardingBlob::read_at(offset, out);
     }
     Status write_at(uint64_t offset, std::span<const ByteSpan> buffers) override {
       storage_.arrive(Moment::change);
-      return inner_->write_at(offset, buffers);
+      return ForwardingBlob::write_at(offset, buffers);
     }
     Status resize(uint64_t size) override {
       storage_.arrive(Moment::change);
-      return inner_->resize(size);
+      return ForwardingBlob::resize(size);
     }
     Status sync() override {
       storage_.arrive(Moment::change);
-      return inner_->sync();
+      return ForwardingBlob::sync();
     }
 
    private:
     InterruptedStorage& storage_;
-    const std::unique_ptr<Blob> inner_;
   };
+
+  std::unique_ptr<Blob> wrap(std::unique_ptr<Blob> blob, std::string_view, ByteSpan) override {
+    return std::make_unique<InterruptedBlob>(*this, std::move(blob));
+  }
 
   void arrive(Moment moment) {
     if (other_ == nullptr || moment != moment_ || --calls_left_ > 0) return;
     std::exchange(other_, nullptr)();
   }
 
-  Storage& inner_;
   Moment moment_ = Moment::read;
   uint64_t calls_left_ = 0;
   std::function<void()> other_;

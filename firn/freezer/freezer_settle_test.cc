@@ -12,6 +12,7 @@
 
 #include "firn/base/crc32c.h"
 #include "firn/freezer/freezer_test_support.h"
+#include "testkit/forwarding_storage.h"
 #include "testkit/logged_storage.h"
 
 namespace firn {
@@ -285,25 +286,17 @@ class InterruptedTable final : public MemoryStorage {
   }
 
  private:
-  class TableBlob final : public Blob {
+  class TableBlob final : public testkit::ForwardingBlob {
    public:
     TableBlob(InterruptedTable& storage, std::unique_ptr<Blob> inner)
-        : storage_(storage), inner_(std::move(inner)) {}
-    [[nodiscard]] uint64_t size() const override { return inner_->size(); }
-    [[nodiscard]] uint16_t version() const override { return inner_->version(); }
+        : ForwardingBlob(std::move(inner)), storage_(storage) {}
     Status read_at(uint64_t offset, MutableByteSpan out) override {
       if (storage_.other) std::exchange(storage_.other, nullptr)();
-      return inner_->read_at(offset, out);
+      return ForwardingBlob::read_at(offset, out);
     }
-    Status write_at(uint64_t offset, std::span<const ByteSpan> buffers) override {
-      return inner_->write_at(offset, buffers);
-    }
-    Status resize(uint64_t size) override { return inner_->resize(size); }
-    Status sync() override { return inner_->sync(); }
 
    private:
     InterruptedTable& storage_;
-    const std::unique_ptr<Blob> inner_;
   };
 };
 
