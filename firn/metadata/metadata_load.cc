@@ -36,13 +36,17 @@ Status MetadataStore::load(RecoveryLog& recovery) {
   TRY(read_copies(loaded));
   const bool nothing_there = std::ranges::none_of(
       copies_, [](const Copy& copy) { return copy.blob != nullptr || copy.damaged_header; });
-  if (nothing_there && options_.read_only)
+  if (nothing_there && options_.read_only && !options_.has_commit)
     return fail(Errc::not_found, concat("metadata partition ", options_.partition, " in ",
                                         storage_.description(), " does not exist"));
   if (loaded[kLeft].version == 0 && loaded[kRight].version == 0)
     TRY(resolve_lone_first_copy(loaded, recovery));
   newest_ = loaded[kRight].version > loaded[kLeft].version ? kRight : kLeft;
   version_ = loaded[newest_].version;
+  if (version_ == 0 && options_.has_commit)
+    return fail(Errc::corrupt,
+                concat("no copy of the metadata has content, ", blob_name(kLeft), " and ",
+                       blob_name(kRight), ", although a commit was acknowledged:", kAdvice));
   if (version_ > 0) {
     report_other_copy(loaded[1 - newest_], recovery);
     TRY(adopt(loaded));

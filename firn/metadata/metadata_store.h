@@ -75,6 +75,9 @@ struct MetadataStoreOptions {
   // Refuse (Errc::corrupt, nothing changed) a bad copy beside a good one, and a first commit that
   // was cut off. For those who have another copy of the whole. Reads both copies twice.
   bool strict = false;
+  // Something else that is durable says that a commit was acknowledged. No content is then
+  // Errc::corrupt, not a new map.
+  bool has_commit = false;
   // Set: values are stored without a length, and this tells the size of the one at the front of
   // `rest`, or nullopt if there is none. For values that carry their own framing.
   std::function<std::optional<size_t>(ByteSpan rest)> self_delimiting = nullptr;

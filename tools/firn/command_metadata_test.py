@@ -247,6 +247,26 @@ class Damage(MetadataTest):
         before.pop("LOCK"), after.pop("LOCK")
         self.assertEqual(after, before)
 
+    def test_two_copies_without_content_are_an_error(self):
+        copies = {side: self.copy(side).read_bytes() for side in ("left", "right")}
+        half_first = copies["right"][:8] + bytes(8) + b"??" + copies["right"][18:]
+        for left, right in ((copies["left"][:8], copies["right"][:8]), (None, copies["right"][:8]),
+                            (None, None), (copies["left"][:8], half_first)):
+            for side, content in (("left", left), ("right", right)):
+                if content is not None:
+                    self.copy(side).write_bytes(content)
+                elif self.copy(side).exists():
+                    self.copy(side).unlink()
+            for arguments in (("get", self.store, "a"), ("list", self.store),
+                              ("put", self.store, "a", "3"),
+                              ("cas", self.store, "a", "3", "--absent")):
+                self.failure(CORRUPT, "metadata", *arguments)
+            self.expect(CORRUPT, "verify", self.store)
+            self.expect(CORRUPT, "info", self.store)
+        for side, content in copies.items():
+            self.copy(side).write_bytes(content)
+        self.assertEqual(self.keys(), ["a", "b"])
+
     def test_a_damaged_manifest(self):
         for copy in (self.store / "manifest").iterdir():
             content = copy.read_bytes()

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/firn/metadata_access.h"
 
+#include <array>
+
 #include "firn/base/text.h"
 
 namespace firn::command {
 namespace {
+
+// The manifest's record of a store of this kind: there is a commit. Its value is one byte, 1.
+constexpr uint32_t kCommitRecord = 1;
 
 StoreOptions store_options(const StoreArguments& arguments, Access access) {
   StoreOptions options;
@@ -57,6 +62,7 @@ Result<OpenedMetadata> open_metadata(const StoreArguments& arguments, Access acc
   options.partition = opened.partition;
   options.key_size_bytes = opened.key_size_bytes;
   options.read_only = access == Access::read;
+  options.has_commit = manifest != nullptr && manifest->record(kCommitRecord).has_value();
   TRY_INTO(opened.metadata,
            MetadataStore::open(*opened.storage, options, opened.store->recovery()));
   TRY(opened.store->settle());
@@ -64,8 +70,13 @@ Result<OpenedMetadata> open_metadata(const StoreArguments& arguments, Access acc
 }
 
 Status commit_metadata(OpenedMetadata& opened) {
-  if (Manifest* const manifest = opened.store->manifest()) TRY(manifest->begin_writing());
+  Manifest* const manifest = opened.store->manifest();
+  if (manifest != nullptr) TRY(manifest->begin_writing());
   TRY(opened.metadata->sync_both());
+  if (manifest != nullptr && !manifest->record(kCommitRecord)) {
+    constexpr std::array<std::byte, 1> kThereIsOne = {std::byte{1}};
+    TRY(manifest->set_record(kCommitRecord, kThereIsOne));
+  }
   return opened.store->close();
 }
 
