@@ -138,7 +138,6 @@ class Freezer {
   using RecordBuffer = std::array<std::byte, freezer::record_size_bytes(freezer::kKeySizeMaxBytes)>;
 
   Freezer() = default;
-
   // Opening: freezer_open.cc.
   [[nodiscard]] Status open_in_store(const FreezerOptions& options) REQUIRES(writer_);
   [[nodiscard]] Status open_log(Storage& storage, const FreezerOptions& options) REQUIRES(writer_);
@@ -146,6 +145,7 @@ class Freezer {
                                                  const IndexedValueLogOptions& options) const;
   [[nodiscard]] Status load_record(FreezerAccess access) REQUIRES(writer_);
   [[nodiscard]] Status check_checkpoint(const Checkpoint& checkpoint) const REQUIRES(writer_);
+  [[nodiscard]] Result<uint64_t> largest_table() const REQUIRES(writer_);
   [[nodiscard]] bool is_table_of(const Checkpoint& checkpoint) const REQUIRES(writer_);
   [[nodiscard]] Status go_back(const Checkpoint& checkpoint) REQUIRES(writer_);
   [[nodiscard]] Result<Source> find_source(const FreezerOptions& options) REQUIRES(writer_);

@@ -360,7 +360,7 @@ TEST_P(FreezerDamage, GivenAValueLongerThanItsSection_WhenRead_ThenTheErrorSaysW
 
 TEST_P(FreezerDamage, GivenACheckpointOfAnotherStore_WhenGiven_ThenRefusedAndNothingIsLost) {
   const FreezerCheckpoint own = make_store(storage_, GetParam());
-  std::vector<FreezerCheckpoint> others(7, own);
+  std::vector<FreezerCheckpoint> others(10, own);
   others[0].table_size = 0;
   others[1].table_size = 24;
   others[2].index_size_bytes += 36;
@@ -368,6 +368,10 @@ TEST_P(FreezerDamage, GivenACheckpointOfAnotherStore_WhenGiven_ThenRefusedAndNot
   others[4].section = Section(own.section.value + 1);
   others[5].epoch = UINT64_MAX;
   others[6] = {};
+  others[7].epoch = UINT64_MAX - 1;
+  others[8].section = Section(UINT64_MAX);
+  others[8].index_size_bytes = 0;
+  others[9].table_size = uint32_t{1} << 30;
   for (const FreezerCheckpoint& other : others) {
     FreezerOptions options = damaged_options(GetParam());
     options.checkpoint = other;

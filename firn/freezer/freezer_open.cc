@@ -321,6 +321,21 @@ Result<FreezerCheckpoint> Freezer::checkpoint_now() const {
 }
 
 // Before anything is changed: can this be a state of this store?
+// No state of this store has had a larger table: not on disk, not as the manifest says, and while
+// it grows it has at most four positions a record.
+Result<uint64_t> Freezer::largest_table() const {
+  uint64_t items = 0;
+  for (const Section section : log_->sections()) {
+    TRY_INTO(const uint64_t count, log_->entry_count(section));
+    items += count;
+  }
+  uint64_t largest = std::max<uint64_t>(table_size_min_, std::bit_ceil(2 * items + 1));
+  if (recorded_) largest = std::max<uint64_t>(largest, recorded_->checkpoint.table_size);
+  if (const DiskTable* const table = disk_table())
+    largest = std::max(largest, table->length_positions());
+  return largest;
+}
+
 Status Freezer::check_checkpoint(const FreezerCheckpoint& checkpoint) const {
   const auto refuse = [&](const auto&... why) {
     return fail(Errc::invalid_argument,
@@ -334,13 +349,19 @@ Status Freezer::check_checkpoint(const FreezerCheckpoint& checkpoint) const {
     if (!has_data) return {};
     return refuse("it is that of an empty store, and this one has data: destroy it to begin anew");
   }
-  if (checkpoint.epoch == UINT64_MAX)
+  if (checkpoint.epoch >= UINT64_MAX - 1)
     return refuse("there is no later epoch: the checkpoint is damaged");
+  if (checkpoint.section > log_->newest_section().value_or(Section(0)))
+    return refuse("there is no such section: the checkpoint is of another store");
   if (checkpoint.index_size_bytes % record_bytes() != 0)
     return refuse("records have ", record_bytes(), " bytes: the checkpoint is of another store");
   TRY_INTO(const uint64_t size, log_->size(checkpoint.section));
   if (checkpoint.index_size_bytes > size)
     return refuse("that section has only ", size, " bytes: the checkpoint is of another store");
+  TRY_INTO(const uint64_t largest, largest_table());
+  if (checkpoint.table_size > largest)
+    return refuse("the table of so many records never had more than ", largest,
+                  " positions: the checkpoint is of another store");
   return {};
 }
 
