@@ -3,6 +3,8 @@
 // What info, stat and verify do with a freezer.
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "firn/base/text.h"
 #include "firn/freezer/damage_advice.h"
 #include "firn/freezer/format.h"
@@ -89,6 +91,13 @@ Status verify_freezer_store(const VerifyRequest& request, Verified& verified, Pr
   verified.report.notes.insert(verified.report.notes.end(), opening.notes.begin(),
                                opening.notes.end());
   if (verified.report.damage.empty()) verified.report.damage = opening.damage;
+  const Manifest* const manifest = opened->freezer->manifest();
+  const auto recorded = manifest == nullptr ? std::nullopt : manifest->partition(StoreRole::table);
+  const std::string table = request.store.table_partition.value_or(recorded.value_or("table"));
+  const auto is_of_table = [&](const BlobRange& range) { return range.partition == table; };
+  if (!verified.open_failure && std::ranges::all_of(verified.report.damage, is_of_table))
+    verified.mending = concat("nothing is lost, 'firn freezer rebuild ", request.store.path,
+                              "' makes the table anew from the keys");
   return {};
 }
 

@@ -9,10 +9,9 @@
 namespace firn::command {
 namespace {
 
-constexpr StoreKind kArchive = {"archive", survey_archive_store, verify_archive_store, ""};
-constexpr StoreKind kFreezer = {"freezer", survey_freezer_store, verify_freezer_store,
-                                "; 'firn freezer rebuild' mends the table"};
-constexpr StoreKind kMetadata = {kMetadataKind, survey_metadata_store, verify_metadata_store, ""};
+constexpr StoreKind kArchive = {"archive", survey_archive_store, verify_archive_store};
+constexpr StoreKind kFreezer = {"freezer", survey_freezer_store, verify_freezer_store};
+constexpr StoreKind kMetadata = {kMetadataKind, survey_metadata_store, verify_metadata_store};
 constexpr const StoreKind* kKinds[] = {&kArchive, &kFreezer, &kMetadata};
 
 // The partitions of the original may have any names: those that options give decide.

@@ -35,13 +35,14 @@ struct Verified {
   bool read_everything = false;  // --deep would not read more
   // Of two copies there, one may be half written, because the last writer did not close the store.
   std::string unfinished_partition;
+  std::string
+      mending;  // what mends all of the damage without another copy, as the end of a sentence
 };
 
 struct StoreKind {
   std::string_view name;  // as manifests record it
   Result<StoreSurvey> (*survey)(const StoreArguments& arguments);
   Status (*verify)(const VerifyRequest& request, Verified& verified, Progress& progress);
-  std::string_view repair;  // what else mends damage, as the end of a sentence
 };
 
 // The kind that the manifest records, or, without one, that options and partitions tell; an archive

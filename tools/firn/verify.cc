@@ -126,9 +126,12 @@ Status run_verify(const VerifyRequest& request, Output& output) {
                verified.open_failure
                    ? "does not open"
                    : concat("is damaged in ", human_count(report.damage.size(), "place", "places")),
-               ": restore the damaged files from a copy, or put what can be "
-               "read into a new store with 'firn salvage ",
-               store, " DST'", kind->repair));
+               ": ",
+               verified.mending.empty()
+                   ? concat("restore the damaged files from a copy, or put what can be "
+                            "read into a new store with 'firn salvage ",
+                            store, " DST'")
+                   : verified.mending));
   } else {
     text += fmt::format(
         "{}: no damage; checked {} in {} ({}/s){}\n", store,
