@@ -24,16 +24,8 @@ using nlohmann::ordered_json;
 // A value has at most 2^32 - 5 bytes; its length takes 5 of them.
 constexpr uint64_t kContentMaxBytes = UINT32_MAX - 4 - kMaxVarintSize<uint32_t>;
 
-bool is_joined(ByteSpan whole, std::span<const ByteSpan> parts) {
-  for (const ByteSpan part : parts) {
-    if (whole.size() < part.size() || !std::ranges::equal(whole.first(part.size()), part))
-      return false;
-    whole = whole.subspan(part.size());
-  }
-  return whole.empty();
-}
-
-// Puts what is not there yet.
+// Puts what is not there yet: content, whatever its name. Files of equal content have one key, and
+// only one of them could be the newest.
 class FreezerSink final : public ItemSink {
  public:
   explicit FreezerSink(Freezer& freezer) : freezer_(freezer) {}
@@ -41,7 +33,7 @@ class FreezerSink final : public ItemSink {
   Status put(ByteSpan key, std::span<const ByteSpan> value) override {
     ++items_;
     TRY_INTO(const std::optional<Value> stored, freezer_.get(key));
-    if (stored && is_joined(stored->bytes(), value)) {
+    if (stored && equal_bytes(decode_item(stored->bytes()).content, value.back())) {
       ++known_;
       return {};
     }
@@ -102,7 +94,10 @@ Status run_freezer_import(const FreezerImportRequest& request, Output& output) {
 
 Status run_freezer_put(const FreezerPutRequest& request, Output& output) {
   // Before a store is made.
-  if (request.key_hex.empty()) TRY(check_sources({}, request.store.key_size_bytes));
+  const uint32_t new_key_size = request.store.key_size_bytes.value_or(sizeof(Sha256));
+  if (request.key_hex.empty() && new_key_size != sizeof(Sha256))
+    return fail(Errc::invalid_argument,
+                concat("keys of ", new_key_size, " bytes are not made of the content: give --key"));
   TRY_INTO(const Bytes content, request.value ? Result<Bytes>(to_bytes(as_bytes(*request.value)))
                                               : read_input(request.file, kContentMaxBytes));
   TRY_INTO(const OpenedFreezer opened, open_freezer(request.store, Access::create));

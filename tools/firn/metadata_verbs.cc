@@ -62,8 +62,9 @@ Result<OpenedMetadata> open_and_warn(const StoreArguments& arguments, Access acc
 
 // A key that a new store would refuse does not make one.
 Result<OpenedMetadata> open_or_create(const StoreArguments& arguments, const std::string& key) {
-  if (!open_storage(arguments.path, Access::read))
-    TRY(parse_key(key, arguments.key_size_bytes.value_or(kDefaultKeySizeBytes)));
+  const uint32_t new_key_size = arguments.key_size_bytes.value_or(kDefaultKeySizeBytes);
+  if (new_key_size > 0 && !open_storage(arguments.path, Access::read))
+    TRY(parse_key(key, new_key_size));
   return open_and_warn(arguments, Access::create);
 }
 
