@@ -65,22 +65,25 @@ void TokenShard::reserve(size_t extra) {
 }
 
 size_t TokenShard::find_or_insert(uint64_t mixed, uint64_t word) {
-  reserve(1);
-  for (;;) {
-    const size_t slot = lower_bound(mixed);
-    size_t vacant = slot;
-    if (occupied(slot) && slots_[slot].mixed == mixed) return slot;
+  size_t slot = count_ == 0 ? 0 : lower_bound(mixed);
+  if (count_ > 0 && occupied(slot) && slots_[slot].mixed == mixed) return slot;
+  if (count_ == 0 || !fits(count_ + 1, capacity_, kLoadMax)) {
+    reserve(1);
+    slot = lower_bound(mixed);
+  }
+  size_t vacant = slot;
+  while (occupied(vacant))
+    ++vacant;
+  while (vacant == slot_count_ - 1) {
+    rebuild(growth_step_);
+    slot = vacant = lower_bound(mixed);
     while (occupied(vacant))
       ++vacant;
-    if (vacant == slot_count_ - 1) {
-      rebuild(growth_step_);
-      continue;
-    }
-    std::move_backward(&slots_[slot], &slots_[vacant], &slots_[vacant] + 1);
-    slots_[slot] = {mixed, word};
-    ++count_;
-    return kNoSlot;
   }
+  std::move_backward(&slots_[slot], &slots_[vacant], &slots_[vacant] + 1);
+  slots_[slot] = {mixed, word};
+  ++count_;
+  return kNoSlot;
 }
 
 void TokenShard::erase(size_t slot) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What info, stat and verify do with a freezer.
-#include <fmt/core.h>
-
 #include <algorithm>
+
+#include <fmt/core.h>
 
 #include "firn/base/text.h"
 #include "firn/freezer/damage_advice.h"
