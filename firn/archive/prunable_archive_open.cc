@@ -341,7 +341,11 @@ Result<uint64_t> PrunableArchive::refresh() {
   const uint64_t before = statistics().records;
   for (auto next = behind_.begin(); next != behind_.end(); next = behind_.erase(next))
     if (*next >= boundary && !damaged_.contains(*next)) TRY(absorb_new(*next));
-  return statistics().records - before;
+  const uint64_t added = statistics().records - before;
+  // What was pruned meanwhile was not added: without the older sections, too, the view has no gap.
+  const Section boundary_now = store_->floors(StoreRole::index)->boundary();
+  if (boundary_now.value > oldest_allowed()) forget_pruned(boundary_now);
+  return added;
 }
 
 Status PrunableArchive::absorb_new(Section section) {
