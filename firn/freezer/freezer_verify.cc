@@ -105,8 +105,14 @@ Result<FreezerChains> Freezer::chains() const {
 // What verify does besides looking at the journals. Puts wait until it is done.
 class Freezer::Verification {
  public:
+  // The journals were verified: what `findings` says of the keys is known.
   Verification(const Freezer& freezer, RecoveryLog& findings)
-      : freezer_(freezer), findings_(findings) {}
+      : freezer_(freezer),
+        findings_(findings),
+        keys_are_damaged_(
+            std::ranges::any_of(findings.report().damage, [&](const BlobRange& range) {
+              return range.partition == freezer.log_->index_partition();
+            })) {}
 
   // Heads, and what must be in their chains: every record before `end` in that of its position.
   struct Heads {
@@ -137,6 +143,9 @@ class Freezer::Verification {
 
   const Freezer& freezer_;
   RecoveryLog& findings_;
+  // Then a chain that cannot be walked to its end is no fault of the table.
+  const bool keys_are_damaged_;
+  uint64_t broken_chains_ = 0;
 };
 
 Status Freezer::verify(FreezerDepth depth, RecoveryLog& findings,
@@ -208,6 +217,9 @@ Status Freezer::Verification::check(const Heads& heads) {
       TRY(check_chain(heads, position, counts[position - begin], sum));
     }
   }
+  if (const uint64_t broken = std::exchange(broken_chains_, 0); broken > 0)
+    findings_.note(concat("of ", broken, " positions the chains lead to damaged keys; the table ",
+                          "itself is no worse for it"));
   const size_t wrong = findings_.report().damage.size() - found_before;
   if (wrong > 1 && wrong > filled / 2) {
     findings_.note(
@@ -260,6 +272,10 @@ Status Freezer::Verification::check_chain(const Heads& heads, uint64_t position,
   }
   const Error* const error = !head ? &head.error() : !walked ? &walked.error() : nullptr;
   if (error != nullptr && error->code != Errc::corrupt) return fail(error->code, error->message);
+  if (!walked && keys_are_damaged_) {
+    ++broken_chains_;
+    return {};
+  }
   std::string reason;
   if (error != nullptr) {
     reason = error->message;

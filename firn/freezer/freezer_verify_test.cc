@@ -123,6 +123,27 @@ TEST_P(FreezerVerify, GivenTheNewestHeadEverywhere_WhenVerified_ThenEachOtherPos
       [&](const std::string& findings) { EXPECT_EQ(count_lines(findings), with_records - 1); });
 }
 
+TEST_P(FreezerVerify, GivenADamagedKeyPage_WhenVerified_ThenItIsNamedAndTheTableIsNot) {
+  for (const FreezerOptions& way : ways_to_verify()) {
+    MemoryStorage storage;
+    make_closed(storage, GetParam());
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, way));
+    const Bytes section = storage.scan("index").value().front();
+    Bytes keys = *storage.raw("index", section);
+    keys[8 + 140 + 5] ^= std::byte{1};  // in the second page
+    storage.set_raw("index", section, keys);
+
+    RecoveryLog findings(storage, true);
+    EXPECT_OK(freezer->verify(FreezerDepth::values, findings, [](uint64_t) {}));
+
+    ASSERT_FALSE(findings.report().damage.empty());
+    for (const BlobRange& range : findings.report().damage)
+      EXPECT_EQ(range.partition, "index") << range.reason;
+    EXPECT_EQ(findings.report().damage.front().offset, 140u);
+    EXPECT_EQ(findings.report().notes.size(), 1u);
+  }
+}
+
 // No chain tells, because no record belongs there.
 TEST_P(FreezerVerify, GivenAHeadWhereNoneWas_WhenVerified_ThenTheSumTells) {
   for_each_way(

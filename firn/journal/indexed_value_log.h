@@ -113,6 +113,7 @@ class IndexedValueLog {
 
   // Errc::poisoned if an earlier mutation failed.
   [[nodiscard]] Status check_writable() const;
+  [[nodiscard]] const std::string& index_partition() const { return index_->partition(); }
   // For mutations of what is built on the log.
   [[nodiscard]] Poison& poison() { return index_->poison_; }
   // Sections with appends that no sync covered yet.
