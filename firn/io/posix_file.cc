@@ -111,10 +111,8 @@ Status PosixFile::write_out_stream(uint64_t offset, uint64_t end) {
 
 Status PosixFile::resize(uint64_t new_size) {
   if (!fits_offset(new_size, 0)) return posix_failure(EFBIG, "resize", what_);
-  int result;
-  do {
-    result = ::ftruncate(descriptor_.get(), to_offset(new_size));
-  } while (result != 0 && errno == EINTR);
+  const int result =
+      repeat_after_signals([&] { return ::ftruncate(descriptor_.get(), to_offset(new_size)); });
   if (result != 0) return posix_failure(errno, concat("resize to ", new_size, " bytes"), what_);
   sync_metadata_.store(true, std::memory_order_relaxed);
   return {};

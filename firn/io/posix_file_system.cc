@@ -240,11 +240,8 @@ Result<std::unique_ptr<StorageLock>> PosixFileSystem::lock(LockMode mode) {
 }
 
 Descriptor open_path(const std::string& path, int flags) {
-  int fd;
-  do {
-    fd = ::open(path.c_str(), flags | O_DIRECTORY | O_CLOEXEC);
-  } while (fd < 0 && errno == EINTR);
-  return Descriptor(fd);
+  return Descriptor(io::repeat_after_signals(
+      [&] { return ::open(path.c_str(), flags | O_DIRECTORY | O_CLOEXEC); }));
 }
 
 // Makes the entry of the directory at `path` durable.

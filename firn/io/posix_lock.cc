@@ -193,17 +193,14 @@ Status write_holder(int fd, const std::string& what) {
   const std::string text = describe_this_process();
   size_t done = 0;
   while (done < text.size()) {
-    const ssize_t put =
-        ::pwrite(fd, text.data() + done, text.size() - done, static_cast<off_t>(done));
-    if (put < 0 && errno == EINTR) continue;
+    const ssize_t put = repeat_after_signals([&] {
+      return ::pwrite(fd, text.data() + done, text.size() - done, static_cast<off_t>(done));
+    });
     if (put <= 0) return posix_failure(put < 0 ? errno : EIO, "write to", what);
     done += static_cast<size_t>(put);
   }
-  int cut;
-  do {
-    cut = ::ftruncate(fd, static_cast<off_t>(text.size()));
-  } while (cut != 0 && errno == EINTR);
-  if (cut != 0) return posix_failure(errno, "resize", what);
+  const auto cut = [&] { return ::ftruncate(fd, static_cast<off_t>(text.size())); };
+  if (repeat_after_signals(cut) != 0) return posix_failure(errno, "resize", what);
   return {};
 }
 

@@ -66,12 +66,10 @@ std::unexpected<Error> posix_failure(int error_number, std::string_view operatio
 
 Descriptor open_at(int directory_fd, const std::string& name, int flags) {
   constexpr mode_t kOwnerReadsAndWrites = 0600;
-  int fd;
-  do {
-    fd = ::openat(directory_fd, name.c_str(),
-                  flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, kOwnerReadsAndWrites);
-  } while (fd < 0 && errno == EINTR);
-  return Descriptor(fd);
+  return Descriptor(repeat_after_signals([&] {
+    return ::openat(directory_fd, name.c_str(),
+                    flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, kOwnerReadsAndWrites);
+  }));
 }
 
 Status check_regular_file(int fd, std::string_view what) {

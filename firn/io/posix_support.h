@@ -4,6 +4,7 @@
 // an Error.
 #pragma once
 
+#include <cerrno>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,6 +32,15 @@ class Descriptor {
 // The failure of `operation` ("open", "write 10 bytes at offset 8 of") on `what` ("'/data/a/01'").
 [[nodiscard]] std::unexpected<Error> posix_failure(int error_number, std::string_view operation,
                                                    std::string_view what);
+
+// Calls again while a signal interrupts it. Not for flushes: a failed one is never repeated.
+template <class Call>
+[[nodiscard]] auto repeat_after_signals(const Call& call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR)
+    result = call();
+  return result;
+}
 
 // openat that repeats after signals. Always adds O_CLOEXEC, O_NOFOLLOW, O_NOCTTY and O_NONBLOCK
 // (a planted FIFO or device must not hang the open; regular files ignore it). Check errno.
