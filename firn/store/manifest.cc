@@ -38,8 +38,7 @@ MetadataStoreOptions metadata_options(bool read_only) {
 Result<std::optional<std::string>> find_data_partition(Storage& storage) {
   TRY_INTO(const auto partitions, storage.partitions());
   for (const std::string& partition : partitions)
-    if (partition != kManifestPartition && partition != kLostFoundPartition)
-      return std::optional(partition);
+    if (store::is_data_partition(partition)) return std::optional(partition);
   return std::optional<std::string>();
 }
 

@@ -19,6 +19,11 @@ namespace firn::store {
 inline constexpr uint64_t kManifestFormat = 1;
 inline constexpr uint32_t kManifestKeySizeBytes = 16;
 
+// Not one of firn's own.
+[[nodiscard]] inline bool is_data_partition(std::string_view partition) {
+  return partition != kManifestPartition && partition != kLostFoundPartition;
+}
+
 enum class ManifestTag : uint32_t {
   format = 1,          // number
   kind = 2,            // text

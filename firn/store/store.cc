@@ -9,6 +9,7 @@
 
 #include "firn/base/text.h"
 #include "firn/io/blob_header.h"
+#include "firn/store/manifest_format.h"
 
 namespace firn {
 namespace {
@@ -37,10 +38,6 @@ Status check_partitions(const ManifestIdentity& identity) {
     }
   }
   return {};
-}
-
-bool is_data(const std::string& partition) {
-  return partition != kManifestPartition && partition != kLostFoundPartition;
 }
 
 Status check_identity(const Manifest& manifest, const StoreOptions& options) {
@@ -104,7 +101,7 @@ Status Store::open_for_reading(const StoreOptions& options) {
   TRY_INTO(manifest_, Manifest::open(storage_, true, recovery_));
   if (!manifest_) {
     TRY_INTO(const auto partitions, storage_.partitions());
-    if (std::ranges::none_of(partitions, is_data)) return no_store();
+    if (std::ranges::none_of(partitions, store::is_data_partition)) return no_store();
     TRY(exclude_writers());
     TRY_INTO(manifest_, Manifest::open(storage_, true, recovery_));
     if (!manifest_) return {};
@@ -197,11 +194,7 @@ Result<std::unique_ptr<StorageLock>> Store::exclude_followers() {
 Status Store::check_strictly() const {
   RecoveryLog look_only(storage_, true);
   TRY(Manifest::open(storage_, true, look_only));
-  if (look_only.report().damage.empty()) return {};
-  const BlobRange& range = look_only.report().damage.front();
-  return fail(Errc::corrupt,
-              concat("refused, as `strict` asks: blob ", range.partition, "/", range.blob,
-                     " is damaged: ", range.reason, "; nothing was changed"));
+  return refuse_damage_and_cuts(look_only.report());
 }
 
 std::unexpected<Error> Store::no_store() const {
@@ -211,7 +204,7 @@ std::unexpected<Error> Store::no_store() const {
 // Nothing here yet, or files of the original.
 Status Store::open_without_manifest(const StoreOptions& options) {
   TRY_INTO(const auto partitions, storage_.partitions());
-  if (std::ranges::any_of(partitions, is_data)) {
+  if (std::ranges::any_of(partitions, store::is_data_partition)) {
     if (!options.read_only) TRY(check_is_said(options, storage_));
     recovery_.note(
         "the store has no manifest: its geometry cannot be checked, and a torn tail "
