@@ -2,12 +2,10 @@
 //
 // firn_failed_calls: short lives of stores on the file system, again and again, each time with
 // another system call that fails, once or from then on, with each errno that it can have; with
-// every call interrupted once; with reads and writes of a byte each; and with each allocation
+// every call interrupted once; with reads and writes of a few bytes each; and with each allocation
 // failing. Whatever happens: what was synced is there, in the life and after a new open, nothing is
 // there that was not put, no failing call is taken for damage, and no process ends.
-#include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -19,6 +17,7 @@
 #include "campaign/failing_allocations.h"
 #include "campaign/life_subject.h"
 #include "campaign/stage.h"
+#include "campaign/watchdog.h"
 #include "firn/base/random.h"
 #include "firn/base/text.h"
 #include "testkit/system_calls.h"
@@ -28,21 +27,8 @@ namespace {
 
 using testkit::SystemCall;
 
-constexpr unsigned kHangSeconds = 60;
 constexpr uint64_t kSessions = 2;
 constexpr uint64_t kPutsPerSession = 4;
-
-// What runs now, for the handler of a crash.
-char now_running[256];
-
-void on_crash(int signal_number) {
-  constexpr std::string_view kText = "VIOLATION: a crash or a hang in ";
-  (void)!::write(STDOUT_FILENO, kText.data(), kText.size());
-  (void)!::write(STDOUT_FILENO, now_running, std::strlen(now_running));
-  (void)!::write(STDOUT_FILENO, "\n", 1);
-  std::signal(signal_number, SIG_DFL);
-  (void)std::raise(signal_number);
-}
 
 enum class Kind : uint8_t { none, fails_once, fails_from_then_on, interrupts, shortens, no_memory };
 
@@ -301,17 +287,14 @@ class Sweep {
 
   // Whether something did fail.
   bool live(const Trouble& trouble) {
-    std::snprintf(now_running, sizeof now_running, "%s, seed %llu: %s, number %llu",
-                  std::string(kind_.name).c_str(), static_cast<unsigned long long>(seed_),
-                  text_of(trouble).c_str(), static_cast<unsigned long long>(trouble.at));
-    ::alarm(kHangSeconds);
+    watch(concat(kind_.name, ", seed ", seed_, ": ", text_of(trouble), ", number ", trouble.at));
     std::filesystem::remove_all(directory_);
     Life life(kind_, seed_, directory_);
     const std::string violation = life.run(trouble);
-    ::alarm(0);
+    watch_no_more();
     stage_.add_case(std::string(kind_.name));
     if (!violation.empty())
-      stage_.add_violation(std::string(kind_.name), seed_, concat(now_running, ": ", violation));
+      stage_.add_violation(std::string(kind_.name), seed_, concat(watched(), ": ", violation));
     return trouble.kind == Kind::no_memory ? life.was_out_of_memory() : life.calls() > trouble.at;
   }
 
@@ -331,23 +314,16 @@ std::string make_directory(std::string parent) {
 }
 
 int run(const StageArguments& arguments) {
-  for (const int signal_number : {SIGALRM, SIGSEGV, SIGBUS, SIGFPE, SIGABRT})
-    std::signal(signal_number, on_crash);
+  install_watchdog();
   const std::string directory = make_directory(arguments.directory);
   if (directory.empty()) {
     std::fprintf(stderr, "firn_failed_calls: no directory for stores: %s\n", std::strerror(errno));
     return 2;
   }
   Stage stage("failed_calls", arguments);
-  bool goes_on = true;
-  for (uint64_t seed = arguments.seed; goes_on; ++seed) {
-    goes_on = false;
-    for (const LifeKind& kind : life_kinds()) {
-      if (!stage.wants_more(std::string(kind.name))) continue;
-      Sweep(stage, kind, seed, directory + "/store").run();
-      goes_on = true;
-    }
-  }
+  stage.run_in_turns(life_kinds(), [&](const LifeKind& kind, uint64_t seed) {
+    Sweep(stage, kind, seed, directory + "/store").run();
+  });
   std::filesystem::remove_all(directory);
   return stage.finish();
 }

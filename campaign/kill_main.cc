@@ -77,15 +77,9 @@ class KilledLife {
 int run_all(const StageArguments& arguments) {
   Stage stage("kill", arguments);
   std::filesystem::create_directories(arguments.directory);
-  bool more = true;
-  for (uint64_t seed = arguments.seed; more; ++seed) {
-    more = false;
-    for (const SubjectKind& kind : subject_kinds()) {
-      if (!stage.wants_more(std::string(kind.name))) continue;
-      KilledLife(stage, kind, seed).run();
-      more = true;
-    }
-  }
+  stage.run_in_turns(subject_kinds(), [&](const SubjectKind& kind, uint64_t seed) {
+    KilledLife(stage, kind, seed).run();
+  });
   return stage.finish();
 }
 

@@ -52,20 +52,13 @@ int run_all(const StageArguments& arguments) {
     return 1;
   }
   const std::span<const SubjectKind> kinds = subject_kinds();
-  bool more = true;
-  for (uint64_t seed = arguments.seed; more; ++seed) {
-    more = false;
-    for (const DeviceRow& row : rows) {
-      if (!stage.wants_more(row.name)) continue;
-      const SubjectKind& kind = kinds[seed % kinds.size()];
-      const Status lived = row.live(row, stage, kind, seed);
-      if (!lived) {
-        stage.add_violation(row.name, seed,
-                            concat(std::string(kind.name), ", ", lived.error().message));
-      }
-      more = true;
-    }
-  }
+  stage.run_in_turns(rows, [&](const DeviceRow& row, uint64_t seed) {
+    const SubjectKind& kind = kinds[seed % kinds.size()];
+    const Status lived = row.live(row, stage, kind, seed);
+    if (!lived)
+      stage.add_violation(row.name, seed,
+                          concat(std::string(kind.name), ", ", lived.error().message));
+  });
   return stage.finish();
 }
 

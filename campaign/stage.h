@@ -37,6 +37,19 @@ class Stage {
   [[nodiscard]] const StageArguments& arguments() const { return arguments_; }
   // True while row `row` has less than its share of cases, or of the time if that is limited.
   [[nodiscard]] bool wants_more(const std::string& row) const;
+  // Calls run(row, seed) for the rows in turns, each with the next seed, until none wants more.
+  template <class Rows, class Run>
+  void run_in_turns(const Rows& rows, const Run& run) {
+    bool goes_on = true;
+    for (uint64_t seed = arguments_.seed; goes_on; ++seed) {
+      goes_on = false;
+      for (const auto& row : rows) {
+        if (!wants_more(std::string(row.name))) continue;
+        run(row, seed);
+        goes_on = true;
+      }
+    }
+  }
   void add_case(const std::string& row) { ++rows_[row].cases; }
   void add_note(const std::string& row, const std::string& what) { ++rows_[row].notes[what]; }
   // Prints it. Run `seed` alone repeats it.

@@ -4,35 +4,19 @@
 // opens or says why not, and every item that was synced is there, or an error says that it is not:
 // never another value, never "not found" without a word, never a crash, and within a second.
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <ctime>
-
-#include <unistd.h>
 
 #include "campaign/stage.h"
 #include "campaign/swept_stores.h"
+#include "campaign/watchdog.h"
 #include "firn/base/text.h"
 
 namespace firn::campaign {
 namespace {
 
 constexpr size_t kSectorBytes = 512;
-constexpr unsigned kHangSeconds = 60;  // of the clock on the wall: machines may be busy
 constexpr double kCaseMaxSeconds = 1;  // of this process
-
-// What runs now, for the handler of a crash.
-char now_running[256];
-
-void on_crash(int signal_number) {
-  constexpr std::string_view kText = "VIOLATION: a crash or a hang in ";
-  (void)!::write(STDOUT_FILENO, kText.data(), kText.size());
-  (void)!::write(STDOUT_FILENO, now_running, std::strlen(now_running));
-  (void)!::write(STDOUT_FILENO, "\n", 1);
-  std::signal(signal_number, SIG_DFL);
-  (void)std::raise(signal_number);
-}
 
 double processor_seconds() {
   timespec time{};
@@ -50,10 +34,7 @@ class Sweep {
   Sweep(Stage& stage, const SweptKind& kind, uint64_t seed, Ending ending)
       : stage_(stage), row_(kind.name), limits_(kind.limits), seed_(seed) {
     Random random(seed * 2 + (ending == Ending::closed ? 0 : 1));
-    std::snprintf(now_running, sizeof now_running, "%s, seed %llu, %s",
-                  std::string(kind.name).c_str(), static_cast<unsigned long long>(seed),
-                  ending == Ending::closed ? "closed" : "killed");
-    ::alarm(kHangSeconds);
+    watch(concat(kind.name, ", seed ", seed, ending == Ending::closed ? ", closed" : ", killed"));
     store_ = kind.make(random, ending);
     undamaged_ = read(store_.files);
     for (size_t i = 0; i < store_.synced_count; ++i)
@@ -63,13 +44,13 @@ class Sweep {
 
   void run() {
     for (const auto& [name, content] : store_.files) {
-      ::alarm(kHangSeconds);
+      watch_on();
       flip_bits(name, content);
       cut(name, content);
       damage_sectors(name, content);
       exchange(name, content);
     }
-    ::alarm(0);
+    watch_no_more();
     stage_.add_note(row_, "stores");
   }
 
@@ -90,8 +71,7 @@ class Sweep {
     stage_.add_case(row_);
     const auto violated = [&](const auto&... how) {
       stage_.add_violation(
-          row_, seed_,
-          concat(now_running, ": ", damage, " ", text_of(name), where..., ": ", how...));
+          row_, seed_, concat(watched(), ": ", damage, " ", text_of(name), where..., ": ", how...));
     };
     if (seconds > kCaseMaxSeconds) violated("it takes more than a second");
     const bool has_limit = std::ranges::any_of(limits_, [&](const Limit& limit) {
@@ -200,19 +180,12 @@ class Sweep {
 };
 
 int run(const StageArguments& arguments) {
-  for (const int signal_number : {SIGALRM, SIGSEGV, SIGBUS, SIGFPE, SIGABRT})
-    std::signal(signal_number, on_crash);
+  install_watchdog();
   Stage stage("sweep", arguments);
-  bool goes_on = true;
-  for (uint64_t seed = arguments.seed; goes_on; ++seed) {
-    goes_on = false;
-    for (const SweptKind& kind : swept_kinds()) {
-      if (!stage.wants_more(std::string(kind.name))) continue;
-      for (const Ending ending : {Ending::closed, Ending::killed})
-        Sweep(stage, kind, seed, ending).run();
-      goes_on = true;
-    }
-  }
+  stage.run_in_turns(swept_kinds(), [&](const SweptKind& kind, uint64_t seed) {
+    for (const Ending ending : {Ending::closed, Ending::killed})
+      Sweep(stage, kind, seed, ending).run();
+  });
   return stage.finish();
 }
 
