@@ -12,18 +12,18 @@
 #include "firn/io/memory_storage.h"
 #include "firn/io/posix_storage.h"
 #include "testkit/child_process.h"
+#include "testkit/follow_race.h"
 #include "testkit/logged_storage.h"
 #include "testkit/matchers.h"
 #include "testkit/observed_storage.h"
 #include "testkit/temporary_directory.h"
-#include "testkit/turns.h"
 
 namespace firn::archive {
 namespace {
 
+using testkit::FollowRace;
 using testkit::LoggedStorage;
 using testkit::ObservedStorage;
-using testkit::Turns;
 
 constexpr uint64_t kFollowedSectionItems = 4;
 
@@ -241,12 +241,8 @@ TEST(ArchiveFollowRace, GivenAReaderAtEveryCallOfTheWriter_WhenItLooks_ThenItSee
 TEST(ArchiveFollowRace, GivenWriterAndReaderInTurns_WhenTheReaderFollows_ThenItSeesAPrefix) {
   for (uint64_t seed = 1; seed <= 25; ++seed) {
     SCOPED_TRACE(concat("seed ", seed));
-    MemoryStorage memory;
-    Turns turns(seed);
-    LoggedStorage read_log(memory);
-    ObservedStorage read_storage(read_log, [&] { turns.pass(); });
-    ObservedStorage write_storage(memory, [&] { turns.pass(); });
-    FollowedWriter writer(write_storage, seed);
+    FollowRace race(seed);
+    FollowedWriter writer(race.of_writer(), seed);
     std::optional<std::string> problem;
 
     const auto read = [&] {
@@ -255,7 +251,7 @@ TEST(ArchiveFollowRace, GivenWriterAndReaderInTurns_WhenTheReaderFollows_ThenItS
       for (int round = 0; round < 40 && !problem; ++round) {
         const FollowedModel before = writer.model();
         if (!follower.archive || random.one_in(5)) {
-          auto opened = PrunableArchive::open(read_storage, reading(writer.options()));
+          auto opened = PrunableArchive::open(race.of_reader(), reading(writer.options()));
           if (!opened && opened.error().code != Errc::not_found &&
               opened.error().code != Errc::locked)
             problem = concat("a reader cannot open: ", opened.error().message);
@@ -270,7 +266,7 @@ TEST(ArchiveFollowRace, GivenWriterAndReaderInTurns_WhenTheReaderFollows_ThenItS
       }
     };
     Status written;
-    turns.run(
+    race.run(
         [&] {
           for (int step = 0; step < 150 && written; ++step)
             written = writer.step();
@@ -279,7 +275,7 @@ TEST(ArchiveFollowRace, GivenWriterAndReaderInTurns_WhenTheReaderFollows_ThenItS
 
     ASSERT_OK(written);
     ASSERT_EQ(problem, std::nullopt);
-    EXPECT_EQ(read_log.changes(), 0u);
+    EXPECT_EQ(race.reader_changes(), 0u);
   }
 }
 

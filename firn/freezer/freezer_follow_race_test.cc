@@ -6,16 +6,16 @@
 
 #include "firn/base/random.h"
 #include "firn/freezer/freezer_test_support.h"
+#include "testkit/follow_race.h"
 #include "testkit/logged_storage.h"
 #include "testkit/observed_storage.h"
-#include "testkit/turns.h"
 
 namespace firn::freezer {
 namespace {
 
+using testkit::FollowRace;
 using testkit::LoggedStorage;
 using testkit::ObservedStorage;
-using testkit::Turns;
 
 FreezerOptions reading(const FreezerOptions& options) {
   FreezerOptions reader = with_engine(options, Engine::resident);
@@ -164,12 +164,8 @@ TEST_P(FreezerFollowRace, GivenAReaderAtEveryCallOfTheWriter_WhenItLooks_ThenItS
 TEST_P(FreezerFollowRace, GivenWriterAndReaderInTurns_WhenTheReaderFollows_ThenItSeesAPrefix) {
   for (uint64_t seed = 1; seed <= 10; ++seed) {
     SCOPED_TRACE(concat("seed ", seed));
-    MemoryStorage memory;
-    Turns turns(seed);
-    LoggedStorage read_log(memory);
-    ObservedStorage read_storage(read_log, [&] { turns.pass(); });
-    ObservedStorage write_storage(memory, [&] { turns.pass(); });
-    FollowedWriter writer(write_storage, GetParam(), seed);
+    FollowRace race(seed);
+    FollowedWriter writer(race.of_writer(), GetParam(), seed);
     std::optional<std::string> problem;
 
     const auto read = [&] {
@@ -179,7 +175,7 @@ TEST_P(FreezerFollowRace, GivenWriterAndReaderInTurns_WhenTheReaderFollows_ThenI
       for (int round = 0; round < 40 && !problem; ++round) {
         const size_t synced = writer.synced();
         if (!follower || random.one_in(5)) {
-          auto opened = Freezer::open(read_storage, reading(writer.options()));
+          auto opened = Freezer::open(race.of_reader(), reading(writer.options()));
           if (!opened && opened.error().code != Errc::not_found &&
               opened.error().code != Errc::locked)
             problem = concat("a reader cannot open: ", opened.error().message);
@@ -195,7 +191,7 @@ TEST_P(FreezerFollowRace, GivenWriterAndReaderInTurns_WhenTheReaderFollows_ThenI
       }
     };
     Status written;
-    turns.run(
+    race.run(
         [&] {
           for (int step = 0; step < 150 && written; ++step)
             written = writer.step();
@@ -204,7 +200,7 @@ TEST_P(FreezerFollowRace, GivenWriterAndReaderInTurns_WhenTheReaderFollows_ThenI
 
     ASSERT_OK(written);
     ASSERT_EQ(problem, std::nullopt);
-    EXPECT_EQ(read_log.changes(), 0u);
+    EXPECT_EQ(race.reader_changes(), 0u);
   }
 }
 

@@ -4,16 +4,16 @@
 #include <gtest/gtest.h>
 
 #include "firn/metadata/metadata_test_support.h"
+#include "testkit/follow_race.h"
 #include "testkit/observed_storage.h"
-#include "testkit/turns.h"
 
 namespace firn {
 namespace {
 
 using testkit::FailsWith;
+using testkit::FollowRace;
 using testkit::LoggedStorage;
 using testkit::ObservedStorage;
-using testkit::Turns;
 
 MetadataStoreOptions reading() {
   MetadataStoreOptions options;
@@ -128,16 +128,12 @@ TEST(MetadataFollow, GivenAReaderAtEveryCallOfTheWriter_WhenItLooks_ThenItSeesOn
 TEST(MetadataFollow, GivenWriterAndReaderInTurns_WhenTheReaderFollows_ThenItSeesOneWholeCommit) {
   for (uint64_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE(concat("seed ", seed));
-    MemoryStorage memory;
-    Turns turns(seed);
-    LoggedStorage read_log(memory);
-    ObservedStorage read_storage(read_log, [&] { turns.pass(); });
-    ObservedStorage write_storage(memory, [&] { turns.pass(); });
+    FollowRace race(seed);
     uint64_t synced = 0;
     uint64_t issued = 0;
 
     const auto write = [&] {
-      ASSERT_OK_INTO(const auto writer, open(write_storage, {}));
+      ASSERT_OK_INTO(const auto writer, open(race.of_writer(), {}));
       for (uint64_t n = 1; n <= 80; ++n) {
         issued = n;
         ASSERT_OK(commit(*writer, n));
@@ -150,8 +146,8 @@ TEST(MetadataFollow, GivenWriterAndReaderInTurns_WhenTheReaderFollows_ThenItSees
       for (int round = 0; round < 60; ++round) {
         const uint64_t before = synced;
         if (!follower) {
-          RecoveryLog recovery(read_storage, true);
-          auto opened = MetadataStore::open(read_storage, reading(), recovery);
+          RecoveryLog recovery(race.of_reader(), true);
+          auto opened = MetadataStore::open(race.of_reader(), reading(), recovery);
           if (!opened) {
             EXPECT_THAT(opened, FailsWith(Errc::not_found));
             continue;
@@ -167,9 +163,9 @@ TEST(MetadataFollow, GivenWriterAndReaderInTurns_WhenTheReaderFollows_ThenItSees
         seen = *shown;
       }
     };
-    turns.run(write, read);
+    race.run(write, read);
 
-    EXPECT_EQ(read_log.changes(), 0u);
+    EXPECT_EQ(race.reader_changes(), 0u);
   }
 }
 
