@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The flags, the loop and the report that the programs of histories share.
+// The flags, the loop, the threads and the report that the programs of histories share.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -11,6 +12,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <vector>
 
 #include "firn/base/check.h"
 
@@ -51,6 +54,23 @@ inline std::optional<Arguments> parse(int argc, char** argv) {
   }
   if (argc % 2 == 0) return std::nullopt;
   return result;
+}
+
+// Runs work(thread, wait) in so many threads, which call wait() before their first operation: it
+// returns when all of them have.
+inline void run_together(
+    size_t thread_count,
+    const std::function<void(size_t thread, const std::function<void()>& wait)>& work) {
+  std::atomic<size_t> ready = 0;
+  const auto wait = [&] {
+    for (++ready; ready < thread_count;)
+      std::this_thread::yield();
+  };
+  std::vector<std::thread> threads;
+  for (size_t thread = 0; thread < thread_count; ++thread)
+    threads.emplace_back([&, thread] { work(thread, wait); });
+  for (std::thread& thread : threads)
+    thread.join();
 }
 
 // Runs histories of `operations_each`, one for each seed, until enough are done or three were

@@ -47,18 +47,12 @@ std::optional<std::string> run(const Config& config, uint64_t operations) {
   auto index = BasicLocationIndex<Policy>::open(domain, {.shard_bits = 0});
   CHECK(index.has_value(), "an empty index opens");
   History history(config.threads, config.keys);
-  std::atomic<size_t> ready = 0;
-  std::vector<std::thread> threads;
-  for (size_t thread = 0; thread < config.threads; ++thread)
-    threads.emplace_back([&, thread] {
-      Worker<Policy> worker(**index, domain, history, thread, config, history_time);
-      for (++ready; ready < config.threads;)
-        std::this_thread::yield();
-      for (uint64_t i = 0; i < operations / config.threads; ++i)
-        worker.step();
-    });
-  for (std::thread& thread : threads)
-    thread.join();
+  run_together(config.threads, [&](size_t thread, const std::function<void()>& wait) {
+    Worker<Policy> worker(**index, domain, history, thread, config, history_time);
+    wait();
+    for (uint64_t i = 0; i < operations / config.threads; ++i)
+      worker.step();
+  });
 
   History nothing(1, config.keys);
   Worker<Policy> after(**index, domain, nothing, 0, config, history_time);

@@ -288,18 +288,12 @@ std::optional<std::string> run_seed(uint64_t seed) {
       is_freezer ? std::unique_ptr<RacedStore>(std::make_unique<RacedFreezer>(random, keys))
                  : std::make_unique<RacedArchive>(random, keys);
   History history(thread_count, keys);
-  std::atomic<size_t> ready = 0;
-  std::vector<std::thread> threads;
-  for (size_t thread = 0; thread < thread_count; ++thread)
-    threads.emplace_back([&, thread] {
-      Recorder recorder(history, thread, seed);
-      for (++ready; ready < thread_count;)
-        std::this_thread::yield();
-      for (uint64_t i = 0; i < kOperations / thread_count; ++i)
-        store->step(recorder);
-    });
-  for (std::thread& thread : threads)
-    thread.join();
+  run_together(thread_count, [&](size_t thread, const std::function<void()>& wait) {
+    Recorder recorder(history, thread, seed);
+    wait();
+    for (uint64_t i = 0; i < kOperations / thread_count; ++i)
+      store->step(recorder);
+  });
   store->reopen(random.one_in(2));
   std::vector<uint64_t> final;
   for (uint32_t key = 0; key < keys; ++key)
