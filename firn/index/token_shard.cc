@@ -71,19 +71,19 @@ size_t TokenShard::find_or_insert(uint64_t mixed, uint64_t word) {
     reserve(1);
     slot = lower_bound(mixed);
   }
-  size_t vacant = slot;
-  while (occupied(vacant))
-    ++vacant;
-  while (vacant == slot_count_ - 1) {
-    rebuild(growth_step_);
-    slot = vacant = lower_bound(mixed);
+  for (;;) {
+    size_t vacant = slot;
     while (occupied(vacant))
       ++vacant;
+    if (vacant < slot_count_ - 1) {
+      std::move_backward(&slots_[slot], &slots_[vacant], &slots_[vacant] + 1);
+      slots_[slot] = {mixed, word};
+      ++count_;
+      return kNoSlot;
+    }
+    rebuild(growth_step_);
+    slot = lower_bound(mixed);
   }
-  std::move_backward(&slots_[slot], &slots_[vacant], &slots_[vacant] + 1);
-  slots_[slot] = {mixed, word};
-  ++count_;
-  return kNoSlot;
 }
 
 void TokenShard::erase(size_t slot) {

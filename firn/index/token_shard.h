@@ -20,8 +20,6 @@
 #include <limits>
 #include <memory>
 
-#include "firn/base/check.h"
-
 namespace firn::index {
 
 // The fate of every lookup in a table: how many slots it visits.
@@ -51,11 +49,6 @@ class TokenShard {
   // The slot of the entry, or kNoSlot if there was none: then it is there now, with `word`, and
   // others were moved.
   [[nodiscard]] size_t find_or_insert(uint64_t mixed, uint64_t word);
-  // Requires: absent.
-  void insert(uint64_t mixed, uint64_t word) {
-    const size_t slot = find_or_insert(mixed, word);
-    CHECK(slot == kNoSlot, "an entry is inserted once");
-  }
 
   // Removes an entry; the entries behind it move down by at most one slot.
   void erase(size_t slot);

@@ -13,10 +13,10 @@ constexpr uint64_t kLargest = std::numeric_limits<uint64_t>::max();
 
 TEST(TokenShard, GivenLargestToken_WhenAbsent_ThenNotMistakenForAVacantSlot) {
   TokenShard shard;
-  shard.insert(1, 10);
+  EXPECT_EQ(shard.find_or_insert(1, 10), TokenShard::kNoSlot);
   EXPECT_EQ(shard.find(kLargest), TokenShard::kNoSlot);
 
-  shard.insert(kLargest, 20);
+  EXPECT_EQ(shard.find_or_insert(kLargest, 20), TokenShard::kNoSlot);
 
   ASSERT_NE(shard.find(kLargest), TokenShard::kNoSlot);
   EXPECT_EQ(shard.word(shard.find(kLargest)), 20U);
@@ -29,7 +29,7 @@ TEST(TokenShard, GivenTokensOfOneHome_WhenInserted_ThenMemoryStaysProportionalAn
   TokenShard shard;
 
   for (uint64_t i = 0; i < kEntries; ++i)
-    shard.insert(kLargest - i, i);
+    EXPECT_EQ(shard.find_or_insert(kLargest - i, i), TokenShard::kNoSlot);
 
   EXPECT_LE(shard.memory_bytes(), kEntries * 16 * 3);
   EXPECT_GE(shard.probe_lengths().max, kEntries / 2);
@@ -44,7 +44,7 @@ TEST(TokenShard, GivenEntries_WhenErasedUntilEmpty_ThenShrinkReleasesEverything)
   TokenShard shard;
   constexpr uint64_t kStep = uint64_t{1} << 45;
   for (uint64_t i = 0; i < 2000; ++i)
-    shard.insert(i * kStep, i);
+    EXPECT_EQ(shard.find_or_insert(i * kStep, i), TokenShard::kNoSlot);
   const size_t memory_full = shard.memory_bytes();
 
   for (uint64_t i = 0; i < 1900; ++i)
