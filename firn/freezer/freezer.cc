@@ -157,9 +157,7 @@ Result<std::optional<Value>> Freezer::get(ByteSpan key) const {
 }
 
 Result<Value> Freezer::get(const FreezerCursor& cursor) const {
-  auto value = log_->read_value(cursor.section, cursor.location);
-  if (value) return value;
-  return freezer::advise(std::move(value));
+  return freezer::advise(log_->read_value(cursor.section, cursor.location));
 }
 
 Result<Freezer::Presence> Freezer::contains(ByteSpan key) const {
@@ -328,8 +326,7 @@ bool Freezer::outgrows_memory() const {
 Result<FreezerCursor> Freezer::append(Section section, ByteSpan key, std::optional<Place> next,
                                       std::span<const ByteSpan> value, Place& place) {
   freezer::encode_prefix(prefix_, key, next);
-  auto result = log_->append(section, prefix_, value);
-  if (!result) result = freezer::advise(std::move(result));
+  auto result = freezer::advise(log_->append(section, prefix_, value));
   if (!result && result.error().code != Errc::invalid_argument)
     result = poison_.watch(std::move(result));
   TRY_INTO(const auto appended, std::move(result));

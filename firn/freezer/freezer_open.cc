@@ -272,8 +272,7 @@ Status Freezer::load_record(FreezerAccess access) {
   if (!bytes) return {};
   const std::string advice =
       "; if no file was exchanged, nothing is lost: run `firn freezer rebuild STORE`, which goes "
-      "by "
-      "the key journal";
+      "by the key journal";
   auto record = freezer::decode_table_record(*bytes);
   const bool is_rebuilding = access == FreezerAccess::rebuild;
   if (!record) {
@@ -320,7 +319,6 @@ Result<FreezerCheckpoint> Freezer::checkpoint_now() const {
   return checkpoint;
 }
 
-// Before anything is changed: can this be a state of this store?
 // No state of this store has had a larger table: not on disk, not as the manifest says, and while
 // it grows it has at most four positions a record.
 Result<uint64_t> Freezer::largest_table() const {
@@ -336,6 +334,7 @@ Result<uint64_t> Freezer::largest_table() const {
   return largest;
 }
 
+// Before anything is changed: can this be a state of this store?
 Status Freezer::check_checkpoint(const FreezerCheckpoint& checkpoint) const {
   const auto refuse = [&](const auto&... why) {
     return fail(Errc::invalid_argument,

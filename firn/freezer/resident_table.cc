@@ -49,12 +49,9 @@ RecordPlace ResidentTable::place_of(uint64_t number) const {
 
 std::optional<uint64_t> ResidentTable::number_of(RecordPlace place) const {
   if (runs_.empty()) return std::nullopt;
-  const Run& last = runs_.back();
-  if (place.section == last.section)
-    return place.position.value < count_ - last.first
-               ? std::optional(last.first + place.position.value)
-               : std::nullopt;
-  const auto run = std::ranges::lower_bound(runs_, place.section, std::less<>(), &Run::section);
+  auto run = std::prev(runs_.end());  // nearly always that one
+  if (run->section != place.section)
+    run = std::ranges::lower_bound(runs_, place.section, std::less<>(), &Run::section);
   if (run == runs_.end() || run->section != place.section) return std::nullopt;
   const uint64_t end = std::next(run) == runs_.end() ? count_ : std::next(run)->first;
   if (place.position.value >= end - run->first) return std::nullopt;

@@ -160,7 +160,7 @@ class FixedJournal {
   // out_of_range if `position` lies beyond the end of that section.
   [[nodiscard]] Result<FixedReplay> replay(Section section = Section(0),
                                            Position position = Position(0),
-                                           size_t buffer_bytes = 256 << 10) const;
+                                           size_t buffer_bytes = kReplayBufferBytes) const;
   // Of one section only.
   [[nodiscard]] Result<FixedReplay> replay_section(Section section, Position position) const;
 

@@ -44,7 +44,7 @@ Result<FixedReplay> FixedJournal::replay_section(Section section, Position posit
   TRY_INTO(const uint64_t end, size(section));
   const uint64_t begin = position.value * options_.record_size_bytes;
   CHECK(begin <= end, "a position in the section");
-  return FixedReplay(*this, {{.section = section, .begin = begin, .end = end}}, 256 << 10);
+  return FixedReplay(*this, {{.section = section, .begin = begin, .end = end}}, kReplayBufferBytes);
 }
 
 FixedReplay::FixedReplay(const FixedJournal& journal, std::vector<Range> ranges,

@@ -3,6 +3,7 @@
 // FixedReplay: the records of a FixedJournal, one after another.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -14,6 +15,8 @@
 namespace firn {
 
 class FixedJournal;
+
+inline constexpr size_t kReplayBufferBytes = 256 << 10;
 
 // Reads the records of a journal in order, from a snapshot of the section sizes, in large reads
 // that bypass the page cache. An error ends its section: it is returned once, and the next call

@@ -35,8 +35,8 @@ struct Verified {
   bool read_everything = false;  // --deep would not read more
   // Of two copies there, one may be half written, because the last writer did not close the store.
   std::string unfinished_partition;
-  std::string
-      mending;  // what mends all of the damage without another copy, as the end of a sentence
+  // What mends all of the damage without another copy, as the end of a sentence.
+  std::string mending;
 };
 
 struct StoreKind {
