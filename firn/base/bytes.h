@@ -69,8 +69,13 @@ class Buffer {
 
   struct Free {
     bool is_large;
+    // No conditional expression: of one with two deletions clang 19 makes both calls.
     void operator()(std::byte* data) const {
-      is_large ? ::operator delete[](data, kLine) : ::operator delete[](data);
+      if (is_large) {
+        ::operator delete[](data, kLine);
+      } else {
+        ::operator delete[](data);
+      }
     }
   };
   [[nodiscard]] static std::byte* allocate(size_t size) {
