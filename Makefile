@@ -3,7 +3,7 @@
 # The verbs of this project. Each installs the Debian packages that it needs and that are missing
 # (scripts/setup.sh), then calls CMake or a script. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench campaign sim lint format package clean
+.PHONY: help setup demo test bench campaign sim coverage lint format package clean
 
 AREA ?=
 QUICK ?=
@@ -36,6 +36,10 @@ campaign:       ## long hunts for violations: STAGE=one of them (default all), D
 
 sim:            ## the first stage of the campaign: simulated power cuts
 	@$(MAKE) --no-print-directory campaign STAGE=sim
+
+coverage:       ## branches and conditions that the tests reach in codec, journals and recovery
+	@scripts/setup.sh build library tools tests coverage
+	@scripts/coverage.sh
 
 lint:           ## clang-format, clang-tidy and the thread-safety analysis of clang 19
 	@scripts/setup.sh build library tools tests lint

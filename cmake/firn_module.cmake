@@ -54,7 +54,7 @@ if(FIRN_SANITIZE)
   set(FIRN_FEWER_CHECKS
       -fno-sanitize=alignment,nonnull-attribute,null,object-size,returns-nonnull-attribute,vptr)
 endif()
-set(FIRN_TEST_OPTIONS $<$<CONFIG:RelWithDebInfo>:-O1> $<$<CONFIG:Sanitize>:-O0> ${FIRN_FEWER_CHECKS})
+set(FIRN_TEST_OPTIONS $<$<CONFIG:RelWithDebInfo>:-O1> $<$<CONFIG:Sanitize,Coverage>:-O0> ${FIRN_FEWER_CHECKS})
 
 # firn_test(name [LABEL unit] SOURCES x.cc ... LIBS lib ...): a GoogleTest executable, its
 # cases known to ctest under the label, and part of the target firn_<label>_tests. All share one set of

@@ -29,6 +29,8 @@ packages_of() {
     bench)
       echo libbenchmark-dev librocksdb-dev liblmdb-dev libsqlite3-dev libtkrzw-dev \
         libkyotocabinet-dev libtbb-dev libcuckoo-dev libabsl-dev gnuplot-nox ;;
+    # Coverage of branches and conditions (make coverage).
+    coverage) echo clang-19 libclang-rt-19-dev llvm-19 ;;
     # Real file systems, and a disk of our own below them (make campaign STAGE=powercut).
     campaign) echo libfuse3-dev e2fsprogs xfsprogs btrfs-progs ;;
     # dpkg-shlibdeps, for the .deb files.
@@ -36,7 +38,7 @@ packages_of() {
     *) return 1 ;;
   esac
 }
-all_groups=(build library tools tests lint fuzz bench campaign package)
+all_groups=(build library tools tests lint fuzz bench coverage campaign package)
 
 die() {
   printf 'setup: %s\n' "$@" >&2

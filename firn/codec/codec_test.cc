@@ -128,12 +128,15 @@ TEST(ByteReader, GivenANumberThatTheTypeCannotHold_WhenReadAsAVarint_ThenItIsCor
 TEST(ByteReader, GivenSizedBytes_WhenTheLengthIsBeyondTheLimitOrTheEnd_ThenTheyAreCorrupt) {
   const Bytes four = bytes_of_hex("0461626364");
   const Bytes huge = bytes_of_hex("ffffffff0f61");
+  const Bytes endless = bytes_of_hex("80");
 
   EXPECT_OK(ByteReader(four).read_sized_bytes(4));
   EXPECT_THAT(ByteReader(four).read_sized_bytes(3),
               FailsWith(Errc::corrupt, "byte 0: expected a length of at most 3, found 4"));
   EXPECT_THAT(ByteReader(huge).read_sized_bytes(kMaxSizedBytes),
               FailsWith(Errc::corrupt, "expected 4294967295 more bytes, found 1"));
+  EXPECT_THAT(ByteReader(endless).read_sized_bytes(4),
+              FailsWith(Errc::corrupt, "byte 0: the bytes end inside a varint"));
 }
 
 TEST(ByteReader, GivenOptions_WhenWrittenAndRead_ThenPresenceAndValueAreUnchanged) {

@@ -185,8 +185,8 @@ Result<std::unique_ptr<Manifest>> Manifest::open(Storage& storage, bool read_onl
 }
 
 Status Manifest::put_identity(const ManifestIdentity& identity) {
-  const auto put = [&](store::ManifestKey key, ByteSpan value) {
-    return metadata_->put(encode_key(key), value);
+  const auto put = [&metadata = *metadata_](store::ManifestKey key, ByteSpan value) {
+    return metadata.put(encode_key(key), value);
   };
   TRY(put({ManifestTag::format}, encode_number(store::kManifestFormat)));
   TRY(put({ManifestTag::kind}, as_bytes(identity.kind)));

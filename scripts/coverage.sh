@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What `make coverage` runs: the tests below, compiled by clang with counters, then the table of
+# scripts/coverage.py. Fails if a test does, or if a file of scripts/coverage.toml is below its
+# thresholds. A SIGKILL takes the counters of its process along: what only killed processes did
+# counts as not done.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/build.sh
+programs=(firn_{codec,io,journal,metadata,store,freezer}_test)
+build coverage "${programs[@]}"
+
+tree=build/coverage
+rm -rf "$tree/counts"
+paths=()
+for name in "${programs[@]}"; do
+  path=$(find "$tree" -type f -name "$name")
+  paths+=("$path")
+  echo "running $name ..."
+  log=$tree/$name.log
+  LLVM_PROFILE_FILE="$tree/counts/%p.profraw" "$path" --gtest_brief=1 >"$log" 2>&1 || {
+    tail -n 40 "$log" >&2
+    echo "coverage: $name failed; the whole log: $log" >&2
+    exit 1
+  }
+done
+llvm-profdata-19 merge -sparse "$tree/counts" -o "$tree/counts.profdata"
+llvm-cov-19 export --skip-expansions -instr-profile="$tree/counts.profdata" "${paths[0]}" \
+  "${paths[@]:1/#/-object=}" >"$tree/coverage.json"
+scripts/coverage.py "$tree/coverage.json"
