@@ -26,6 +26,7 @@ from pathlib import Path
 
 FIELDS = {"title", "file", "find", "replace", "test"}
 PLAIN = ("firn_sim", "firn_schedules", "firn_relacy")  # run as they are told
+NO_END = "no end within"
 SPARE_SECONDS = 30  # that a test may take beyond 10 times of what it takes without a mistake
 
 
@@ -101,7 +102,7 @@ class Copy:
 
     def __init__(self, root):
         self.root, self.source = root, root / "build/mutants/source"
-        self.build = self.source / "build/release"
+        self.build = self.source / "build/mutants"
 
     def refresh(self):
         """Only what differs is copied, so that little is built again."""
@@ -116,7 +117,7 @@ class Copy:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(content)
                 shutil.copymode(original, copy)
-        self.run(["cmake", "--preset", "release", "-DFIRN_UNIT_TESTS=ON"])
+        self.run(["cmake", "--preset", "mutants"])
 
     def run(self, command, limit=None):
         """Whether it succeeded, and its output. Nothing that it started is left."""
@@ -126,7 +127,7 @@ class Copy:
             try:
                 output, _ = process.communicate(timeout=limit)
             except subprocess.TimeoutExpired:
-                output = f"no end within {limit:.0f} seconds"
+                output = f"{NO_END} {limit:.0f} seconds"
             finally:
                 try:
                     os.killpg(process.pid, signal.SIGKILL)
@@ -135,7 +136,7 @@ class Copy:
         return process.returncode == 0, output
 
     def make(self, targets):
-        return self.run(["cmake", "--build", "--preset", "release", "--target", *targets])
+        return self.run(["cmake", "--build", str(self.build), "--target", *targets])
 
 
 def end_of(output):
@@ -162,7 +163,7 @@ def measure(copy, mutants):
 
 
 def attempt(copy, mutant, limit):
-    """What became of the mutant: "killed", "survived" or "no mutant", and the output."""
+    """What became of it: "killed", "hung", "survived" or "no mutant"; and the output."""
     path = copy.source / mutant.file
     original = path.read_text()
     try:
@@ -171,7 +172,8 @@ def attempt(copy, mutant, limit):
         if not built:
             return "no mutant", output
         passed, output = copy.run(mutant.command(copy.build), limit)
-        return ("survived" if passed else "killed"), output
+        hung = output.startswith(NO_END)
+        return ("survived" if passed else "hung" if hung else "killed"), output
     finally:
         path.write_text(original)  # also newer than what was built of the mutant
 
@@ -198,7 +200,7 @@ def hunt(root, mutants, arguments):
         outcome, output = attempt(copy, mutant, SPARE_SECONDS + 10 * seconds[mutant.test])
         print(f"{outcome:9} {time.monotonic() - started:5.1f} s  {mutant.name}", flush=True)
         cases += 1
-        if outcome != "killed":
+        if outcome not in ("killed", "hung"):
             violations += 1
             print(f"  test: {mutant.test}\n{end_of(output) if outcome == 'no mutant' else ''}"
                   f"  replay: campaign/mutants.py --only '{mutant.name}'", flush=True)
