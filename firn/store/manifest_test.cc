@@ -281,6 +281,18 @@ TEST_F(ManifestTest, GivenCheckpoint_WhenPowerIsCut_ThenFloorsAreKept) {
   EXPECT_EQ(index().floor(Section(5)), 200u);
 }
 
+TEST_F(ManifestTest, GivenAFloorOfAKilledWriter_WhenTheNextOneCommits_ThenAPowerCutKeepsIt) {
+  create();
+  ASSERT_OK(index().raise(Section(5), 100));
+  ASSERT_OK(index().raise(Section(5), 200));  // a hint, which the next generation does not count
+  reopen();
+
+  ASSERT_OK(index().raise(Section(6), 10));
+  reopen_after_power_cut();
+
+  EXPECT_EQ(index().floor(Section(5)), 200u);
+}
+
 TEST_F(ManifestTest, GivenManyRaises_WhenPowerIsCut_ThenAtMost256AreLost) {
   create();
   for (uint64_t size = 1; size <= 1000; ++size)
@@ -397,6 +409,17 @@ TEST_F(ManifestTest, GivenBoundary_WhenSet_ThenDurableDropsFloorsAndNeverGoesBac
   EXPECT_EQ(sections(), (std::vector<uint64_t>{4, 5}));
   EXPECT_EQ(manifest_->floors(StoreRole::values).boundary(), Section(0));
   EXPECT_EQ(manifest_->floors(StoreRole::values).floor(Section(1)), 10u);
+}
+
+TEST_F(ManifestTest, GivenABoundary_WhenKilled_ThenHintsOfPrunedSectionsDoNotCount) {
+  create();
+  ASSERT_OK(index().raise(Section(5), 100));
+  ASSERT_OK(index().raise(Section(5), 200));
+
+  ASSERT_OK(index().set_boundary(Section(6)));
+  reopen();
+
+  EXPECT_THAT(sections(), IsEmpty());
 }
 
 TEST_F(ManifestTest, GivenForgottenSection_WhenReusedAndKilled_ThenOnlyNewFloorCounts) {
