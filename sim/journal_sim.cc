@@ -18,6 +18,7 @@
 #include "firn/journal/indexed_value_log.h"
 #include "firn/store/manifest.h"
 #include "sim/scenarios.h"
+#include "testkit/rare_findings.h"
 
 namespace firn::sim {
 namespace {
@@ -128,6 +129,11 @@ class FixedJournalSubject final : public Subject {
  public:
   using Subject::Subject;
 
+  static testkit::RareFindings rare_findings() {
+    return {"is invalid", "which is partial", "longer record of page", "a fraction of a record",
+            "an interrupted prune"};
+  }
+
   [[nodiscard]] StoreRole role() const override { return StoreRole::journal; }
   Status open(Storage& storage, Floors& floors, PageCache& cache, RecoveryLog& recovery) override {
     TRY_INTO(journal_, FixedJournal::open(storage, journal_options(floors, cache), recovery));
@@ -164,6 +170,17 @@ class FixedJournalSubject final : public Subject {
 class IndexedValueLogSubject final : public Subject {
  public:
   using Subject::Subject;
+
+  static testkit::RareFindings rare_findings() {
+    return {"is invalid",
+            "which is partial",
+            "longer record of page",
+            "a fraction of a record",
+            "an interrupted prune",
+            "value bytes that no entry refers to",
+            "which has no index",
+            "values of dropped entries"};
+  }
 
   [[nodiscard]] StoreRole role() const override { return StoreRole::index; }
   Status open(Storage& storage, Floors& floors, PageCache& cache, RecoveryLog& recovery) override {
@@ -304,6 +321,8 @@ class JournalScenario final : public Scenario {
     manifest_.reset();
   }
 
+  [[nodiscard]] Reached reached() const override { return found_.counts(); }
+
  private:
   Status reopen() {
     open_ = false;
@@ -315,9 +334,11 @@ class JournalScenario final : public Scenario {
           .kind = "sim", .geometry = {}, .partitions = {}, .id = StoreId{}};
       TRY_INTO(manifest_, Manifest::create(*storage_, identity, recovery));
     }
-    TRY(subject_.open(*storage_, manifest_->floors(subject_.role()), *cache_, recovery));
-    open_ = true;
-    return {};
+    const Status opened =
+        subject_.open(*storage_, manifest_->floors(subject_.role()), *cache_, recovery);
+    found_.count(recovery.report());
+    open_ = opened.has_value();
+    return opened;
   }
 
   // What recovery cannot adopt must be in lost-found afterwards.
@@ -513,6 +534,7 @@ class JournalScenario final : public Scenario {
   Storage* storage_ = nullptr;
   std::unique_ptr<PageCache> cache_;
   std::unique_ptr<Manifest> manifest_;
+  testkit::RareFindings found_ = Tested::rare_findings();
   std::optional<std::string> problem_;
   bool open_ = false;
 

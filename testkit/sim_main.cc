@@ -30,7 +30,8 @@ constexpr std::string_view kUsage =
   --json FILE       writes {"stage","cases","violations","seconds","seed","trace"}
 
 The column `nested` counts crashes inside recovery, inside the recovery after that one, inside the
-third, and deeper. `trace` is a hash of all calls: the same arguments give the same one.
+third, and deeper. Indented lines count rare states: 20000 random cuts must have met each of them.
+`trace` is a hash of all calls: the same arguments give the same one.
 )";
 
 using Clock = std::chrono::steady_clock;
@@ -109,7 +110,7 @@ class Simulation {
       if (wants("exhaustive")) run_once(scenario, "exhaustive", run_exhaustive);
       if (wants("bounded")) run_once(scenario, "bounded", run_bounded_exhaustive);
     }
-    if (wants("random")) run_all_random(scenarios);
+    if (wants(kRandom)) run_all_random(scenarios);
     const double seconds = seconds_since(start_);
     std::printf("%llu cases, %llu violations, %.1f s, trace %016llx\n", as_printable(total_.cuts),
                 as_printable(violations_), seconds, as_printable(total_.trace_hash));
@@ -118,6 +119,10 @@ class Simulation {
   }
 
  private:
+  static constexpr std::string_view kRandom = "random";
+  // So many cuts meet whatever a scenario says that it reaches, under any seed.
+  static constexpr uint64_t kCutsThatMeetAll = 20'000;
+
   using Mode = HarnessResult (*)(const ScenarioFactory&, const HarnessOptions&);
 
   static unsigned long long as_printable(uint64_t number) { return number; }
@@ -173,10 +178,10 @@ class Simulation {
       }
     }
     for (size_t i = 0; i < scenarios.size(); ++i)
-      print(scenarios[i], "random", progress[i].total, progress[i].seconds);
+      print(scenarios[i], kRandom, progress[i].total, progress[i].seconds);
   }
 
-  void print(const SimScenario& scenario, const char* mode, const HarnessResult& result,
+  void print(const SimScenario& scenario, std::string_view mode, const HarnessResult& result,
              double seconds) {
     total_.add(result);
     if (result.violation) ++violations_;
@@ -185,11 +190,15 @@ class Simulation {
       nested += concat(nested.empty() ? "" : "/", cuts);
     const double rate = seconds > 0 ? static_cast<double>(result.cuts) / seconds : 0;
     std::printf("%-28s %-11s %10llu %10llu %10llu %23s %9.1f %10.0f  %016llx  %s\n",
-                scenario.name.c_str(), mode, as_printable(result.runs), as_printable(result.cuts),
-                as_printable(result.faults), nested.c_str(), seconds, rate,
-                as_printable(result.trace_hash), result.violation ? "VIOLATED" : "ok");
-    for (const auto& [what, count] : result.reached)
-      std::printf("  %s: %llu\n", what.c_str(), as_printable(count));
+                scenario.name.c_str(), std::string(mode).c_str(), as_printable(result.runs),
+                as_printable(result.cuts), as_printable(result.faults), nested.c_str(), seconds,
+                rate, as_printable(result.trace_hash), result.violation ? "VIOLATED" : "ok");
+    for (const auto& [what, count] : result.reached) {
+      const bool is_missed = count == 0 && mode == kRandom && result.cuts >= kCutsThatMeetAll;
+      if (is_missed) ++violations_;
+      std::printf("  %s: %llu%s\n", what.c_str(), as_printable(count),
+                  is_missed ? " VIOLATED: it is never met any more" : "");
+    }
     if (result.violation) std::printf("\n%s\n", result.violation->c_str());
     std::fflush(stdout);
   }

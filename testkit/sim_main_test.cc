@@ -3,6 +3,8 @@
 
 #include <fstream>
 #include <iterator>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,20 +20,51 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 
-// What sim_main prints about the scenario, from its trace on.
-std::string printed_trace(const std::string& seed, const std::string& json) {
-  std::vector<std::string> words = {"sim",    "--mode", "random", "--cuts", "300",
-                                    "--seed", seed,     "--json", json};
+struct Printed {
+  int exit_code;
+  std::string text;
+};
+
+Printed run_sim(std::vector<std::string> words, const std::vector<SimScenario>& scenarios) {
+  words.insert(words.begin(), "sim");
   std::vector<char*> arguments;
   for (std::string& word : words)
     arguments.push_back(word.data());
   ::testing::internal::CaptureStdout();
-  const int exit_code = sim_main(static_cast<int>(arguments.size()), arguments.data(),
-                                 {{"canary", canary_factory(CanaryBug::none)}});
-  const std::string printed = ::testing::internal::GetCapturedStdout();
-  EXPECT_EQ(exit_code, 0);
-  return printed.substr(printed.rfind("trace "));
+  const int exit_code = sim_main(static_cast<int>(arguments.size()), arguments.data(), scenarios);
+  return {exit_code, ::testing::internal::GetCapturedStdout()};
 }
+
+// What sim_main prints about the scenario, from its trace on.
+std::string printed_trace(const std::string& seed, const std::string& json) {
+  const Printed printed =
+      run_sim({"--mode", "random", "--cuts", "300", "--seed", seed, "--json", json},
+              {{"canary", canary_factory(CanaryBug::none)}});
+  EXPECT_EQ(printed.exit_code, 0);
+  return printed.text.substr(printed.text.rfind("trace "));
+}
+
+// Makes blobs, and never meets what it says that it meets.
+class BlindScenario final : public Scenario {
+ public:
+  explicit BlindScenario(Random& config) { (void)config; }
+
+  [[nodiscard]] Status open(Storage& storage) override {
+    storage_ = &storage;
+    return {};
+  }
+  [[nodiscard]] Status step(Random& random) override {
+    const Bytes name = random.bytes(2);
+    TRY(storage_->open("blobs", name, OpenMode::create));
+    return {};
+  }
+  [[nodiscard]] std::optional<std::string> check() override { return std::nullopt; }
+  void crash() override {}
+  [[nodiscard]] Reached reached() const override { return {{"a blue moon", 0}}; }
+
+ private:
+  Storage* storage_ = nullptr;
+};
 
 TEST(SimMain, GivenTheSameSeed_WhenRunTwice_ThenTheSameTraceIsPrintedAndReported) {
   const TemporaryDirectory directory;
@@ -47,6 +80,18 @@ TEST(SimMain, GivenTheSameSeed_WhenRunTwice_ThenTheSameTraceIsPrintedAndReported
   EXPECT_EQ(first, again);
   EXPECT_NE(first, other);
   EXPECT_THAT(report, HasSubstr("\"trace\":\"" + first.substr(6, 16) + '"'));
+}
+
+TEST(SimMain, GivenManyCuts_WhenARareStateWasNeverMet_ThenItIsAViolation) {
+  const std::vector<SimScenario> scenarios = {
+      {"blind", [](Random& config) { return std::make_unique<BlindScenario>(config); }}};
+
+  const Printed few = run_sim({"--mode", "random", "--cuts", "100"}, scenarios);
+  const Printed many = run_sim({"--mode", "random", "--cuts", "20000"}, scenarios);
+
+  EXPECT_EQ(few.exit_code, 0);
+  EXPECT_EQ(many.exit_code, 1);
+  EXPECT_THAT(many.text, HasSubstr("a blue moon: 0 VIOLATED: it is never met any more"));
 }
 
 }  // namespace

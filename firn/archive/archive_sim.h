@@ -23,6 +23,7 @@
 #include "firn/base/random.h"
 #include "firn/base/text.h"
 #include "testkit/crash_harness.h"
+#include "testkit/rare_findings.h"
 
 namespace firn::archive {
 
@@ -101,6 +102,8 @@ class ArchiveScenario : public testkit::Scenario {
     archive_.reset();
   }
 
+  [[nodiscard]] Reached reached() const override { return found_.counts(); }
+
  private:
   struct Record {
     uint64_t index = 0;
@@ -142,6 +145,7 @@ class ArchiveScenario : public testkit::Scenario {
   Status open_archive() {
     TRY(make_store());
     TRY_INTO(archive_, PrunableArchive::open(*storage_, options_));
+    found_.count(archive_->recovery());
     return {};
   }
 
@@ -391,6 +395,14 @@ class ArchiveScenario : public testkit::Scenario {
   std::set<uint64_t> boundaries_;  // issued since
   uint64_t next_ = 0;              // above every index that was put
   bool is_broken_ = false;         // a change failed half-way since the last open
+  testkit::RareFindings found_ = {"is invalid",
+                                  "which is partial",
+                                  "longer record of page",
+                                  "a fraction of a record",
+                                  "an interrupted prune",
+                                  "value bytes that no entry refers to",
+                                  "which has no index",
+                                  "in the other copy is used"};
   std::optional<std::string> problem_;
 };
 

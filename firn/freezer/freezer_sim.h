@@ -24,6 +24,7 @@
 #include "firn/base/text.h"
 #include "firn/freezer/freezer.h"
 #include "testkit/crash_harness.h"
+#include "testkit/rare_findings.h"
 
 namespace firn::freezer {
 
@@ -106,7 +107,10 @@ class FreezerScenario : public testkit::Scenario {
   }
 
   [[nodiscard]] Reached reached() const override {
-    return {{"stores that left memory", left_memory_}, {"crashes while one did", crashed_leaving_}};
+    Reached all = found_.counts();
+    all["stores that left memory"] = left_memory_;
+    all["crashes while one did"] = crashed_leaving_;
+    return all;
   }
 
  private:
@@ -167,6 +171,7 @@ class FreezerScenario : public testkit::Scenario {
     FreezerOptions options = options_;
     options.checkpoint = checkpoint;
     TRY_INTO(freezer_, Freezer::open(*storage_, options));
+    found_.count(freezer_->recovery());
     if (!is_going_back_) return {};
     is_going_back_ = false;
     const uint64_t count = freezer_->item_count();
@@ -399,6 +404,17 @@ class FreezerScenario : public testkit::Scenario {
   std::vector<Committed> checkpoints_;
   bool is_broken_ = false;      // a change failed half-way since the last open
   bool is_going_back_ = false;  // since then no open succeeded
+  testkit::RareFindings found_ = {"is invalid",
+                                  "which is partial",
+                                  "longer record of page",
+                                  "a fraction of a record",
+                                  "value bytes that no entry refers to",
+                                  "which has no index",
+                                  "in the other copy is used",
+                                  "no state that can be repaired",
+                                  "does not fit the key journal",
+                                  "the table on disk is damaged",
+                                  "it was made anew"};
   std::optional<std::string> problem_;
 };
 

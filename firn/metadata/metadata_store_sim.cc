@@ -12,6 +12,7 @@
 
 #include "firn/base/text.h"
 #include "sim/scenarios.h"
+#include "testkit/rare_findings.h"
 
 namespace firn::sim {
 namespace {
@@ -29,6 +30,7 @@ class MetadataStoreScenario final : public Scenario {
   [[nodiscard]] Status open(Storage& storage) override {
     recovery_.emplace(storage, false);
     TRY_INTO(store_, MetadataStore::open(storage, {}, *recovery_));
+    found_.count(recovery_->report());
     return {};
   }
 
@@ -71,6 +73,8 @@ class MetadataStoreScenario final : public Scenario {
   }
 
   void crash() override { store_.reset(); }
+
+  [[nodiscard]] Reached reached() const override { return found_.counts(); }
 
  private:
   static std::string name(uint64_t key) { return concat("key-", 1000 + key); }
@@ -165,6 +169,8 @@ class MetadataStoreScenario final : public Scenario {
   uint64_t keys_;
   uint64_t value_size_max_;
   uint64_t performed_ = 0;
+  testkit::RareFindings found_ = {"nothing is missing", "may be missing, unless",
+                                  "it has no content", "the first commit was cut off"};
   std::optional<RecoveryLog> recovery_;
   std::unique_ptr<MetadataStore> store_;
   Map model_;         // what the open store holds

@@ -12,6 +12,7 @@
 #include "firn/base/text.h"
 #include "firn/store/store.h"
 #include "sim/scenarios.h"
+#include "testkit/rare_findings.h"
 
 namespace firn::sim {
 namespace {
@@ -36,6 +37,7 @@ class ManifestScenario final : public Scenario {
     options.identity = {
         "journal", {{"page_size", uint64_t{4084}}}, {{kRole, "index"}}, StoreId{std::byte{7}}};
     TRY_INTO(store_, Store::open(storage, options));
+    found_.count(store_->recovery().report());
     if (!store_->manifest()) return fail(Errc::corrupt, "the manifest is gone");
     floors_ = store_->floors(kRole);
     return {};
@@ -88,6 +90,8 @@ class ManifestScenario final : public Scenario {
   }
 
   void crash() override { store_.reset(); }
+
+  [[nodiscard]] Reached reached() const override { return found_.counts(); }
 
  private:
   std::optional<std::string> check_floors() {
@@ -202,6 +206,7 @@ class ManifestScenario final : public Scenario {
   Range record_;
   bool may_be_clean_ = true;  // a store that was just made has nothing above its floors
   bool must_be_clean_ = false;
+  testkit::RareFindings found_ = {"nothing is missing", "may be missing, unless"};
 };
 
 }  // namespace
