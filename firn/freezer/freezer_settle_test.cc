@@ -2,6 +2,7 @@
 //
 // Freezer, working on disk: after the table has doubled, each half of a position gets a head of its
 // own, while others read, put, fail, kill and cut the power.
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -87,6 +88,35 @@ TEST(FreezerSettling, GivenPutsWithoutASync_WhenTheTableIsFull_ThenItDoublesBesi
     freezer::expect_range(freezer, 0, kPuts);
     EXPECT_EQ(notes_of(freezer), "");
   }
+}
+
+// What the log says that was written to the table.
+uint64_t table_bytes_written(const LoggedStorage& storage) {
+  uint64_t bytes = 0;
+  for (const std::string& entry : storage.log())
+    if (entry.starts_with("write table/")) bytes += std::stoull(entry.substr(entry.rfind('+') + 1));
+  return bytes;
+}
+
+// A step writes `chunk` positions and as many of the other half; a put makes one step at most, to
+// double or to settle, and writes its own head.
+TEST(FreezerSettling, WhenTheTableDoubles_ThenNoPutWritesMoreThanAStepOfIt) {
+  constexpr uint32_t kChunk = 16;
+  MemoryStorage memory;
+  LoggedStorage storage(memory);
+  FreezerOptions options = settling_options(Engine::on_disk, kChunk);
+  options.write_buffer_bytes = 1 << 16;
+  ASSERT_OK_INTO(Store freezer, Freezer::open(storage, options));
+  uint64_t most = 0;
+  for (uint64_t i = 0; i < 5000; ++i) {
+    storage.clear_log();
+    freezer::put_range(freezer, i, i + 1);
+    most = std::max(most, table_bytes_written(storage));
+  }
+
+  EXPECT_GE(freezer->statistics().table_size, 2048);
+  EXPECT_GT(most, kChunk * freezer::kPairSizeBytes) << "some put made a step";
+  EXPECT_LE(most, (2 * 2 * kChunk + 1) * freezer::kPairSizeBytes);
 }
 
 TEST(FreezerSettling, GivenATableThatDoubledBesidePuts_WhenKilledBeforeASync_ThenItIsMadeAnew) {
