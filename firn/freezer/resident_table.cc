@@ -5,6 +5,8 @@
 #include <bit>
 #include <functional>
 
+#include <sys/mman.h>
+
 #include "firn/base/check.h"
 
 namespace firn::freezer {
@@ -19,9 +21,16 @@ constexpr size_t kEntriesPerInsert = 256 << 10;
 
 }  // namespace
 
-SparseNumbers::SparseNumbers(size_t count)
-    : numbers_(static_cast<uint32_t*>(std::calloc(count, sizeof(uint32_t)))) {
-  CHECK(numbers_ != nullptr, "memory for the heads of a table");
+SparseNumbers::SparseNumbers(size_t count) {
+  const size_t bytes = count * sizeof(uint32_t);
+  void* const mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  CHECK(mapped != MAP_FAILED, "address space for the heads of a table");
+  numbers_ = std::unique_ptr<uint32_t[], Unmap>(static_cast<uint32_t*>(mapped), Unmap{bytes});
+}
+
+void SparseNumbers::Unmap::operator()(uint32_t* numbers) const {
+  ::munmap(numbers, bytes);
 }
 
 ResidentTable::ResidentTable(uint32_t size, uint64_t seed, Lookups lookups)

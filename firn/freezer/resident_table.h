@@ -19,7 +19,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <future>
 #include <memory>
@@ -35,7 +34,8 @@
 
 namespace firn::freezer {
 
-// Numbers that start as zeros, in memory that is only taken where it is written.
+// Numbers that start as zeros: address space, which takes memory only where something is written.
+// So a manifest that claims the largest table there is takes no memory for it.
 class SparseNumbers {
  public:
   explicit SparseNumbers(size_t count);
@@ -44,10 +44,11 @@ class SparseNumbers {
   void prefetch(size_t i) const { __builtin_prefetch(&numbers_.get()[i]); }
 
  private:
-  struct Free {
-    void operator()(uint32_t* numbers) const { std::free(numbers); }
+  struct Unmap {
+    size_t bytes;
+    void operator()(uint32_t* numbers) const;
   };
-  std::unique_ptr<uint32_t[], Free> numbers_;
+  std::unique_ptr<uint32_t[], Unmap> numbers_;
 };
 
 // What answers lookups: 30 bytes a record; or 8 and a walk along the chain on disk, for reading

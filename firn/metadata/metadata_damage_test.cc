@@ -88,6 +88,36 @@ TEST(MetadataDamage, GivenNewestCopyOverwritten_WhenReopened_ThenOlderIsUsedAndL
   EXPECT_EQ(raw(storage, "right"), damaged) << "evidence must stay";
 }
 
+// Gives the copy another version, with a checksum that fits.
+void forge_version(MemoryStorage& storage, std::string_view side, uint64_t version) {
+  Bytes bytes = raw(storage, side);
+  store_big_endian<uint64_t>(bytes.data() + 8, version);
+  const ByteSpan image = ByteSpan(bytes).subspan(8, bytes.size() - 12);
+  store_big_endian<uint32_t>(bytes.data() + bytes.size() - 4, crc32c(image));
+  set_raw(storage, side, std::move(bytes));
+}
+
+TEST(MetadataDamage, GivenAForgedLastVersion_WhenSynced_ThenRefusedAndTheMapStays) {
+  constexpr uint64_t kLast = UINT64_MAX - 1;
+  MemoryStorage storage;
+  fill(storage, {"old", "hello", "newest"});
+  forge_version(storage, "right", kLast);
+  {
+    RecoveryLog recovery(storage, false);
+    ASSERT_OK_INTO(const auto store, open(storage, recovery));
+    EXPECT_EQ(store->version(), kLast);
+    ASSERT_OK(store->put(as_bytes("same-key"), as_bytes("one more")));
+
+    const Status synced = store->sync();
+
+    ASSERT_FALSE(synced);
+    EXPECT_EQ(synced.error().code, Errc::no_space);
+    EXPECT_THAT(synced.error().message, HasSubstr("into a new store"));
+  }
+  ASSERT_OK_INTO(const Reopened reopened, reopen(storage));
+  EXPECT_EQ(reopened.map, (Map{{"same-key", "newest"}}));
+}
+
 TEST(MetadataDamage, GivenOlderCopyDamaged_WhenReopened_ThenNewestIsUsedAndNothingIsMissing) {
   MemoryStorage storage;
   fill(storage, {"old", "hello", "newest"});

@@ -22,6 +22,9 @@ inline constexpr size_t kImageSizeMinBytes = kVersionSizeBytes + kCrcSizeBytes;
 // A store is small state that is held in memory; a longer blob is damage.
 inline constexpr uint64_t kImageSizeMaxBytes = 1u << 30;
 
+// The next number means nothing that can be read. Counting never gets so far; forged copies do.
+inline constexpr uint64_t kVersionMax = UINT64_MAX - 1;
+
 // The two copies.
 inline constexpr size_t kLeft = 0;
 inline constexpr size_t kRight = 1;  // the first commit goes here

@@ -2,7 +2,6 @@
 //
 // How a MetadataStore is opened: which of the two copies counts, and what is told about the other.
 #include <algorithm>
-#include <limits>
 
 #include "firn/base/endian.h"
 #include "firn/base/text.h"
@@ -116,7 +115,7 @@ Status MetadataStore::read_copy(size_t side, Loaded& loaded) {
     return {};
   }
   loaded.version = metadata::image_version(image).value_or(0);
-  if (loaded.version == 0 || loaded.version == std::numeric_limits<uint64_t>::max())
+  if (loaded.version == 0 || loaded.version > metadata::kVersionMax)
     return fail(Errc::corrupt, concat(blob_name(side), ", offset 0: version ", loaded.version,
                                       " although the checksum is right"));
   return {};

@@ -60,6 +60,10 @@ Status MetadataStore::sync_locked() {
   // A value that was put back may be what the older copy holds: then the newest one is behind.
   if (copies_[side].is_current() && copies_[newest_].is_current()) return {};
   TRY(check_writable());
+  if (version() == metadata::kVersionMax)
+    return fail(Errc::no_space,
+                concat("version ", version(),
+                       " of the metadata is the last one: put its pairs into a new store"));
   return poison_.watch(write_newer(side));
 }
 
