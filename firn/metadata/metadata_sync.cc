@@ -169,10 +169,9 @@ Status MetadataStore::rewrite(size_t side, uint64_t version) {
 }
 
 // No other copy backs up the first commit. Its version field becomes durable last, so that a torn
-// first commit can be told from a damaged one.
+// first commit can be told from a damaged one. The blob is empty: a leftover was dropped.
 Status MetadataStore::write_first_image(Blob& blob, ByteSpan image) {
   TRY(blob.write_at(kVersionSizeBytes, image.subspan(kVersionSizeBytes)));
-  if (blob.size() > image.size()) TRY(blob.resize(image.size()));
   TRY(blob.sync());
   TRY(blob.write_at(0, image.first(kVersionSizeBytes)));
   return blob.sync();

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Manifest: every call to the storage fails once, reads too, and every field says what it cannot.
+// The failure is what is told; what was recorded is there at the next open.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "firn/io/memory_storage.h"
+#include "firn/store/manifest.h"
+#include "firn/store/manifest_format.h"
+#include "testkit/failing_calls.h"
+#include "testkit/matchers.h"
+
+namespace firn {
+namespace {
+
+using store::ManifestTag;
+using testkit::FailingCalls;
+using testkit::FailingStorage;
+using testkit::FailsWith;
+using Handle = std::unique_ptr<Manifest>;
+
+constexpr uint64_t kFloor = 500;
+
+ManifestIdentity small_identity() {
+  return {"archive",
+          {{"page_size", uint64_t{4084}}, {"compression", std::string("zstd")}},
+          {{StoreRole::index, "index"}},
+          std::nullopt};
+}
+
+Result<Handle> open_manifest(Storage& storage, bool read_only = false) {
+  RecoveryLog recovery(storage, read_only);
+  return Manifest::open(storage, read_only, recovery);
+}
+
+Result<Handle> create_manifest(Storage& storage, const ManifestIdentity& identity) {
+  RecoveryLog recovery(storage, false);
+  return Manifest::create(storage, identity, recovery);
+}
+
+// A store with floors of two sections, one of them only as a hint.
+void record_floors(MemoryStorage& memory, bool closed) {
+  ASSERT_OK_INTO(const Handle manifest, create_manifest(memory, small_identity()));
+  Floors& floors = manifest->floors(StoreRole::index);
+  ASSERT_OK(floors.raise(Section(1), kFloor));
+  ASSERT_OK(floors.raise(Section(2), kFloor));
+  ASSERT_OK(manifest->checkpoint());
+  ASSERT_OK(floors.raise(Section(2), kFloor + 1));
+  if (!closed) return;
+  ASSERT_OK(manifest->close());
+}
+
+struct ManifestScript {
+  std::string name;
+  std::function<Status(Storage&)> run;
+  bool read_only = false;
+};
+
+template <class Change>
+ManifestScript change_of(std::string name, const Change& change) {
+  return {std::move(name), [change](Storage& storage) -> Status {
+            TRY_INTO(const Handle manifest, open_manifest(storage));
+            TRY(change(*manifest));
+            return manifest->close();
+          }};
+}
+
+void fail_each_call(const ManifestScript& script, bool closed) {
+  for (uint64_t call = 0;; ++call) {
+    MemoryStorage memory;
+    record_floors(memory, closed);
+    FailingCalls calls;
+    FailingStorage storage(memory, calls);
+    calls.fail(call);
+    const Status outcome = script.run(storage);
+    SCOPED_TRACE(concat(script.name, closed ? ", closed" : ", killed", ", call ", call, ": ",
+                        calls.failed().value_or("-")));
+    if (!calls.failed()) {
+      EXPECT_OK(outcome);
+      EXPECT_GT(call, 0u) << "nothing was called";
+      return;
+    }
+    EXPECT_THAT(outcome, FailsWith(Errc::io, "the test made this call fail"));
+    ASSERT_OK_INTO(const Handle manifest, open_manifest(memory));
+    EXPECT_EQ(manifest->kind(), "archive");
+    EXPECT_EQ(manifest->floors(StoreRole::index).floor(Section(1)), kFloor);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(ManifestFailure, WhenAnyCallFails_ThenThatIsToldAndFloorsStay) {
+  const auto floors = [](Manifest& manifest) -> Floors& {
+    return manifest.floors(StoreRole::index);
+  };
+  for (const ManifestScript& script : std::vector<ManifestScript>{
+           {"reading",
+            [](Storage& storage) -> Status {
+              TRY_INTO(const Handle manifest, open_manifest(storage, true));
+              TRY(manifest->refresh());
+              TRY(manifest->reload_boundaries());
+              TRY(manifest->floors(StoreRole::index).reload_boundary());
+              TRY(manifest->version_on_disk());
+              return {};
+            }},
+           change_of("writing", [](Manifest& manifest) { return manifest.begin_writing(); }),
+           change_of("a checkpoint", [](Manifest& manifest) { return manifest.checkpoint(); }),
+           change_of("raising",
+                     [=](Manifest& manifest) { return floors(manifest).raise(Section(2), 600); }),
+           change_of("a new section",
+                     [=](Manifest& manifest) { return floors(manifest).raise(Section(3), 1); }),
+           change_of("lowering",
+                     [=](Manifest& manifest) { return floors(manifest).lower(Section(2), 1); }),
+           change_of("lowering to nothing",
+                     [=](Manifest& manifest) { return floors(manifest).lower(Section(2), 0); }),
+           change_of("a boundary",
+                     [=](Manifest& manifest) { return floors(manifest).set_boundary(Section(1)); }),
+           change_of("forgetting",
+                     [=](Manifest& manifest) { return floors(manifest).forget({Section(2)}); }),
+           change_of("a record",
+                     [](Manifest& manifest) { return manifest.set_record(1, as_bytes("r")); }),
+           change_of("the last recovery",
+                     [](Manifest& manifest) { return manifest.set_last_recovery({}); }),
+           change_of("excluding followers", [](Manifest& manifest) -> Status {
+             TRY(manifest.exclude_followers());
+             return {};
+           })}) {
+    fail_each_call(script, false);
+    fail_each_call(script, true);
+  }
+}
+
+TEST(ManifestFailure, WhenAnyCallOfACreationFails_ThenThatIsToldAndAStoreIsThereWholeOrNotAtAll) {
+  for (uint64_t call = 0;; ++call) {
+    MemoryStorage memory;
+    FailingCalls calls;
+    FailingStorage storage(memory, calls);
+    calls.fail(call);
+    const auto created = create_manifest(storage, small_identity());
+    if (!calls.failed()) {
+      EXPECT_OK(created);
+      return;
+    }
+    SCOPED_TRACE(*calls.failed());
+    EXPECT_THAT(created, FailsWith(Errc::io, "the test made this call fail"));
+    ASSERT_OK_INTO(const Handle manifest, open_manifest(memory));
+    EXPECT_TRUE(manifest == nullptr || manifest->number("page_size") == 4084u);
+  }
+}
+
+TEST(ManifestFailure, GivenAnIdentityThatCannotBe_WhenCreated_ThenRefusedAndNothingIsMade) {
+  MemoryStorage memory;
+  ManifestIdentity kindless = small_identity();
+  kindless.kind.clear();
+  EXPECT_THAT(create_manifest(memory, kindless), FailsWith(Errc::invalid_argument, "needs a kind"));
+  for (const size_t size : {size_t{0}, size_t{256}}) {
+    ManifestIdentity odd = small_identity();
+    odd.geometry[0].name.assign(size, 'n');
+    EXPECT_THAT(create_manifest(memory, odd),
+                FailsWith(Errc::invalid_argument, "names have 1 to 255 bytes"));
+  }
+  EXPECT_EQ(memory.partitions(), std::vector<std::string>{});
+}
+
+TEST(ManifestFailure, WhenAskedForGeometry_ThenEachFieldHasOneKind) {
+  MemoryStorage memory;
+  ASSERT_OK_INTO(const Handle manifest, create_manifest(memory, small_identity()));
+  EXPECT_EQ(manifest->number("page_size"), 4084u);
+  EXPECT_EQ(manifest->number("compression"), std::nullopt);
+  EXPECT_EQ(manifest->number("none"), std::nullopt);
+  EXPECT_EQ(manifest->text("compression"), "zstd");
+  EXPECT_EQ(manifest->text("page_size"), std::nullopt);
+  EXPECT_EQ(manifest->text("none"), std::nullopt);
+  EXPECT_OK(manifest->require_partition(StoreRole::index, "index"));
+  EXPECT_THAT(manifest->require_partition(StoreRole::index, "other"),
+              FailsWith(Errc::invalid_argument, "keeps its index in partition 'index'; 'other'"));
+}
+
+TEST(ManifestFailure, WhenRolesAreNamed_ThenEachHasItsName) {
+  const std::vector<std::string_view> names = {"journal", "index",    "values",
+                                               "table",   "metadata", "ordinal"};
+  for (uint32_t role = 1; role <= names.size(); ++role)
+    EXPECT_EQ(store_role_name(static_cast<StoreRole>(role)), names[role - 1]);
+  EXPECT_EQ(store_role_name(static_cast<StoreRole>(7)), "unknown role");
+}
+
+// The manifest with one field exchanged, or removed.
+Result<Handle> open_with_field(const store::ManifestKey& key, std::optional<ByteSpan> value) {
+  static MemoryStorage memory;
+  for (const std::string& partition : memory.partitions().value())
+    EXPECT_OK(memory.remove_partition(partition));
+  record_floors(memory, true);
+  {
+    RecoveryLog recovery(memory, false);
+    MetadataStoreOptions options;
+    options.partition = kManifestPartition;
+    options.key_size_bytes = store::kManifestKeySizeBytes;
+    TRY_INTO(const auto metadata, MetadataStore::open(memory, options, recovery));
+    const Bytes encoded = store::encode_key(key);
+    TRY(value ? metadata->put(encoded, *value) : metadata->remove(encoded));
+    TRY(metadata->sync_both());
+  }
+  return open_manifest(memory);
+}
+
+TEST(ManifestFailure, GivenAFieldThatIsMissing_WhenOpened_ThenCorrupt) {
+  EXPECT_THAT(open_with_field({ManifestTag::format}, std::nullopt),
+              FailsWith(Errc::corrupt, "records no format number"));
+  for (const ManifestTag tag :
+       {ManifestTag::kind, ManifestTag::id, ManifestTag::clean, ManifestTag::generation})
+    EXPECT_THAT(open_with_field({tag}, std::nullopt),
+                FailsWith(Errc::corrupt, "the manifest lacks field"));
+  ASSERT_OK_INTO(const Handle anonymous,
+                 open_with_field({ManifestTag::writer_version}, std::nullopt));
+  EXPECT_EQ(anonymous->writer_version(), "");
+}
+
+TEST(ManifestFailure, GivenAFieldThatCannotBe_WhenOpened_ThenCorrupt) {
+  const Bytes zero = store::encode_number(0);
+  const Bytes two = store::encode_number(2);
+  const ByteSpan text = as_bytes("text");
+  const auto index = static_cast<uint32_t>(StoreRole::index);
+  for (const auto& [key, value] :
+       std::vector<std::pair<store::ManifestKey, ByteSpan>>{{{ManifestTag::id}, text},
+                                                            {{ManifestTag::clean}, text},
+                                                            {{ManifestTag::clean}, two},
+                                                            {{ManifestTag::generation}, text},
+                                                            {{ManifestTag::boundary, index}, text},
+                                                            {{ManifestTag::floor, index, 1}, text},
+                                                            {{ManifestTag::floor, index, 1}, zero}})
+    EXPECT_THAT(open_with_field(key, value), FailsWith(Errc::corrupt, "has an impossible value"));
+  // Type, size of the name, name, value.
+  for (const std::string& malformed :
+       {std::string(1, '\0'), std::string("\1\0x", 3), std::string("\1\5x", 3),
+        std::string("\0\1xy", 4), std::string("\2\1x", 3)})
+    EXPECT_THAT(open_with_field({ManifestTag::geometry, 0, 0}, as_bytes(malformed)),
+                FailsWith(Errc::corrupt, "manifest geometry is malformed"));
+}
+
+TEST(ManifestFailure, GivenTheHighestGeneration_WhenWritingBegins_ThenCorruptAndNotTheFirstAgain) {
+  ASSERT_OK_INTO(const Handle last,
+                 open_with_field({ManifestTag::generation}, store::encode_number(UINT64_MAX)));
+  EXPECT_THAT(last->begin_writing(), FailsWith(Errc::corrupt, "the highest number there is"));
+  ASSERT_OK_INTO(const Handle before,
+                 open_with_field({ManifestTag::generation}, store::encode_number(UINT64_MAX - 1)));
+  Floors& floors = before->floors(StoreRole::index);
+  EXPECT_THAT(floors.lower(Section(1), 1), FailsWith(Errc::corrupt, "the highest number there is"));
+  EXPECT_THAT(floors.forget({Section(1)}), FailsWith(Errc::poisoned));
+}
+
+TEST(ManifestFailure, GivenAClosedStoreOrAReader_WhenItIsToChange_ThenRefused) {
+  MemoryStorage memory;
+  record_floors(memory, true);
+  for (const bool read_only : {true, false}) {
+    ASSERT_OK_INTO(const Handle manifest, open_manifest(memory, read_only));
+    EXPECT_OK(manifest->close());
+    EXPECT_OK(manifest->close());
+    const auto refused =
+        FailsWith(Errc::invalid_argument, read_only ? "open read-only" : "the store is closed");
+    Floors& floors = manifest->floors(StoreRole::index);
+    EXPECT_THAT(manifest->begin_writing(), refused);
+    EXPECT_THAT(manifest->checkpoint(), refused);
+    EXPECT_THAT(manifest->set_record(1, {}), refused);
+    EXPECT_THAT(manifest->set_last_recovery({}), refused);
+    EXPECT_THAT(floors.raise(Section(9), 1), refused);
+    EXPECT_THAT(floors.lower(Section(1), 1), refused);
+    EXPECT_THAT(floors.set_boundary(Section(9)), refused);
+    EXPECT_THAT(floors.forget({Section(1)}), refused);
+  }
+}
+
+TEST(ManifestFormat, WhenARecoveryIsDescribed_ThenTheFirstSentenceIsOfTheWorst) {
+  RecoveryReport report;
+  report.notes = {"a \"note\" with \\, a tab\t, and \xC3\xA4"};
+  EXPECT_THAT(store::describe_recovery(report, 7),
+              testing::HasSubstr(R"("first":"a \"note\" with \\, a tab?, and ??")"));
+  report.cuts.push_back({{"index", "00", 8, 4, "torn"}, ""});
+  EXPECT_THAT(store::describe_recovery(report, 7),
+              testing::HasSubstr(R"("first":"index/00 at offset 8, 4 bytes: torn")"));
+  report.cuts[0].saved_as = "1";
+  EXPECT_THAT(store::describe_recovery(report, 7), testing::HasSubstr("saved as lost-found/1"));
+  report.damage.push_back({"values", "01", 0, 3, "rot"});
+  EXPECT_THAT(store::describe_recovery(report, 7),
+              testing::AllOf(testing::HasSubstr(R"("damage":1,"damage_bytes":3)"),
+                             testing::HasSubstr("values/01 at offset 0, 3 bytes: rot")));
+}
+
+}  // namespace
+}  // namespace firn
