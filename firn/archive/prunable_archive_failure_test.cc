@@ -92,6 +92,30 @@ TEST(PrunableArchiveFailure, WhenAnyChangeFails_ThenChangesEndReadsGoOnAndReopen
   }
 }
 
+TEST(PrunableArchiveFailure, WhenAnyChangeOfDestroyFails_ThenWhatIsLeftCanBeDestroyed) {
+  bool has_failed = true;
+  for (uint64_t change = 0; has_failed; ++change) {
+    SCOPED_TRACE(change);
+    ASSERT_LT(change, 100);
+    MemoryStorage memory;
+    LoggedStorage storage(memory);
+    ASSERT_OK_INTO(auto archive, PrunableArchive::open(storage, small_options()));
+    ASSERT_OK(synced_part(archive));
+
+    storage.fail_change(change);
+    has_failed = !archive->destroy();
+    archive.reset();
+
+    if (has_failed) {
+      PrunableArchiveOptions by_manifest;
+      by_manifest.access = ArchiveAccess::write;
+      ASSERT_OK_INTO(archive, PrunableArchive::open(memory, by_manifest));
+      ASSERT_OK(archive->destroy());
+    }
+    EXPECT_TRUE(memory.partitions()->empty());
+  }
+}
+
 TEST(PrunableArchiveFailure, WhenReadFails_ThenTheAnswerIsTheErrorAndLaterReadsSucceed) {
   testkit::SimulatedFileSystem disk;
   FileStorage storage(disk);

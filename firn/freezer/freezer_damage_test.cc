@@ -3,6 +3,7 @@
 // Freezer: bad input. Whatever the table, the manifest, the options or a checkpoint say, the answer
 // is the value, or an error that tells what to do; never an abort, an endless loop, or data of
 // another key.
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "firn/base/random.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/freezer_test_support.h"
+#include "firn/io/page_record.h"
 #include "firn/store/manifest.h"
 
 namespace firn {
@@ -471,6 +473,48 @@ TEST_P(FreezerDamage, GivenAChainThatLeadsForwardOrNowhere_WhenOpened_ThenNoLoop
         testing::AllOf(testing::HasSubstr(concat("leads forward, to record ", next.position)),
                        testing::HasSubstr("firn salvage SRC DST")));
   }
+}
+
+// The nth word whose key belongs to the position of a table of two.
+std::string word_of(uint32_t position, int n) {
+  for (int i = 0;; ++i)
+    if ((crc32c(freezer::test_key(concat("k", i), 8)) & 1) == position && n-- == 0)
+      return concat("k", i);
+}
+
+// The first record of the first section gets this `next`, and its page the checksum of that.
+void forge_first_record(MemoryStorage& storage, std::string_view word, freezer::RecordPlace next) {
+  constexpr size_t kPayloadBegin = 8;
+  constexpr size_t kPageSizeBytes = 128;
+  const Bytes name = storage.scan("index")->front();
+  Bytes raw = *storage.raw("index", name);
+  Bytes prefix;
+  freezer::encode_prefix(prefix, freezer::test_key(word, 8), next);
+  std::ranges::copy(prefix, raw.begin() + kPayloadBegin);
+  std::byte* const stored = raw.data() + kPayloadBegin + kPageSizeBytes;
+  PageRecord page = decode_page_record(stored);
+  PageSlot& slot = page.slots[page.authoritative()];
+  slot.crc = crc32c(ByteSpan(raw).subspan(kPayloadBegin, slot.size_bytes));
+  encode_page_record(stored, page);
+  storage.set_raw("index", name, std::move(raw));
+}
+
+TEST(FreezerForged, GivenAForgedRecordThatLeadsForward_WhenItsChainIsRead_ThenNoKeyIsAbsent) {
+  MemoryStorage storage;
+  FreezerOptions options = damaged_options(Engine::on_disk);
+  options.table.initial_size = 2;
+  options.table.resize_frequency = 254;  // it does not double
+  ASSERT_OK_INTO(Store store, Freezer::open(storage, options));
+  for (const std::string& word : {word_of(0, 0), word_of(0, 1), word_of(1, 0)})
+    ASSERT_OK(put(store, word, word));
+  ASSERT_OK(store->close());
+  store.reset();
+
+  forge_first_record(storage, word_of(0, 0), {Section(0), Position(2)});
+  ASSERT_OK_INTO(store, Freezer::open(storage, options));
+
+  EXPECT_EQ(get(store, word_of(0, 0)), word_of(0, 0));
+  EXPECT_EQ(get(store, word_of(0, 2)), "error: corrupt");
 }
 
 // Found by freezer_fuzz: it was a failed check, which ends the program.
