@@ -8,7 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/build.sh
-programs=(firn_{codec,io,journal,metadata,store,freezer}_test)
+programs=(firn_{codec,io,journal,metadata,store,freezer,archive,sim}_test
+  firn_{paged_blob,value_log,metadata,manifest,freezer,salvage}_fuzz)
 build coverage "${programs[@]}"
 
 tree=build/coverage
@@ -19,7 +20,9 @@ for name in "${programs[@]}"; do
   paths+=("$path")
   echo "running $name ..."
   log=$tree/$name.log
-  LLVM_PROFILE_FILE="$tree/counts/%p.profraw" "$path" --gtest_brief=1 >"$log" 2>&1 || {
+  arguments=(--gtest_brief=1)
+  [[ $name != *_fuzz ]] || arguments=(--inputs 200 --corpus "fuzz/corpus/$name")
+  LLVM_PROFILE_FILE="$tree/counts/%p.profraw" "$path" "${arguments[@]}" >"$log" 2>&1 || {
     tail -n 40 "$log" >&2
     echo "coverage: $name failed; the whole log: $log" >&2
     exit 1

@@ -182,5 +182,31 @@ TEST(FreezerFormat, GivenATableRecord_WhenDecoded_ThenOnlyPossibleOnesAreTaken) 
               testkit::FailsWith(Errc::corrupt));
 }
 
+TEST(FreezerFormat, GivenARecordThatIsCutOrTooLong_WhenDecoded_ThenItIsCorrupt) {
+  const Bytes cursor = freezer::encode_cursor({Section(1), {2, 3}});
+  const Bytes checkpoint = freezer::encode_checkpoint({.table_size = 4});
+  const Bytes record = freezer::encode_table_record({.checkpoint = {.table_size = 4}});
+  const auto expect_exact_size = [](const Bytes& bytes, const auto& decode) {
+    EXPECT_OK(decode(bytes));
+    for (size_t size = 0; size < bytes.size(); ++size)
+      EXPECT_THAT(decode(ByteSpan(bytes).first(size)), testkit::FailsWith(Errc::corrupt)) << size;
+    Bytes longer = bytes;
+    longer.push_back(std::byte{0});
+    EXPECT_THAT(decode(longer), testkit::FailsWith(Errc::corrupt, "expected the end"));
+  };
+
+  expect_exact_size(cursor, freezer::decode_cursor);
+  expect_exact_size(checkpoint, freezer::decode_checkpoint);
+  expect_exact_size(record, freezer::decode_table_record);
+}
+
+TEST(FreezerFormat, GivenATableSize_WhenAsked_ThenOnlyPowersOfTwoUpToTheLimitAreOne) {
+  EXPECT_FALSE(freezer::is_table_size(0));
+  EXPECT_TRUE(freezer::is_table_size(1));
+  EXPECT_FALSE(freezer::is_table_size(3));
+  EXPECT_TRUE(freezer::is_table_size(freezer::kTableSizeMax));
+  EXPECT_FALSE(freezer::is_table_size(2 * uint64_t{freezer::kTableSizeMax}));
+}
+
 }  // namespace
 }  // namespace firn

@@ -239,6 +239,7 @@ Status Freezer::check_unrecorded_geometry(Storage& storage,
                        "changed"));
   };
   bool is_confirmed = false;
+  Status unread;  // of a device that fails nobody knows whether the geometry fits
   uint32_t attempts = 0;
   TRY_INTO(FixedReplay replay, log->replay());
   while (attempts < kConfirmationsMax && !is_confirmed) {
@@ -254,12 +255,16 @@ Status Freezer::check_unrecorded_geometry(Storage& storage,
     if (next && *next >= Place{section, position})
       return misfit("record ", position, " of section ", section);
     ++attempts;
-    is_confirmed = log->values().check(section, IndexedValueLog::location_of(record)).has_value();
+    Status checked = log->values().check(section, IndexedValueLog::location_of(record));
+    is_confirmed = checked.has_value();
+    if (!checked && checked.error().code == Errc::io) unread = std::move(checked);
   }
   TRY_INTO(const auto names, storage.scan(options.index.partition));
   for (const Bytes& name : names) {
     TRY_INTO(const auto blob, storage.open(options.index.partition, name, OpenMode::read_only));
-    if (blob->size() > 0 && !is_confirmed) return misfit("blob ", to_hex(name));
+    if (blob->size() == 0 || is_confirmed) continue;
+    TRY(std::move(unread));
+    return misfit("blob ", to_hex(name));
   }
   return {};
 }

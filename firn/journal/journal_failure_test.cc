@@ -292,5 +292,126 @@ TEST(JournalFailureTest, WhenACallOfAWriterFails_ThenThatIsToldAndWhatWasSyncedS
     run_failing(script);
 }
 
+// ---- what is refused, and what is not there
+
+class JournalRefusals : public FixedJournalTest {
+ protected:
+  Status open_with(const std::function<void(FixedJournalOptions&)>& change) {
+    FixedJournalOptions changed = options();
+    change(changed);
+    RecoveryLog recovery(storage_, false);
+    TRY(FixedJournal::open(storage_, changed, recovery));
+    return {};
+  }
+};
+
+TEST_F(JournalRefusals, GivenSizesThatCannotBe_WhenOpened_ThenRefused) {
+  for (const uint32_t size : {0u, (1u << 20) + 1})
+    EXPECT_THAT(open_with([&](FixedJournalOptions& made) { made.record_size_bytes = size; }),
+                FailsWith(Errc::invalid_argument, "is not between 1 and 1048576"));
+  for (const uint32_t size : {0u, 65536u})
+    EXPECT_THAT(open_with([&](FixedJournalOptions& made) { made.page_size_bytes = size; }),
+                FailsWith(Errc::invalid_argument, "is not between 1 and 65535"));
+}
+
+TEST_F(JournalRefusals, GivenSections_WhenAskedForWhatIsNotThere_ThenTold) {
+  reopen();
+  append_records(1, 3);
+  ASSERT_OK(journal_->sync(Section(1)));
+  append_records(2, 1);
+
+  EXPECT_OK(journal_->sync(Section(7)));
+  EXPECT_EQ(journal_->size(Section(7)), 0u);
+  EXPECT_THAT(journal_->replay_section(Section(7), Position(0)), testing::Not(FailsWith(Errc::io)));
+  Bytes out(2 * kRecordSizeBytes);
+  const std::vector<FixedJournal::Place> places = {{Section(1), Position(9)},
+                                                   {Section(7), Position(0)}};
+  EXPECT_EQ(journal_->read_cached(places, out), std::vector<bool>(2, false));
+  EXPECT_EQ(journal_->prune(Section(2)), 1u);
+  EXPECT_THAT(journal_->replay_section(Section(1), Position(0)), FailsWith(Errc::pruned));
+  EXPECT_EQ(journal_->read_cached(places, out), std::vector<bool>(2, false));
+  EXPECT_THAT(journal_->sync(Section(1)), FailsWith(Errc::pruned));
+}
+
+TEST_F(JournalRefusals, GivenADamagedPage_WhenVerified_ThenItIsNamedAndTheOthersAreWhole) {
+  reopen();
+  append_records(1, 3);
+  append_records(2, 3);
+  ASSERT_OK(journal_->sync_all());
+  patch_blob(kIndex, 1, 5, Bytes(1, std::byte{0}));
+
+  RecoveryLog findings(storage_, true);
+  ASSERT_OK(journal_->verify(findings));
+  ASSERT_EQ(findings.report().damage.size(), 1u);
+  EXPECT_EQ(findings.report().damage[0].blob, "0000000000000001");
+}
+
+TEST_F(JournalRefusals, GivenOneOpenSection_WhenOthersAreDirtyOrRead_ThenTheyStayOpen) {
+  open_sections_max_ = 1;
+  reopen();
+  for (const uint64_t section : {1u, 2u, 3u})
+    append_records(section, 1);
+  EXPECT_EQ(journal_->open_section_count(), 3u)
+      << "closing a dirty file loses the error of a flush";
+
+  ASSERT_OK(journal_->sync_all());
+  append_records(4, 1);
+  EXPECT_EQ(journal_->open_section_count(), 1u);
+  for (const uint64_t section : {1u, 2u, 3u, 4u})
+    EXPECT_EQ(get(section, 0), record(section * 100));
+}
+
+class ValueLogRefusals : public JournalTest {
+ protected:
+  Result<std::unique_ptr<ValueLog>> open_values(std::optional<int> compression_level = {}) {
+    ValueLogOptions options;
+    options.partition = std::string(kValues);
+    options.compression_level = compression_level;
+    options.cache = &cache_;
+    RecoveryLog recovery(storage_, false);
+    return ValueLog::open(storage_, options, recovery);
+  }
+};
+
+TEST_F(ValueLogRefusals, GivenALevelThatZstdDoesNotKnow_WhenOpened_ThenRefused) {
+  for (const int level : {1000, -1'000'000})
+    EXPECT_THAT(open_values(level), FailsWith(Errc::invalid_argument, "compression level"));
+}
+
+TEST_F(ValueLogRefusals, GivenAPrune_WhenAPrunedSectionIsUsed_ThenEveryCallSaysSo) {
+  ASSERT_OK_INTO(const auto log, open_values());
+  ASSERT_OK(log->append(Section(3), pattern(1, 16)));
+  ASSERT_OK(log->prune(Section(3)));
+  const Section pruned(2);
+
+  EXPECT_THAT(log->create(pruned), FailsWith(Errc::pruned));
+  EXPECT_THAT(log->append(pruned, pattern(1, 16)), FailsWith(Errc::pruned));
+  EXPECT_THAT(log->read(pruned, {0, 20}), FailsWith(Errc::pruned));
+  EXPECT_THAT(log->size(pruned), FailsWith(Errc::pruned));
+  EXPECT_THAT(log->sync(pruned), FailsWith(Errc::pruned));
+  EXPECT_THAT(log->rewind(pruned, 0), FailsWith(Errc::pruned));
+  EXPECT_THAT(log->rewind_section(pruned, 0), FailsWith(Errc::pruned));
+  EXPECT_OK(log->adopt(Section(9)));
+  EXPECT_OK(log->remove_section(Section(9)));
+  EXPECT_EQ(log->size(Section(3)), 20u);
+}
+
+TEST_F(ValueLogRefusals, GivenCachedReads_WhenOfWhatCannotBeCached_ThenTheyStayWithoutAValue) {
+  ASSERT_OK_INTO(const auto log, open_values());
+  ASSERT_OK_INTO(const ValueLocation location, log->append(Section(1), pattern(1, 16)));
+  ASSERT_OK(log->sync_all());
+  log->map_reads();
+  std::vector<ValueLog::CachedRead> reads;
+  reads.push_back({Section(1), location});
+  reads.push_back({Section(9), location});
+  reads.push_back({Section(1), {0, 3}});
+  reads.push_back({Section(1), {0, 5000}});
+
+  log->read_cached(reads);
+
+  for (const ValueLog::CachedRead& read : reads)
+    EXPECT_FALSE(read.value.has_value());
+}
+
 }  // namespace
 }  // namespace firn

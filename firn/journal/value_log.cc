@@ -106,7 +106,6 @@ Result<ValueLog::Handle> ValueLog::find_existing(Section section) const {
 }
 
 Result<ValueLog::Handle> ValueLog::find_or_create(Section section) {
-  TRY(check_retained(section));
   TRY_INTO(auto existing, table_.find(section));
   if (existing != nullptr) return existing;
   const uint64_t cache_id = new_cache_id();
@@ -122,6 +121,7 @@ void ValueLog::set_aside(Section section, const Error& damage) {
 
 Status ValueLog::create(Section section) {
   TRY(check_writable());
+  TRY(check_retained(section));
   TRY(poison_.watch(find_or_create(section)));
   return {};
 }

@@ -352,5 +352,93 @@ TEST(MetadataReads,
   }
 }
 
+// ---- salvage
+
+struct MetadataRescue {
+  std::optional<SalvagedMap> map;
+  std::vector<std::string> losses;
+  Status outcome;
+};
+
+// `failing_loss`: the observer's answer to the loss with this number.
+MetadataRescue rescue(Storage& storage, size_t failing_loss = SIZE_MAX) {
+  MetadataRescue rescued;
+  SalvageObserver observer;
+  observer.on_loss = [&](const SalvageLoss& loss) -> Status {
+    rescued.losses.push_back(loss.range.reason);
+    if (rescued.losses.size() == failing_loss + 1) return fail(Errc::no_space, "the list is full");
+    return {};
+  };
+  SalvageLog log(observer);
+  auto map = salvage_metadata(storage, {}, log);
+  if (map)
+    rescued.map = std::move(*map);
+  else
+    rescued.outcome = pass_on(map);
+  return rescued;
+}
+
+TEST(MetadataSalvageFailure, WhenACallFails_ThenTheOtherCopyServesAndThatIsTold) {
+  for (uint64_t call = 0;; ++call) {
+    MemoryStorage memory;
+    commit_times(memory, 2);
+    FailingCalls calls;
+    FailingStorage storage(memory, calls);
+    calls.fail(call);
+    const MetadataRescue rescued = rescue(storage);
+    ASSERT_TRUE(rescued.map.has_value());
+    ASSERT_EQ(rescued.map->pairs.size(), 1u);
+    if (!calls.failed()) {
+      EXPECT_TRUE(rescued.losses.empty());
+      EXPECT_EQ(rescued.map->version, 2u);
+      return;
+    }
+    EXPECT_THAT(rescued.losses, testing::Contains(testing::HasSubstr("made this call fail")));
+  }
+}
+
+TEST(MetadataSalvageFailure, WhenALossCannotBeListed_ThenSalvageEnds) {
+  const auto damage = [](std::string_view side, size_t offset) {
+    return [=](MemoryStorage& memory) {
+      Bytes copy = copy_of(memory, side);
+      copy.at(offset) ^= std::byte{1};
+      memory.set_raw("state", as_bytes(side), copy);
+    };
+  };
+  const auto remove_left = [](MemoryStorage& memory) {
+    const Bytes name = to_bytes(as_bytes("left"));
+    EXPECT_OK(memory.remove("state", std::span(&name, 1)));
+  };
+  const std::vector<std::function<void(MemoryStorage&)>> damages = {
+      damage("left", 0), damage("right", 0), damage("left", 30), damage("right", 30), remove_left};
+  for (const auto& change : damages) {
+    for (size_t loss = 0;; ++loss) {
+      MemoryStorage memory;
+      commit_times(memory, 3);
+      change(memory);
+      const MetadataRescue rescued = rescue(memory, loss);
+      if (rescued.losses.size() <= loss) {
+        EXPECT_GT(loss, 0u) << "nothing was lost";
+        EXPECT_OK(rescued.outcome);
+        break;
+      }
+      EXPECT_THAT(rescued.outcome, FailsWith(Errc::no_space, "the list is full"));
+    }
+  }
+}
+
+TEST(MetadataSalvageFailure, GivenAFirstCommitWithoutItsVersion_WhenSalvaged_ThenItIsTheFirst) {
+  MemoryStorage memory;
+  commit_times(memory, 1);
+  Bytes first = copy_of(memory, "right");
+  std::fill_n(first.begin() + kHeaderSize, kVersionSize, std::byte{0});
+  memory.set_raw("state", as_bytes("right"), first);
+
+  const MetadataRescue rescued = rescue(memory);
+  ASSERT_TRUE(rescued.map.has_value());
+  EXPECT_EQ(rescued.map->version, 1u);
+  EXPECT_EQ(rescued.map->pairs.size(), 1u);
+}
+
 }  // namespace
 }  // namespace firn
