@@ -403,6 +403,10 @@ TEST_P(FreezerDamage, GivenAManifestThatDisagrees_WhenOpened_ThenTheErrorSaysHow
       [](Bytes& record) { record[17] ^= std::byte{1}; },  // section
       [](Bytes& record) { record[25] ^= std::byte{1}; },  // bytes
       [](Bytes& record) { store_big_endian<uint64_t>(record.data() + 18, 3600); },
+      [](Bytes& record) {  // one key less than the newest section has
+        const auto bytes = load_big_endian<uint64_t>(record.data() + 18);
+        store_big_endian<uint64_t>(record.data() + 18, bytes - freezer::record_size_bytes(8));
+      },
   };
   for (size_t i = 0; i < changes.size(); ++i) {
     SCOPED_TRACE(i);
@@ -422,6 +426,22 @@ TEST_P(FreezerDamage, GivenAManifestThatDisagrees_WhenOpened_ThenTheErrorSaysHow
     ASSERT_OK_INTO(freezer, Freezer::open(storage, damaged_options(Engine::on_disk)));
     freezer::expect_range(freezer, 0, kKeys);
     EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+  }
+}
+
+TEST_P(FreezerDamage, GivenAManifestOfAnEarlierSection_WhenOpenedAfterACleanClose_ThenRefused) {
+  constexpr uint64_t kRecordsMax = 20;  // more than the first section has
+  for (uint64_t records = 1; records <= kRecordsMax; ++records) {
+    SCOPED_TRACE(records);
+    MemoryStorage storage;
+    make_store(storage, GetParam());
+    set_table_record(storage, [&](Bytes& record) {
+      store_big_endian<uint64_t>(record.data() + 10, 0);
+      store_big_endian<uint64_t>(record.data() + 18, records * freezer::record_size_bytes(8));
+    });
+
+    EXPECT_THAT(Freezer::open(storage, damaged_options(GetParam())),
+                FailsWith(Errc::corrupt, "are not of one state"));
   }
 }
 
