@@ -5,8 +5,10 @@
 // The reason is fsync: after it failed once, the kernel may report success for data it dropped.
 #pragma once
 
+#include <atomic>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "firn/base/mutex.h"
@@ -19,8 +21,8 @@ class Poison {
  public:
   // Errc::poisoned if a mutation failed before.
   [[nodiscard]] Status check() const {
+    if (!failed_.load()) return {};
     MutexLock lock(mutex_);
-    if (first_error_.empty()) return {};
     return fail(Errc::poisoned,
                 concat("an earlier write failed, reopen the store to recover: ", first_error_));
   }
@@ -30,10 +32,7 @@ class Poison {
   // poisoned before, by another handle or a read, is a first failure here.
   template <class T>
   [[nodiscard]] Result<T> watch(Result<T> outcome) {
-    if (!outcome) {
-      MutexLock lock(mutex_);
-      if (first_error_.empty()) first_error_ = outcome.error().message;
-    }
+    if (!outcome) remember(outcome.error().message);
     return outcome;
   }
 
@@ -44,9 +43,7 @@ class Poison {
     explicit Guard(Poison& poison) : poison_(poison) {}
     ~Guard() {
       if (std::uncaught_exceptions() == exceptions_) return;
-      MutexLock lock(poison_.mutex_);
-      // So short that it takes no memory.
-      if (poison_.first_error_.empty()) poison_.first_error_ = "an exception";
+      poison_.remember("an exception");  // so short that it takes no memory
     }
     Guard(const Guard&) = delete;
     Guard& operator=(const Guard&) = delete;
@@ -57,6 +54,13 @@ class Poison {
   };
 
  private:
+  void remember(std::string_view error) {
+    MutexLock lock(mutex_);
+    if (failed_.exchange(true)) return;
+    first_error_ = error;
+  }
+
+  std::atomic<bool> failed_ = false;  // every change asks: without a lock
   mutable Mutex mutex_;
   std::string first_error_ GUARDED_BY(mutex_);
 };

@@ -337,16 +337,17 @@ Result<FreezerCursor> Freezer::append(Section section, ByteSpan key, std::option
   return FreezerCursor{section, appended.location};
 }
 
+// What only the writer changes, it reads without the lock.
+const ResidentTable& Freezer::resident() const NO_THREAD_SAFETY_ANALYSIS {
+  return *resident_;
+}
+
 Result<FreezerCursor> Freezer::put_resident(Section section, ByteSpan key,
                                             std::span<const ByteSpan> value) {
-  ResidentTable::KeyHashes hashes{};
-  std::optional<Place> next;
-  {
-    ReaderLock state(state_);
-    hashes = resident_->hash(key);
-    resident_->prefetch(hashes);
-    next = resident_->head(hashes.position_hash);
-  }
+  const ResidentTable& table = resident();
+  const ResidentTable::KeyHashes hashes = table.hash(key);
+  table.prefetch(hashes);
+  const std::optional<Place> next = table.head(hashes.position_hash);
   Place place;
   TRY_INTO(const FreezerCursor cursor, append(section, key, next, value, place));
   bool is_shared = false;

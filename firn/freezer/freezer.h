@@ -200,6 +200,7 @@ class Freezer {
   [[nodiscard]] Cursor put_locked(ByteSpan key, Parts value) REQUIRES(writer_);
   [[nodiscard]] Cursor append(Section section, ByteSpan key, std::optional<Place> next, Parts value,
                               Place& place) REQUIRES(writer_);
+  [[nodiscard]] const freezer::ResidentTable& resident() const REQUIRES(writer_);
   [[nodiscard]] Cursor put_resident(Section section, ByteSpan key, Parts value) REQUIRES(writer_);
   [[nodiscard]] Cursor put_on_disk(Section section, ByteSpan key, Parts value) REQUIRES(writer_);
   void forget_older(ByteSpan key, uint64_t fingerprint, Place newest) REQUIRES(writer_);
@@ -218,11 +219,10 @@ class Freezer {
   std::unique_ptr<Store> store_;
   std::unique_ptr<PageCache> cache_;
   std::unique_ptr<IndexedValueLog> log_;
-  uint32_t key_size_bytes_ = 0, table_size_min_ = 1;
+  uint32_t key_size_bytes_ = 0, table_size_min_ = 1, resize_frequency_ = 1, resize_chunk_ = 1;
   uint64_t section_target_bytes_ = 0, memory_budget_bytes_ = 0;
   TableWriting writing_ = TableWriting::deferred;
   std::string table_partition_;
-  uint32_t resize_frequency_ = 1, resize_chunk_ = 1;
   std::vector<Section> damaged_;  // ascending
 
   // Lock order: writer_, then state_.

@@ -246,13 +246,7 @@ Result<std::shared_ptr<PagedSection>> FixedJournal::create_section(Section secti
   return handle;
 }
 
-Result<Position> FixedJournal::append(Section section, ByteSpan record) {
-  if (record.size() != options_.record_size_bytes) {
-    return fail(Errc::invalid_argument,
-                concat("journal ", options_.partition, ": record of ", record.size(),
-                       " bytes, expected ", options_.record_size_bytes));
-  }
-  TRY(check_writable());
+Status FixedJournal::begin_appending(Section section) {
   // Damage is no failure of the journal: other sections go on.
   TRY_INTO(auto handle, find_retained(section));
   if (handle != nullptr && handle->frozen) TRY(check_undamaged(section));
@@ -260,13 +254,29 @@ Result<Position> FixedJournal::append(Section section, ByteSpan record) {
   if (handle == nullptr) {
     TRY_INTO(handle, poison_.watch(create_section(section)));
   }
-  const uint64_t size = handle->blob->size();
+  appending_ = std::move(handle);
+  appending_section_ = section;
+  return {};
+}
+
+Result<Position> FixedJournal::append(Section section, ByteSpan record) {
+  if (record.size() != options_.record_size_bytes) {
+    return fail(Errc::invalid_argument,
+                concat("journal ", options_.partition, ": record of ", record.size(),
+                       " bytes, expected ", options_.record_size_bytes));
+  }
+  TRY(check_writable());
+  if (appending_ == nullptr || appending_section_ != section) TRY(begin_appending(section));
+  PagedBlob& blob = *appending_->blob;
+  const uint64_t size = blob.size();
   CHECK(size % options_.record_size_bytes == 0, "sections hold whole records");
-  TRY(poison_.watch(handle->blob->append(record)));
+  TRY(poison_.watch(blob.append(record)));
   return Position(size / options_.record_size_bytes);
 }
 
 bool FixedJournal::append_would_write(Section section) const {
+  if (appending_ != nullptr && appending_section_ == section)
+    return appending_->blob->append_would_write(options_.record_size_bytes);
   const auto handle = table_.find(section);
   // A record that is larger than the buffer of a new section is written at once.
   if (!handle || *handle == nullptr) {
@@ -367,12 +377,14 @@ Status FixedJournal::sync_section(Section section, PagedSection& handle) {
 
 Status FixedJournal::sync(Section section) {
   TRY(poison_.check());
+  appending_.reset();
   TRY_INTO(const auto handle, find_retained(section));
   return handle == nullptr ? Status() : sync_section(section, *handle);
 }
 
 Status FixedJournal::sync_all() {
   TRY(poison_.check());
+  appending_.reset();
   for (const auto& [section, handle] : table_.dirty())
     TRY(sync_section(section, *handle));
   return {};
@@ -393,6 +405,7 @@ Status FixedJournal::raise_floor(Section section, uint64_t size_bytes) {
 }
 
 Status FixedJournal::remove(const std::vector<Section>& sections) {
+  appending_.reset();
   for (const Section section : sections)
     options_.cache->evict_from(table_.erase(section), 0);
   return journal::remove_sections(storage_, options_.partition, sections);

@@ -184,6 +184,7 @@ class FixedJournal {
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> reopen_section(
       Section section, const Table::Entry& entry) const;
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> create_section(Section section);
+  [[nodiscard]] Status begin_appending(Section section);
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> find_retained(Section section) const;
   [[nodiscard]] Status check_retained(Section section) const;
   // For a reader that misses a blob: Errc::pruned if the writer has pruned the section by now.
@@ -219,6 +220,9 @@ class FixedJournal {
   const bool read_only_;
   Table table_;
   mutable std::atomic<uint64_t> boundary_ = 0;
+  // The writer's: where it appended last, until that is synced. Saves it the look into the table.
+  std::shared_ptr<PagedSection> appending_;
+  Section appending_section_;
   Poison poison_;
 };
 

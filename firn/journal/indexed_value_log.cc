@@ -313,8 +313,8 @@ Result<IndexedValueLog::Appended> IndexedValueLog::append(Section section, ByteS
   TRY_INTO(const ValueLocation location, values_->append(section, value));
   // Pages that leave the buffer now may hold this entry and every earlier one.
   if (index_->append_would_write(section)) TRY(values_->sync(section));
-  entry_.assign(prefix.begin(), prefix.end());
   entry_.resize(index_->record_size_bytes());
+  copy_bytes(entry_, prefix);
   encode_location(MutableByteSpan(entry_).last(kLocationSizeBytes), location);
   TRY_INTO(const Position position, index_->append(section, entry_));
   return Appended{position, location};

@@ -114,6 +114,14 @@ Result<ValueLog::Handle> ValueLog::find_or_create(Section section) {
   return handle;
 }
 
+Result<journal::ValueSegment*> ValueLog::begin_appending(Section section) {
+  if (appending_ == nullptr || appending_section_ != section) {
+    TRY_INTO(appending_, find_or_create(section));
+    appending_section_ = section;
+  }
+  return appending_.get();
+}
+
 void ValueLog::set_aside(Section section, const Error& damage) {
   using Readable = decltype(table_)::Readable;
   table_.set_aside(section, damage, table_.contains(section) ? Readable::yes : Readable::no);
@@ -138,7 +146,7 @@ Result<ValueLocation> ValueLog::append(Section section, std::span<const ByteSpan
   TRY(check_writable());
   TRY(check_retained(section));
 
-  std::vector<ByteSpan> parts(value.begin(), value.end());
+  parts_.assign(value.begin(), value.end());
   if (options_.compression_level) {
     joined_.clear();
     for (const ByteSpan part : value)
@@ -152,21 +160,21 @@ Result<ValueLocation> ValueLog::append(Section section, std::span<const ByteSpan
       return fail(Errc::io, concat("compression failed: ", ZSTD_getErrorName(compressed)));
     if (compressed > UINT32_MAX - kChecksumSizeBytes)
       return fail(Errc::invalid_argument, "the compressed value is larger than 4 GiB");
-    parts.assign(1, ByteSpan(compressed_).first(compressed));
+    parts_.assign(1, ByteSpan(compressed_).first(compressed));
   }
 
   uint32_t checksum = crc32c({});
   uint64_t stored_bytes = kChecksumSizeBytes;
-  for (const ByteSpan part : parts) {
+  for (const ByteSpan part : parts_) {
     checksum = extend_crc32c(checksum, part);
     stored_bytes += part.size();
   }
   std::byte trailer[kChecksumSizeBytes];
   store_big_endian(trailer, checksum);
-  parts.emplace_back(trailer);
+  parts_.emplace_back(trailer);
 
-  TRY_INTO(const auto handle, poison_.watch(find_or_create(section)));
-  TRY_INTO(const uint64_t offset, poison_.watch(handle->append(parts)));
+  TRY_INTO(journal::ValueSegment* const segment, poison_.watch(begin_appending(section)));
+  TRY_INTO(const uint64_t offset, poison_.watch(segment->append(parts_)));
   return ValueLocation{offset, static_cast<uint32_t>(stored_bytes)};
 }
 
@@ -264,12 +272,14 @@ std::vector<Section> ValueLog::dirty_sections() const {
 Status ValueLog::sync(Section section) {
   TRY(poison_.check());
   TRY(check_retained(section));
+  appending_.reset();
   TRY_INTO(const auto handle, table_.find(section));
   return handle == nullptr ? Status() : poison_.watch(handle->sync());
 }
 
 Status ValueLog::sync_all() {
   TRY(poison_.check());
+  appending_.reset();
   for (const auto& [section, handle] : table_.dirty())
     TRY(poison_.watch(handle->sync()));
   return {};
@@ -297,6 +307,7 @@ void ValueLog::follow(const std::vector<Section>& grown, Section boundary) {
 }
 
 void ValueLog::forget(Section section) {
+  appending_.reset();
   const uint64_t cache_id = table_.erase(section);
   if (options_.cache != nullptr) options_.cache->evict_from(cache_id, 0);
 }

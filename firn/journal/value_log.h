@@ -138,6 +138,7 @@ class ValueLog {
                                             uint64_t cache_id) const;
   [[nodiscard]] uint64_t new_cache_id() const;
   void forget(Section section);
+  [[nodiscard]] Result<journal::ValueSegment*> begin_appending(Section section);
   [[nodiscard]] Result<Handle> find_or_create(Section section);
   [[nodiscard]] Result<Handle> find_existing(Section section) const;
   [[nodiscard]] Status check_retained(Section section) const;
@@ -152,9 +153,13 @@ class ValueLog {
   journal::SectionTable<journal::ValueSegment> table_;
   std::atomic<uint64_t> boundary_ = 0;
   std::atomic<bool> only_grows_ = false;
-  EndOf end_of_;      // set and called under the lock of table_
-  Bytes compressed_;  // the writer's scratch
-  Bytes joined_;      // the writer's scratch
+  EndOf end_of_;                 // set and called under the lock of table_
+  Bytes compressed_;             // the writer's scratch
+  Bytes joined_;                 // the writer's scratch
+  std::vector<ByteSpan> parts_;  // the writer's scratch
+  // The writer's: where it appended last, until that is synced. Saves it the look into the table.
+  Handle appending_;
+  Section appending_section_;
   Poison poison_;
 };
 
