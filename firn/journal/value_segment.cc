@@ -119,7 +119,8 @@ std::optional<PageCache::Wanted> ValueSegment::cached_read(uint64_t offset,
 
 std::optional<ValueSegment::Mapped> ValueSegment::read_mapped(uint64_t offset,
                                                               uint64_t size_bytes) const {
-  if (!only_grows_.load(std::memory_order_relaxed)) return std::nullopt;
+  if (!only_grows_.load(std::memory_order_relaxed) || cannot_map_.load(std::memory_order_relaxed))
+    return std::nullopt;
   const uint64_t durable = durable_size();
   if (offset > durable || size_bytes > durable - offset) return std::nullopt;
   MutexLock lock(map_mutex_);

@@ -77,7 +77,7 @@ class ValueSegment {
   Bytes buffer_ GUARDED_BY(mutex_);  // the bytes [written_size_, size_)
   mutable Mutex map_mutex_;
   mutable std::shared_ptr<const Mapping> mapping_ GUARDED_BY(map_mutex_);
-  mutable bool cannot_map_ GUARDED_BY(map_mutex_) = false;
+  mutable std::atomic<bool> cannot_map_ = false;  // for ever
   mutable uint64_t unmapped_reads_ GUARDED_BY(map_mutex_) = 0;
 };
 
