@@ -190,7 +190,11 @@ std::vector<Result<std::optional<Value>>> Freezer::get_many(std::span<const Byte
     if (has_fingerprints) {
       std::vector<uint64_t> fingerprints(keys.size());
       for (size_t i = 0; i < keys.size(); ++i) {
-        if (i + kGroupKeys < keys.size()) __builtin_prefetch(keys[i + kGroupKeys].data());
+        if (i + kGroupKeys < keys.size()) {
+          const ByteSpan ahead = keys[i + kGroupKeys];
+          __builtin_prefetch(ahead.data());
+          __builtin_prefetch(ahead.data() + ahead.size());
+        }
         fingerprints[i] = resident_->fingerprint(keys[i]);
       }
       resident_->find_many(fingerprints,

@@ -87,7 +87,7 @@ class Freezer {
   [[nodiscard]] Result<std::optional<Value>> get(ByteSpan key) const;
   // Errors: out_of_range, corrupt. Once the store went back, older cursors may name other values.
   [[nodiscard]] Result<Value> get(const FreezerCursor& cursor) const;
-  // Answers in the order of the questions; one that fails does not affect the others.
+  // Answers in the order of the questions, each on its own; small values may share memory.
   [[nodiscard]] std::vector<Result<std::optional<Value>>> get_many(
       std::span<const ByteSpan> keys) const;
 

@@ -216,11 +216,19 @@ Result<Value> ValueLog::read(Section section, ValueLocation location, bool use_c
 
 void ValueLog::read_cached(std::span<CachedRead> reads) const {
   if (options_.cache == nullptr || options_.compression_level) return;
+  // Of larger ones a copy costs more than what is saved, and a lie costs memory.
+  const auto is_small = [](const CachedRead& read) {
+    return read.location.size_bytes >= kChecksumSizeBytes &&
+           read.location.size_bytes <= kBatchedValueMaxBytes;
+  };
+  size_t memory_bytes = 0;
+  for (const CachedRead& read : reads)
+    if (is_small(read)) memory_bytes += read.location.size_bytes;
+  const auto memory = std::make_shared<Buffer>(memory_bytes);
+  MutableByteSpan free = memory->mutable_bytes();
   std::vector<PageCache::Wanted> wanted;
-  std::vector<Buffer> buffers;
   std::vector<CachedRead*> readers;
   wanted.reserve(reads.size());
-  buffers.reserve(reads.size());
   readers.reserve(reads.size());
   Handle handle;
   std::optional<Section> section;
@@ -230,15 +238,12 @@ void ValueLog::read_cached(std::span<CachedRead> reads) const {
       handle = found ? std::move(*found) : nullptr;
       section = read.section;
     }
-    // Of larger ones a copy costs more than what is saved, and a lie costs memory.
-    if (handle == nullptr || read.location.size_bytes < kChecksumSizeBytes ||
-        read.location.size_bytes > kBatchedValueMaxBytes)
-      continue;
-    Buffer buffer(read.location.size_bytes);
-    const auto block = handle->cached_read(read.location.offset, buffer.mutable_bytes());
+    if (handle == nullptr || !is_small(read)) continue;
+    const auto block =
+        handle->cached_read(read.location.offset, free.first(read.location.size_bytes));
     if (!block) continue;
+    free = free.subspan(read.location.size_bytes);
     wanted.push_back(*block);
-    buffers.push_back(std::move(buffer));
     readers.push_back(&read);
   }
   options_.cache->read_many(wanted);
@@ -247,7 +252,7 @@ void ValueLog::read_cached(std::span<CachedRead> reads) const {
     const ByteSpan bytes = wanted[i].out;
     const ByteSpan payload = bytes.first(bytes.size() - kChecksumSizeBytes);
     if (load_big_endian<uint32_t>(bytes.data() + payload.size()) != crc32c(payload)) continue;
-    readers[i]->value.emplace(std::move(buffers[i]), 0, payload.size());
+    readers[i]->value.emplace(memory, payload);
   }
 }
 

@@ -76,7 +76,8 @@ class ValueLog {
   // size below 4), corrupt (checksum, compression), io.
   [[nodiscard]] Result<Value> read(Section section, ValueLocation location) const;
   // Reads those values that are in the cache, whole in one block, and correct; the others stay
-  // without a value and may be read one by one. Nothing where values are compressed.
+  // without a value and may be read one by one. Nothing where values are compressed. They share
+  // memory, which lives as long as any of them.
   struct CachedRead {
     Section section;
     ValueLocation location;
