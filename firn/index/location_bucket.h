@@ -89,8 +89,20 @@ struct InShardHash {
   return ((word ^ fingerprint) & kFingerprintMask) == 0 && (word & kLocationMask) != 0;
 }
 
-// Bit i is set if lane i has the tag. The header was loaded as one word, so nothing here reads
-// shared memory.
+// Bit i is set if lane i has the tag. In every build, so that tests compare it with the other one.
+[[nodiscard]] constexpr uint32_t match_lanes_portably(uint64_t header, uint8_t tag) {
+  // A byte of `zero` has its top bit set exactly if that byte of `differences` is 0: adding within
+  // seven bits carries nothing into the neighbour.
+  constexpr uint64_t kLow = 0x7F7F7F7F7F7F7F7F;
+  const uint64_t differences = header ^ (tag * uint64_t{0x0101010101010101});
+  const uint64_t zero = ~(((differences & kLow) + kLow) | differences | kLow);
+  // Bit 7 (7 - i) of the factor brings the bit of lane i, which is bit 8 i, to bit 49 + i.
+  constexpr uint64_t kGather = 0x0002040810204081;
+  constexpr unsigned kGathered = 49;
+  return static_cast<uint32_t>(((zero >> 7) * kGather) >> kGathered) & ((1u << kSlots) - 1);
+}
+
+// The same. The header was loaded as one word, so nothing here reads shared memory.
 [[nodiscard]] inline uint32_t match_lanes(uint64_t header, uint8_t tag) {
 #if defined(__SSE2__)
   const __m128i lanes = _mm_cvtsi64_si128(static_cast<int64_t>(header));
@@ -98,14 +110,7 @@ struct InShardHash {
   const int equal = _mm_movemask_epi8(_mm_cmpeq_epi8(lanes, tags));
   return static_cast<uint32_t>(equal) & ((1u << kSlots) - 1);
 #else
-  // A byte of `zero` has its top bit set exactly if that byte of `differences` is 0: adding within
-  // seven bits carries nothing into the neighbour.
-  constexpr uint64_t kLow = 0x7F7F7F7F7F7F7F7F;
-  const uint64_t differences = header ^ (tag * uint64_t{0x0101010101010101});
-  const uint64_t zero = ~(((differences & kLow) + kLow) | differences | kLow);
-  // Gathers the top bits of bytes 0 to 6.
-  constexpr uint64_t kGather = 0x0002040810204081;
-  return static_cast<uint32_t>(((zero >> 7) * kGather) >> 48) & ((1u << kSlots) - 1);
+  return match_lanes_portably(header, tag);
 #endif
 }
 

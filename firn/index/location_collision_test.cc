@@ -232,5 +232,38 @@ TEST(LocationIndexHashes, GivenRandomKeys_WhenTheIndexGrows_ThenMemoryAnEntryIsF
   EXPECT_LT(most, 16.6);
 }
 
+// The lanes with the tag, one by one.
+uint32_t lanes_with(uint64_t header, uint8_t tag) {
+  uint32_t lanes = 0;
+  for (unsigned lane = 0; lane < index::kSlots; ++lane)
+    lanes |= static_cast<uint32_t>((header >> 8 * lane & 0xFF) == tag) << lane;
+  return lanes;
+}
+
+void expect_lanes(uint64_t header, uint8_t tag) {
+  const uint32_t expected = lanes_with(header, tag);
+  ASSERT_EQ(index::match_lanes(header, tag), expected) << header << " " << int{tag};
+  ASSERT_EQ(index::match_lanes_portably(header, tag), expected) << header << " " << int{tag};
+}
+
+TEST(LocationLanes, GivenAnyHeader_WhenMatchedInEitherWay_ThenTheLanesWithTheTag) {
+  // Every byte alone among equal others, against tags that differ in one bit and in all.
+  for (unsigned byte = 0; byte < 8; ++byte)
+    for (unsigned value = 0; value < 256; ++value)
+      for (const uint64_t others : {uint64_t{0}, ~uint64_t{0}, uint64_t{0x8080808080808080}})
+        for (const unsigned tag : {value, value ^ 1, value ^ 0x80, ~value & 0xFF, 0U, 0xFFU}) {
+          const uint64_t mask = uint64_t{0xFF} << 8 * byte;
+          expect_lanes((others & ~mask) | uint64_t{value} << 8 * byte, static_cast<uint8_t>(tag));
+        }
+  constexpr uint64_t kSeed = 49;
+  Random random(kSeed);
+  for (int i = 0; i < 100'000; ++i) {
+    // Few different bytes, so that many lanes match.
+    const uint64_t header = random.next() & (i % 2 == 0 ? ~uint64_t{0} : 0x8101010101010181);
+    expect_lanes(header, static_cast<uint8_t>(header >> 8 * random.below(8)));
+    if (HasFatalFailure()) return;
+  }
+}
+
 }  // namespace
 }  // namespace firn
