@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <new>
 
 #include <sys/mman.h>
 
@@ -61,6 +62,10 @@ size_t count_bits(const std::vector<bool>& bits, size_t first, size_t count) {
 size_t blocks_of(size_t bytes) {
   return divide_rounding_up(bytes, LocationArena::kBlock);
 }
+// What an allocation takes.
+size_t taken_bytes(size_t bytes) {
+  return bytes < LocationArena::kBlock ? bytes : blocks_of(bytes) * LocationArena::kBlock;
+}
 
 }  // namespace
 
@@ -100,17 +105,23 @@ LocationArena::~LocationArena() {
     unmap(segment->begin, segment->blocks * kBlock);
 }
 
-void* LocationArena::allocate(size_t bytes) {
+LocationArena::Taken LocationArena::take(size_t bytes) {
+  try {
+    if (bytes < kBlock) return {.begin = take_piece(bytes), .dirty = true};
+    return take_blocks(blocks_of(bytes));
+  } catch (const std::bad_alloc&) {
+    return {};
+  }
+}
+
+void* LocationArena::allocate(size_t bytes) noexcept {
   CHECK(bytes > 0 && bytes % kAlignment == 0, "memory comes in multiples of the alignment");
   Taken taken;
   {
     MutexLock lock(mutex_);
-    if (bytes < kBlock)
-      taken = {.begin = take_piece(bytes), .dirty = true};
-    else
-      taken = take_blocks(blocks_of(bytes));
+    taken = take(bytes);
     if (taken.begin == 0) return nullptr;
-    used_ += bytes < kBlock ? bytes : blocks_of(bytes) * kBlock;
+    used_ += taken_bytes(bytes);
   }
   ASAN_UNPOISON_MEMORY_REGION(pointer(taken.begin), bytes);
   std::byte* const memory = pointer(taken.begin);
@@ -124,18 +135,20 @@ void* LocationArena::allocate(size_t bytes) {
   return memory;
 }
 
-void LocationArena::release(void* memory, size_t bytes) {
+void LocationArena::release(void* memory, size_t bytes) noexcept {
   MutexLock lock(mutex_);
   // A reader that comes too late is caught by the address sanitizer.
-  ASAN_POISON_MEMORY_REGION(memory, bytes);
+  ASAN_POISON_MEMORY_REGION(memory, taken_bytes(bytes));
   const auto begin = reinterpret_cast<uintptr_t>(memory);
-  if (bytes < kBlock) {
-    used_ -= bytes;
-    free_piece(begin, bytes);
-  } else {
-    used_ -= blocks_of(bytes) * kBlock;
-    free_blocks(begin, blocks_of(bytes));
+  try {
+    if (bytes < kBlock)
+      free_piece(begin, bytes);
+    else
+      free_blocks(begin, blocks_of(bytes));
+  } catch (const std::bad_alloc&) {
+    return;
   }
+  used_ -= taken_bytes(bytes);
   // Growth takes what it leaves behind; more than that is free after clearing or shrinking. Whole
   // pages only, and those that are in use in part stay, so ask again only after more.
   constexpr uint64_t kIdle = 4 * kMiB;
@@ -170,21 +183,27 @@ LocationArena::Segment* LocationArena::map_segment(size_t bytes_min) {
   const size_t unit = small ? kSmallSegment : kHugePage;
   const size_t bytes = round_up(std::max(wanted, bytes_min), unit);
   if (bytes > bytes_max_ || mapped_ > bytes_max_ - bytes) return nullptr;
-  const uintptr_t begin = map_aligned(bytes, small ? kBlock : kHugePage);
-  if (begin == 0) return nullptr;
-  // Refused where huge pages are not built in; then pages are small, and that is all.
-  if (!small) madvise(pointer(begin), bytes, MADV_HUGEPAGE);
-  mapped_ += bytes;
+  // All that may throw comes before the mapping.
   const size_t blocks = bytes / kBlock;
-  segments_.push_back(
-      std::make_unique<Segment>(Segment{.begin = begin,
-                                        .blocks = blocks,
-                                        .page_blocks = small ? 1 : kHugePage / kBlock,
-                                        .free = std::vector<uint64_t>(blocks / 64 + 1),
-                                        .touched = std::vector<bool>(blocks),
-                                        .dirty = std::vector<bool>(blocks)}));
-  segments_.back()->set_free(0, blocks, true);
-  by_address_.emplace(begin, segments_.back().get());
+  auto segment = std::make_unique<Segment>(Segment{.blocks = blocks,
+                                                   .page_blocks = small ? 1 : kHugePage / kBlock,
+                                                   .free = std::vector<uint64_t>(blocks / 64 + 1),
+                                                   .touched = std::vector<bool>(blocks),
+                                                   .dirty = std::vector<bool>(blocks)});
+  std::map<uintptr_t, Segment*> address;
+  address.emplace(0, segment.get());
+  if (segments_.size() == segments_.capacity()) segments_.reserve(2 * segments_.size() + 1);
+  segment->begin = map_aligned(bytes, small ? kBlock : kHugePage);
+  if (segment->begin == 0) return nullptr;
+  ASAN_POISON_MEMORY_REGION(pointer(segment->begin), bytes);
+  // Refused where huge pages are not built in; then pages are small, and that is all.
+  if (!small) madvise(pointer(segment->begin), bytes, MADV_HUGEPAGE);
+  mapped_ += bytes;
+  segment->set_free(0, blocks, true);
+  auto node = address.extract(address.begin());
+  node.key() = segment->begin;
+  by_address_.insert(std::move(node));
+  segments_.push_back(std::move(segment));
   return segments_.back().get();
 }
 
@@ -228,39 +247,58 @@ uintptr_t LocationArena::take_piece(size_t bytes) {
   if (found == pieces_by_size_.end()) {
     const uintptr_t block = take_blocks(1).begin;
     if (block == 0) return 0;
-    add_piece(block, kBlock);
-    found = pieces_by_size_.lower_bound({bytes, 0});
+    try {
+      add_piece(block + bytes, kBlock - bytes);
+    } catch (const std::bad_alloc&) {
+      free_blocks(block, 1);
+      return 0;
+    }
+    return block;
   }
   const auto [piece_bytes, begin] = *found;
-  remove_piece(pieces_.find(begin));
-  if (piece_bytes > bytes) add_piece(begin + bytes, piece_bytes - bytes);
+  const auto piece = pieces_.find(begin);
+  if (piece_bytes > bytes)
+    change_piece(piece, begin + bytes, piece_bytes - bytes);
+  else
+    remove_piece(piece);
   return begin;
 }
 
-// Merges with the neighbours in the same block.
+// Merges with the neighbours in the same block: one of them becomes the piece.
 void LocationArena::free_piece(uintptr_t begin, size_t bytes) {
-  if (const auto next = pieces_.find(begin + bytes);
-      next != pieces_.end() && next->first % kBlock != 0) {
-    bytes += next->second;
-    remove_piece(next);
-  }
-  if (auto previous = pieces_.lower_bound(begin); previous != pieces_.begin()) {
-    --previous;
-    if (previous->first + previous->second == begin && begin % kBlock != 0) {
-      begin = previous->first;
-      bytes += previous->second;
-      remove_piece(previous);
-    }
-  }
-  if (bytes == kBlock)
-    free_blocks(begin, 1);
-  else
-    add_piece(begin, bytes);
+  const auto next = pieces_.lower_bound(begin);
+  const bool before_next =
+      next != pieces_.end() && next->first == begin + bytes && next->first % kBlock != 0;
+  const auto previous = next == pieces_.begin() ? pieces_.end() : std::prev(next);
+  const bool after_previous = previous != pieces_.end() &&
+                              previous->first + previous->second == begin && begin % kBlock != 0;
+  if (!before_next && !after_previous) return add_piece(begin, bytes);
+  const uintptr_t first = after_previous ? previous->first : begin;
+  const uintptr_t end = before_next ? next->first + next->second : begin + bytes;
+  if (before_next && after_previous) remove_piece(next);
+  const auto merged = after_previous ? previous : next;
+  if (end - first != kBlock) return change_piece(merged, first, end - first);
+  remove_piece(merged);
+  free_blocks(first, 1);
 }
 
 void LocationArena::add_piece(uintptr_t begin, size_t bytes) {
-  pieces_.emplace(begin, bytes);
-  pieces_by_size_.emplace(bytes, begin);
+  // Both or neither: merging allocates nothing.
+  std::map<uintptr_t, size_t> by_address{{begin, bytes}};
+  std::set<std::pair<size_t, uintptr_t>> by_size{{bytes, begin}};
+  pieces_.merge(by_address);
+  pieces_by_size_.merge(by_size);
+}
+
+void LocationArena::change_piece(std::map<uintptr_t, size_t>::iterator piece, uintptr_t begin,
+                                 size_t bytes) {
+  auto by_size = pieces_by_size_.extract({piece->second, piece->first});
+  auto by_address = pieces_.extract(piece);
+  by_size.value() = {bytes, begin};
+  by_address.key() = begin;
+  by_address.mapped() = bytes;
+  pieces_by_size_.insert(std::move(by_size));
+  pieces_.insert(std::move(by_address));
 }
 
 void LocationArena::remove_piece(std::map<uintptr_t, size_t>::iterator piece) {

@@ -29,9 +29,11 @@ class LocationArena {
   LocationArena& operator=(const LocationArena&) = delete;
 
   // Zeroed memory at a multiple of kAlignment, or null if the system or the limit refuses.
-  // `bytes` is a multiple of kAlignment; above kBlock it is rounded up to blocks.
-  void* allocate(size_t bytes) EXCLUDES(mutex_);
-  void release(void* memory, size_t bytes) EXCLUDES(mutex_);
+  // `bytes` is a multiple of kAlignment; above kBlock it is rounded up to blocks. Neither of these
+  // throws, as callers hold locks of buckets. A piece that is released while there is no memory to
+  // note it down is lost to the arena, and counts as used.
+  void* allocate(size_t bytes) noexcept EXCLUDES(mutex_);
+  void release(void* memory, size_t bytes) noexcept EXCLUDES(mutex_);
 
   // Gives all free blocks back to the system. Huge pages that are in use in part are split by it.
   void trim() EXCLUDES(mutex_);
@@ -70,6 +72,9 @@ class LocationArena {
     bool dirty = false;
   };
 
+  // These throw std::bad_alloc, and nothing has changed: take_blocks, take_piece, free_piece,
+  // add_piece, map_segment.
+  Taken take(size_t bytes) REQUIRES(mutex_);
   Taken take_blocks(size_t count) REQUIRES(mutex_);
   Taken take_run(Segment& segment, size_t first, size_t count) REQUIRES(mutex_);
   void free_blocks(uintptr_t begin, size_t count) REQUIRES(mutex_);
@@ -77,6 +82,8 @@ class LocationArena {
   void free_piece(uintptr_t begin, size_t bytes) REQUIRES(mutex_);
   void add_piece(uintptr_t begin, size_t bytes) REQUIRES(mutex_);
   void remove_piece(std::map<uintptr_t, size_t>::iterator piece) REQUIRES(mutex_);
+  void change_piece(std::map<uintptr_t, size_t>::iterator piece, uintptr_t begin, size_t bytes)
+      REQUIRES(mutex_);
   Segment* map_segment(size_t bytes_min) REQUIRES(mutex_);
   // Gives back what is free and touched, in units of so many blocks, or of pages if it is 0.
   void give_back(size_t unit) REQUIRES(mutex_);

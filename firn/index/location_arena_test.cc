@@ -7,6 +7,10 @@
 
 #include <gtest/gtest.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include "firn/base/random.h"
 #include "firn/base/units.h"
 
@@ -113,6 +117,37 @@ TEST(LocationArena, GivenHugePagesInUseInPart_WhenTrimmed_ThenTheFreeBlocksGoBac
     EXPECT_NE(pieces[i].memory, nullptr);
   expect_zeroed_then_fill(allocate(arena, kArenaBlock));
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+bool is_poisoned(const Piece& piece) {
+  size_t poisoned = 0;
+  for (size_t at = 0; at < piece.bytes; ++at)
+    if (__asan_address_is_poisoned(piece.memory + at) != 0) ++poisoned;
+  EXPECT_TRUE(poisoned == 0 || poisoned == piece.bytes) << poisoned << " of " << piece.bytes;
+  return poisoned != 0;
+}
+
+// What makes the address sanitizer see a reader of a table that is gone.
+TEST(LocationArena, WhenReleased_ThenPoisonedUntilAllocatedAgain) {
+  LocationArena arena(kPlenty);
+  for (const size_t bytes : {size_t{256}, kArenaBlock, kArenaBlock + 256}) {
+    const Piece neighbour = allocate(arena, bytes);
+    const Piece piece = allocate(arena, bytes);
+    // Of a block that is used in part, the rest is nobody's.
+    const size_t taken = bytes < kArenaBlock ? bytes : round_up(bytes, kArenaBlock);
+    const Piece rest{.memory = piece.memory + bytes, .bytes = taken - bytes};
+    EXPECT_FALSE(is_poisoned(piece));
+    EXPECT_EQ(is_poisoned(rest), rest.bytes != 0);
+    arena.release(piece.memory, piece.bytes);
+    EXPECT_TRUE(is_poisoned({.memory = piece.memory, .bytes = taken})) << bytes;
+    EXPECT_FALSE(is_poisoned(neighbour));
+    const Piece again = allocate(arena, bytes);
+    EXPECT_EQ(again.memory, piece.memory);
+    EXPECT_FALSE(is_poisoned(again));
+    EXPECT_EQ(is_poisoned(rest), rest.bytes != 0);
+  }
+}
+#endif
 
 TEST(LocationArena, GivenALimit_WhenItIsReached_ThenNull) {
   LocationArena arena(4 * kMiB);

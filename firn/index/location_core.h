@@ -23,28 +23,8 @@
 namespace firn::index {
 
 class LocationArena;
-
-// The entries of one home, copied under its lock.
-class LocationHomeEntries {
- public:
-  struct Entry {
-    InShardHash hash;
-    uint64_t word;  // never with FROZEN
-  };
-
-  void clear() {
-    entries_.clear();
-    found_frozen = false;
-  }
-  void add(Entry entry) { entries_.push_back(entry); }
-  // There are seven or fewer, except under hostile hashes.
-  [[nodiscard]] std::span<const Entry> all() const { return entries_; }
-
-  bool found_frozen = false;  // somebody has tried to move this home before
-
- private:
-  std::vector<Entry> entries_;
-};
+class LocationHomeEntries;
+struct LocationHomeEntry;
 
 // The locations that predicates have called different during one operation. Verdicts are about
 // locations, not about slots, so they outlive every change of the table, and a scan that is
@@ -147,7 +127,8 @@ class LocationCore {
   void collect(uint64_t keep_bytes);
   void trim();
 
-  // Calls the visitor for all entries of a shard, without holding locks.
+  // Calls the visitor for all entries of a shard, without holding locks. Throws std::bad_alloc if
+  // hundreds of entries share a home, and there is no memory to copy them.
   void visit(const Shard& shard, const LocationVisitor& visitor) const;
 
   [[nodiscard]] uint64_t size() const;
@@ -172,6 +153,7 @@ class LocationCore {
  private:
   enum class Placed : uint8_t { done, displaced, contended, full, no_memory };
   enum class Migrated : uint8_t { now, before, no_memory };
+  enum class Gathered : uint8_t { done, moved, incomplete };
   // A home whose lock is held, and the header that is current under it.
   struct Locked {
     Ref ref;
@@ -210,8 +192,8 @@ class LocationCore {
   static void prefetch_range(Ref ref, uint32_t first, uint32_t end);
   Migrated migrate_home(Shard& shard, Ref ref, uint32_t number, LocationHomeEntries& entries);
   LocationStatus copy_entries(Ref target, const LocationHomeEntries& entries) const;
-  Placed copy_entry(Ref target, const LocationHomeEntries::Entry& entry, bool may_be_there) const;
-  static bool contains(const Locked& home, const LocationHomeEntries::Entry& entry);
+  Placed copy_entry(Ref target, const LocationHomeEntry& entry, bool may_be_there) const;
+  static bool contains(const Locked& home, const LocationHomeEntry& entry);
   void count_migrated(Shard& shard, Ref ref, uint32_t homes);
   void retire(Ref ref);
   static void reclaim(EpochRetired* retired, void* owner);
@@ -220,7 +202,7 @@ class LocationCore {
   static bool gather(const Locked& home, bool freeze, LocationHomeEntries& entries);
   static void gather_bucket(const Locked& home, Bucket& bucket, uint64_t header, bool freeze,
                             LocationHomeEntries& entries);
-  static bool lock_and_gather(Locked& home, bool freeze, LocationHomeEntries& entries);
+  static Gathered lock_and_gather(Locked& home, bool freeze, LocationHomeEntries& entries);
   static void visit_range(Ref ref, uint64_t begin, uint64_t end, LocationHomeEntries& entries,
                           const LocationVisitor& visitor);
 

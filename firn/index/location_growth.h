@@ -13,6 +13,7 @@
 
 #include "firn/index/location_arena.h"
 #include "firn/index/location_core.h"
+#include "firn/index/location_home_entries.h"
 
 namespace firn::index {
 
@@ -160,9 +161,13 @@ typename LocationCore<Policy>::Migrated LocationCore<Policy>::migrate_home(
     Shard& shard, Ref ref, uint32_t number, LocationHomeEntries& entries) {
   Locked home{.ref = ref, .number = number, .bucket = &ref.bucket(number), .header = 0};
   if ((home.bucket->load_header() & kMigratedBit) != 0) return Migrated::before;
-  if (!lock_and_gather(home, true, entries)) return Migrated::before;
-  Policy::reach(LocationPoint::home_frozen);
   const Ref target = ref.successor();
+  entries.counts_only = target.drops();
+  Gathered gathered = lock_and_gather(home, true, entries);
+  for (; gathered == Gathered::incomplete; gathered = lock_and_gather(home, true, entries))
+    if (!entries.try_make_room()) return Migrated::no_memory;
+  if (gathered == Gathered::moved) return Migrated::before;
+  Policy::reach(LocationPoint::home_frozen);
   if (!target.drops() && copy_entries(target, entries) != LocationStatus::done) {
     unlock(*home.bucket, home.header);
     return Migrated::no_memory;
@@ -171,7 +176,7 @@ typename LocationCore<Policy>::Migrated LocationCore<Policy>::migrate_home(
   Policy::store(home.bucket->header(), (home.header & ~kLockBit) | kMigratedBit,
                 std::memory_order_seq_cst);
   Policy::reach(LocationPoint::home_migrated);
-  if (target.drops()) Policy::fetch_add(count_of(shard), ~uint64_t{entries.all().size()} + 1);
+  if (target.drops()) Policy::fetch_add(count_of(shard), ~uint64_t{entries.count()} + 1);
   return Migrated::now;
 }
 
@@ -195,7 +200,7 @@ LocationStatus LocationCore<Policy>::copy_entries(Ref target,
 // come after its word, in one store with the end of the lock.
 template <class Policy>
 typename LocationCore<Policy>::Placed LocationCore<Policy>::copy_entry(
-    Ref target, const LocationHomeEntries::Entry& entry, bool may_be_there) const {
+    Ref target, const LocationHomeEntry& entry, bool may_be_there) const {
   Locked home{.ref = target,
               .number = entry.hash.home(target.bucket_count()),
               .bucket = nullptr,
@@ -219,7 +224,7 @@ typename LocationCore<Policy>::Placed LocationCore<Policy>::copy_entry(
 
 // Whether an earlier try, which then found no memory, has copied the entry.
 template <class Policy>
-bool LocationCore<Policy>::contains(const Locked& home, const LocationHomeEntries::Entry& entry) {
+bool LocationCore<Policy>::contains(const Locked& home, const LocationHomeEntry& entry) {
   const Home start{.ref = home.ref,
                    .number = home.number,
                    .hash = entry.hash,

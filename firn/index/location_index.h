@@ -28,27 +28,32 @@
 //
 // Threads: any number of readers and writers, each with a session of its own. Every operation on a
 // key is linearizable, and all of them together are sequentially consistent. They take effect at
-//   find, candidates          the load of the slot that answers; a miss: some moment in the call
+//   find                      the load of the slot that answers; a miss: some moment in the call
 //   put, put_if_newer         an insert: the store of the slot's word; a replace: the CAS of it;
 //                             `kept`: the load that met the newer one
 //   compare_and_replace, remove   the CAS of the slot; without effect: as find
 //   find_many, put_many       item by item, in any order and in the given order
 //   clear                     key by key, when the home of the key is marked as migrated
+//   candidates, for_each, snapshot   not at one moment: entry by entry; all that stays is in them
+//   size                      shard by shard; exact only while nobody writes
+//   reserve, shrink, maintain     never: they change nothing that another operation answers
 // Readers write nothing that is shared and wait for nobody, whatever a writer is doing. A writer
-// waits for one that inserts into the same bucket at the moment, or moves it.
+// waits for one that inserts into the same bucket at the moment, or moves it; where a table grows,
+// also for the arena's mutex, and to make or end a session takes the domain's.
 //
 // Locations: all entries of an index have different ones. A location's key never changes while a
 // session that could have seen it is pinned: retire what you reuse through the same domain.
-// Predicates run under a pin, never under a lock, and may be called several times. They may use the
-// index: reads with the same session, changes only with another one (else: `reentered`).
+// Predicates run under a pin, never under a lock, several times if need be, and may throw: nothing
+// is changed then. They may use the index: reads with the same session, changes only with another
+// (else: `reentered`). std::bad_alloc comes from the fifth different key of a hash in a change, and
+// from the 17th entry of a home in a walk or snapshot, if there is no memory; no lock stays.
 // Order: two writers of one key may log in one order and get here in the other. put_if_newer lets
 // the order of the records decide, so that memory ends as a replay would. A removal races like a
 // put: put the record of the removal with put_if_newer, then compare-and-remove it when nothing
 // older can arrive any more.
 //
-// Cost: docs/performance.md. Memory: 14 bytes an entry on average at any size above a million.
-// Limits: 42 bits of location; keys of any size. Crash: it is memory; snapshot + the log after it,
-// or the whole log, make it again. After ideas of FASTER (8-byte entries), DLHT and CLHT (lines).
+// Cost: docs/performance.md; 14 bytes an entry on average. Crash: snapshot + the log after it, or
+// all of the log, make it again. After ideas of FASTER (8-byte entries), DLHT and CLHT (lines).
 #pragma once
 
 #include <concepts>
@@ -116,7 +121,7 @@ class BasicLocationIndex {
   LocationOutcome put(Session& session, KeyHash hash, Location location, SameKey&& same_key);
 
   // put for each entry in the given order, overlapping memory accesses. Writes the previous
-  // locations unless `previous` is empty. Stops at the first that fails.
+  // locations unless `previous` is empty. Stops at the first that fails, as put does.
   template <LocationBatchPredicate SameKey>
   LocationBatchOutcome put_many(Session& session, std::span<const LocationEntry> entries,
                                 std::span<Location> previous, SameKey&& same_key);
@@ -129,6 +134,7 @@ class BasicLocationIndex {
 
   // Replaces `old` by `location` if it is there under this hash: what compaction does with a record
   // that it moved. Asks no predicate. `kept` if it is not there: a newer put or a remove won.
+  // Fails: bad_location, reentered, and no_memory while a table cannot be moved.
   LocationOutcome compare_and_replace(Session& session, KeyHash hash, Location old,
                                       Location location);
 
@@ -150,8 +156,7 @@ class BasicLocationIndex {
   void for_each_in_shard(Session& session, size_t shard, Visit&& visit) const;
   [[nodiscard]] size_t shard_count() const { return size_t{1} << shard_bits_; }
 
-  // Exact while nobody writes; else off by at most the operations that are running. O(shards).
-  [[nodiscard]] uint64_t size() const;
+  [[nodiscard]] uint64_t size() const;  // off by at most the operations that are running; O(shards)
 
   // Removes everything, key by key: entries put meanwhile may stay. Fails: no_memory, stalled;
   // then some shards are empty and the others unchanged.
@@ -165,14 +170,14 @@ class BasicLocationIndex {
   LocationStatus shrink(Session& session);
 
   // Finishes growth that is under way, reclaims, and rebuilds shards that have drifted. Optional:
-  // writers do all of it as they go.
+  // writers do all of it as they go. Fails: no_memory, reentered.
   LocationStatus maintain(Session& session);
 
   [[nodiscard]] LocationIndexStatistics statistics(Session& session) const;
   [[nodiscard]] LocationProbeStatistics probe_statistics(Session& session) const;  // walks it all
 
-  // Writes all entries to `sink` while readers and writers go on. Each entry is as it was at some
-  // moment of the call: replay the log from `log_begin`, the end of the log when the call began.
+  // Writes all entries to `sink` while readers and writers go on, each as it was at some moment of
+  // the call. Replay the log from `log_begin`: all before it was put when the call begins.
   // Before the snapshot is put in place, the log must be durable up to sink.log_end(). Fails with
   // the sink's error, or no_space. The bytes: FORMAT.md.
   Result<SnapshotRange> snapshot(Session& session, SnapshotSink& sink, uint64_t log_begin) const;
@@ -194,12 +199,7 @@ class BasicLocationIndex {
   using Word = typename Policy::Word;
   static constexpr size_t kGroup = 128;  // operations that overlap
 
-  struct Hit {  // what a scan has found: the slot of the key, or nothing
-    Word* slot = nullptr;
-    uint64_t word = 0;
-    bool failed = false;
-  };
-
+  struct Hit;
   explicit BasicLocationIndex(Domain& domain, const LocationIndexOptions& options)
       : hasher_(options.hasher),
         shard_bits_(options.shard_bits),

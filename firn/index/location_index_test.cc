@@ -335,5 +335,29 @@ TEST(LocationIndex, GivenRandomOperations_WhenComparedWithAMultimap_ThenTheyAgre
   EXPECT_EQ(visited, all);
 }
 
+TEST(LocationIndex, GivenAPredicateThatThrows_WhenAsked_ThenTheSessionCanChangeTheIndexAfterwards) {
+  IndexUnderTest index;
+  const KeyHash hash = index->hash(as_bytes("key"));
+  ASSERT_TRUE(index.put("key").ok());
+  struct Thrown {};
+  const auto throws = [](Location) -> KeyMatch { throw Thrown(); };
+  const auto throws_in_batch = [](size_t, Location) -> KeyMatch { throw Thrown(); };
+  auto& session = index.session();
+  std::array<Location, 1> locations;
+  const std::array entries = {LocationEntry{.hash = hash, .location = Location(9)}};
+  EXPECT_THROW((void)index->find(session, hash, throws), Thrown);
+  EXPECT_THROW((void)index->find_many(session, std::array{hash}, locations, throws_in_batch),
+               Thrown);
+  EXPECT_THROW((void)index->put(session, hash, Location(9), throws), Thrown);
+  EXPECT_THROW((void)index->put_many(session, entries, {}, throws_in_batch), Thrown);
+  EXPECT_THROW((void)index->put_if_newer(session, hash, Location(9), AnyKey{},
+                                         [](Location) -> bool { throw Thrown(); }),
+               Thrown);
+  EXPECT_THROW((void)index->remove(session, hash, throws), Thrown);
+  EXPECT_FALSE(session.pinned());
+  EXPECT_EQ(index.remove("key"), (LocationOutcome{.location = Location(1)}));
+  EXPECT_EQ(index->size(), 0U);
+}
+
 }  // namespace
 }  // namespace firn

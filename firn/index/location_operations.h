@@ -11,14 +11,28 @@
 
 namespace firn {
 
+// What a scan has found: the slot of the key, or nothing.
+template <class Policy>
+struct BasicLocationIndex<Policy>::Hit {
+  Word* slot = nullptr;
+  uint64_t word = 0;
+  bool failed = false;
+};
+
 // Runs a predicate; the session remembers it, so that changes from inside are refused.
 template <class Policy>
 template <class Ask>
 inline auto BasicLocationIndex<Policy>::ask(Session& session, Ask&& question) {
-  const bool outer = std::exchange(session.in_predicate, true);
-  const auto answer = question();
-  session.in_predicate = outer;
-  return answer;
+  struct Asking {
+    explicit Asking(bool& is) : in_predicate(is), outer(std::exchange(is, true)) {}
+    ~Asking() { in_predicate = outer; }  // also when the predicate throws
+    Asking(const Asking&) = delete;
+    Asking& operator=(const Asking&) = delete;
+    bool& in_predicate;
+    const bool outer;
+  };
+  const Asking asking(session.in_predicate);
+  return question();
 }
 
 template <class Policy>

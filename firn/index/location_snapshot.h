@@ -15,6 +15,7 @@
 #include "firn/base/check.h"
 #include "firn/base/endian.h"
 #include "firn/index/location_core.h"
+#include "firn/index/location_home_entries.h"
 #include "firn/index/location_index.h"
 #include "firn/index/location_snapshot_file.h"
 
@@ -29,8 +30,7 @@ inline std::unexpected<Error> no_snapshot_memory() {
 template <class Policy>
 Status write_shard(const LocationCore<Policy>& core, const LocationShard<Policy>& shard,
                    SnapshotWriter& writer, SnapshotShard& written) {
-  using Entry = LocationHomeEntries::Entry;
-  std::vector<Entry> entries;
+  std::vector<LocationHomeEntry> entries;
   const auto add = [&](InShardHash hash, uint64_t word) {
     entries.push_back({.hash = hash, .word = word});
   };
@@ -39,8 +39,8 @@ Status write_shard(const LocationCore<Policy>& core, const LocationShard<Policy>
   const LocationTableRef<Policy> ref = core.allocate_table(size_class);
   if (!ref) return no_snapshot_memory();
   // What does not fit into its chain follows the table.
-  std::vector<Entry> extras;
-  for (const Entry& entry : entries)
+  std::vector<LocationHomeEntry> extras;
+  for (const LocationHomeEntry& entry : entries)
     if (!core.add_private(ref, entry.hash, entry.word)) extras.push_back(entry);
   written = {.size_class = size_class,
              .extras = static_cast<uint32_t>(extras.size()),
@@ -50,7 +50,7 @@ Status write_shard(const LocationCore<Policy>& core, const LocationShard<Policy>
   for (uint32_t block = 0; status && block < ref.block_count(); ++block)
     status = writer.write(std::as_bytes(ref.block(block)));
   core.release_table(ref);
-  for (const Entry& entry : extras) {
+  for (const LocationHomeEntry& entry : extras) {
     std::array<std::byte, kSnapshotExtra> bytes;
     store_big_endian<uint64_t>(bytes.data(), entry.hash.bits);
     store_big_endian(bytes.data() + sizeof(uint64_t), entry.word & kLocationMask);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "firn/index/location_core.h"
+#include "firn/index/location_home_entries.h"
 
 namespace firn::index {
 
@@ -74,16 +75,19 @@ bool LocationCore<Policy>::gather(const Locked& home, bool freeze, LocationHomeE
   return true;
 }
 
-// Locks a home and copies its entries; false if it has moved. The lock stays.
+// Locks a home and copies its entries, unless it has moved or they need more room. The lock stays
+// if it is done.
 template <class Policy>
-bool LocationCore<Policy>::lock_and_gather(Locked& home, bool freeze,
-                                           LocationHomeEntries& entries) {
+typename LocationCore<Policy>::Gathered LocationCore<Policy>::lock_and_gather(
+    Locked& home, bool freeze, LocationHomeEntries& entries) {
   for (unsigned turn = 0;;) {
     entries.clear();
-    if (!lock_home(home)) return false;
+    if (!lock_home(home)) return Gathered::moved;
     Policy::reach(freeze ? LocationPoint::home_locked_to_migrate : LocationPoint::home_locked);
-    if (gather(home, freeze, entries)) return true;
+    const bool gathered = gather(home, freeze, entries);
+    if (gathered && entries.complete()) return Gathered::done;
     unlock(*home.bucket, home.header);
+    if (!entries.complete()) return Gathered::incomplete;
     Policy::reach(LocationPoint::waiting);
     Policy::pause(turn++);
   }
@@ -103,7 +107,10 @@ void LocationCore<Policy>::visit_range(Ref ref, uint64_t begin, uint64_t end,
   const uint32_t last = home_of(end - 1);
   for (uint32_t number = home_of(begin); number <= last; ++number) {
     Locked home{.ref = ref, .number = number, .bucket = &ref.bucket(number), .header = 0};
-    if (!lock_and_gather(home, false, entries)) {
+    Gathered gathered = lock_and_gather(home, false, entries);
+    for (; gathered == Gathered::incomplete; gathered = lock_and_gather(home, false, entries))
+      entries.make_room();
+    if (gathered == Gathered::moved) {
       const uint64_t from = std::max(begin, first_hash(number, buckets));
       const uint64_t to = std::min(end, first_hash(number + uint64_t{1}, buckets));
       if (from < to) visit_range(ref.successor(), from, to, entries, visitor);
