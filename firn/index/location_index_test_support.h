@@ -125,6 +125,34 @@ class BasicIndexUnderTest {
   std::vector<std::string> keys_;
 };
 
+// Where snapshots go to, and where they come from.
+struct BytesSink : SnapshotSink {
+  Status write(ByteSpan written) override {
+    if (bytes.size() + written.size() > size_max) return fail(Errc::no_space, "the sink is full");
+    bytes.insert(bytes.end(), written.begin(), written.end());
+    return {};
+  }
+  uint64_t log_end() override { return end; }
+
+  Bytes bytes;
+  size_t size_max = SIZE_MAX;
+  uint64_t end = 0;
+};
+
+struct BytesSource : SnapshotSource {
+  explicit BytesSource(ByteSpan content) : bytes(content) {}
+  [[nodiscard]] uint64_t size() const override { return bytes.size(); }
+  Status read(uint64_t offset, MutableByteSpan target) override {
+    EXPECT_LE(offset + target.size(), bytes.size());
+    if (reads_left-- == 0) return fail(Errc::io, "the device fails");
+    copy_bytes(target, bytes.subspan(offset, target.size()));
+    return {};
+  }
+
+  ByteSpan bytes;
+  uint64_t reads_left = UINT64_MAX;
+};
+
 using IndexUnderTest = BasicIndexUnderTest<LocationPolicy>;
 using SteeredIndex = BasicIndexUnderTest<SteeredPolicy>;
 

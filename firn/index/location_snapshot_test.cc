@@ -3,6 +3,7 @@
 // Snapshots of a LocationIndex: what they hold, what they refuse, and every damage to their bytes.
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <map>
 #include <string>
 #include <vector>
@@ -21,33 +22,6 @@ const KeyHasher& hasher() {
   static const KeyHasher of_all = KeyHasher::random();
   return of_all;
 }
-
-struct BytesSink : SnapshotSink {
-  Status write(ByteSpan written) override {
-    if (bytes.size() + written.size() > size_max) return fail(Errc::no_space, "the sink is full");
-    bytes.insert(bytes.end(), written.begin(), written.end());
-    return {};
-  }
-  uint64_t log_end() override { return end; }
-
-  Bytes bytes;
-  size_t size_max = SIZE_MAX;
-  uint64_t end = 0;
-};
-
-struct BytesSource : SnapshotSource {
-  explicit BytesSource(ByteSpan content) : bytes(content) {}
-  [[nodiscard]] uint64_t size() const override { return bytes.size(); }
-  Status read(uint64_t offset, MutableByteSpan target) override {
-    EXPECT_LE(offset + target.size(), bytes.size());
-    if (reads_left-- == 0) return fail(Errc::io, "the device fails");
-    copy_bytes(target, bytes.subspan(offset, target.size()));
-    return {};
-  }
-
-  ByteSpan bytes;
-  uint64_t reads_left = UINT64_MAX;
-};
 
 // Memory for an image, aligned as a mapping is.
 class Image {
@@ -306,6 +280,201 @@ TEST_F(LocationSnapshotDamage, GivenAnImageThatIsNotAligned_WhenLoadedInPlace_Th
   const auto loaded = index->load_in_place(image.bytes().subspan(256));
   ASSERT_FALSE(loaded);
   EXPECT_EQ(loaded.error().code, Errc::invalid_argument);
+}
+
+// Snapshots with bytes that were changed by somebody who knows the format: all checksums are right.
+class LocationSnapshotForgery : public LocationSnapshotDamage {
+ protected:
+  static constexpr size_t kPage = 4096;
+  static constexpr size_t kMib = 1 << 20;
+  static constexpr size_t kTrailer = 48;
+  static constexpr size_t kShardsBytes = 2 * 16;
+
+  void SetUp() override {
+    directory_ = load_big_endian<uint64_t>(at(bytes_.size() - kTrailer));
+    // Shard 0 has the equal hashes, and entries beyond its table; shard 1 has neither.
+    second_image_ = kPage + image_bytes(0);
+    ASSERT_EQ(second_image_ + image_bytes(1), directory_);
+    ASSERT_GE(number<uint32_t>(directory_ + 4), 2U);
+    while (word(second_image_, bucket_, 1) == 0)
+      ++bucket_;
+    ASSERT_EQ(outcome_of([] {}), Errc::io) << "a snapshot that is sealed again is loaded";
+  }
+
+  // What loading answers after this change; Errc::io if it is loaded.
+  template <class Forge>
+  Errc outcome_of(Forge&& forge) {
+    const Bytes saved = bytes_;
+    forge();
+    reseal();
+    IndexUnderTest index(options(1));
+    IndexUnderTest mapped(options(1));
+    BytesSource source(bytes_);
+    Image image(bytes_);
+    const auto loaded = index->load(source);
+    const auto in_place = mapped->load_in_place(image.bytes());
+    bytes_ = saved;
+    EXPECT_EQ(loaded.has_value(), in_place.has_value());
+    if (!loaded || !in_place) {
+      EXPECT_EQ(loaded.error().code, in_place.error().code);
+      EXPECT_EQ(index->size(), 0U);
+      EXPECT_EQ(mapped->size(), 0U);
+      use(index);
+      use(mapped);
+      return loaded.error().code;
+    }
+    use(index);
+    use(mapped);
+    return Errc::io;
+  }
+
+  // Whatever is in it, every operation ends, and finds what is put.
+  static void use(IndexUnderTest& index) {
+    auto& session = index.session();
+    for (uint64_t i = 0; i < 200; ++i)
+      ASSERT_TRUE(index->put(session, KeyHash(mixed(i)), Location((1 << 20) + i), other_key).ok());
+    for (uint64_t i = 0; i < 200; ++i) {
+      const auto same = [&](Location at) {
+        return at.value == (1 << 20) + i ? KeyMatch::same : KeyMatch::different;
+      };
+      ASSERT_TRUE(index->find(session, KeyHash(mixed(i)), same).found());
+      ASSERT_TRUE(index->remove(session, KeyHash(mixed(i)), same).found());
+    }
+    std::array<Location, 8> some;
+    (void)index->candidates(session, KeyHash(0x4242424242424242), some);
+    BytesSink sink;
+    EXPECT_TRUE(index->snapshot(session, sink, 0));
+    EXPECT_EQ(index->reserve(session, 5000), LocationStatus::done);
+    EXPECT_EQ(index->shrink(session), LocationStatus::done);
+    EXPECT_EQ(index->maintain(session), LocationStatus::done);
+  }
+
+  void reseal() {
+    constexpr size_t kHeaderSum = 48;
+    const auto seal = [&](size_t begin, size_t end, size_t sum) {
+      store_big_endian(at(sum), hash64(ByteSpan(bytes_).subspan(begin, end - begin), 0));
+    };
+    seal(0, kHeaderSum, kHeaderSum);
+    for (size_t begin = 0; begin < directory_; begin += kMib)
+      seal(begin, std::min(begin + kMib, directory_), directory_ + kShardsBytes + begin / kMib * 8);
+    seal(directory_, bytes_.size() - 16, bytes_.size() - 16);
+  }
+
+  std::byte* at(size_t offset) { return bytes_.data() + offset; }
+  template <class T>
+  T number(size_t offset) {
+    return load_big_endian<T>(at(offset));
+  }
+  template <class T>
+  void add(size_t offset, uint64_t value) {
+    store_big_endian<T>(at(offset), static_cast<T>(number<T>(offset) + value));
+  }
+  template <class T>
+  void set(size_t offset, uint64_t value) {
+    store_big_endian<T>(at(offset), static_cast<T>(value));
+  }
+  uint32_t buckets(size_t shard) {
+    return index::kBucketCounts[number<uint32_t>(directory_ + 16 * shard)];
+  }
+  size_t image_bytes(size_t shard) {
+    const size_t extras = number<uint32_t>(directory_ + 16 * shard + 4);
+    return (128 + size_t{buckets(shard)} * 64 + extras * 16 + kPage - 1) / kPage * kPage;
+  }
+  size_t word_offset(size_t image, size_t bucket, size_t which) const {
+    return image + 128 + bucket * 64 + which * 8;
+  }
+  uint64_t word(size_t image, size_t bucket, size_t which) {
+    uint64_t value = 0;
+    std::memcpy(&value, at(word_offset(image, bucket, which)), sizeof value);
+    return value;
+  }
+  // Of the second shard.
+  void change_word(size_t which, uint64_t bits, uint64_t value) {
+    const uint64_t changed = (word(second_image_, bucket_, which) & ~bits) | value;
+    std::memcpy(at(word_offset(second_image_, bucket_, which)), &changed, sizeof changed);
+  }
+
+  size_t directory_ = 0;
+  size_t second_image_ = 0;
+  size_t bucket_ = 0;  // the first of the second shard whose first slot is used
+};
+
+TEST_F(LocationSnapshotForgery, GivenATableThatIsNotOne_WhenLoaded_ThenCorrupt) {
+  constexpr size_t kHeader = 0;
+  constexpr size_t kSlot = 1;
+  const uint64_t top_of_hash = uint64_t{1} << 62;
+  EXPECT_EQ(outcome_of([&] { change_word(kHeader, 0, index::kLockBit); }), Errc::corrupt);
+  EXPECT_EQ(outcome_of([&] { change_word(kHeader, 0, index::kMigratedBit); }), Errc::corrupt);
+  EXPECT_EQ(outcome_of([&] { change_word(kSlot, 0, index::kFrozenBit); }), Errc::corrupt);
+  EXPECT_EQ(outcome_of([&] { change_word(kSlot, index::kLocationMask, 0); }), Errc::corrupt);
+  EXPECT_EQ(outcome_of([&] { change_word(kSlot, ~uint64_t{0}, 0); }), Errc::corrupt) << "one less";
+  const uint64_t elsewhere = ~word(second_image_, bucket_, kSlot) & top_of_hash;
+  EXPECT_EQ(outcome_of([&] { change_word(kSlot, top_of_hash, elsewhere); }), Errc::corrupt)
+      << "an entry in a bucket that no lookup of its hash comes to";
+  EXPECT_EQ(outcome_of([&] { set<uint8_t>(second_image_, 1); }), Errc::corrupt) << "its head";
+}
+
+TEST_F(LocationSnapshotForgery, GivenNumbersThatDoNotFit_WhenLoaded_ThenCorrupt) {
+  const size_t shard = directory_ + 16;
+  const size_t trailer = bytes_.size() - kTrailer;
+  for (const uint64_t size_class : {uint64_t{168}, uint64_t{255}, uint64_t{256}, uint64_t{~0U}})
+    EXPECT_EQ(outcome_of([&] { set<uint32_t>(shard, size_class); }), Errc::corrupt) << size_class;
+  for (uint64_t size_class = 0; size_class < 168; ++size_class)
+    if (index::kBucketCounts[size_class] > 2 * buckets(1)) {
+      EXPECT_EQ(outcome_of([&] { set<uint32_t>(shard, size_class); }), Errc::corrupt);
+    }
+  EXPECT_EQ(outcome_of([&] { add<uint64_t>(shard + 8, 1); }), Errc::corrupt);
+  for (const uint64_t more : {uint64_t{1}, ~uint64_t{0}, uint64_t{1} << 63})
+    EXPECT_EQ(outcome_of([&] {
+                add<uint64_t>(shard + 8, more);
+                add<uint64_t>(trailer + 16, more);
+              }),
+              Errc::corrupt)
+        << more;
+  for (const uint64_t extras : {uint64_t{1}, uint64_t{4096}, uint64_t{~0U}})
+    EXPECT_EQ(outcome_of([&] {
+                set<uint32_t>(shard + 4, extras);
+                add<uint64_t>(shard + 8, extras);
+                add<uint64_t>(trailer + 16, extras);
+              }),
+              Errc::corrupt)
+        << extras;
+  for (const uint64_t more : {uint64_t{1}, uint64_t{4096}, ~uint64_t{0}, uint64_t{1} << 63})
+    EXPECT_EQ(outcome_of([&] { add<uint64_t>(trailer, more); }), Errc::corrupt) << more;
+  for (const uint64_t shard_bits : {uint64_t{0}, uint64_t{2}, uint64_t{13}, uint64_t{64}})
+    EXPECT_EQ(outcome_of([&] { set<uint32_t>(24, shard_bits); }), Errc::corrupt) << shard_bits;
+}
+
+TEST_F(LocationSnapshotForgery, GivenAnEntryBeyondItsTableThatIsNotOne_WhenLoaded_ThenCorrupt) {
+  const size_t extra = kPage + 128 + size_t{buckets(0)} * 64;
+  ASSERT_EQ(number<uint64_t>(extra), uint64_t{0x4242424242424242} << 1 >> 35);
+  EXPECT_EQ(outcome_of([&] { set<uint64_t>(extra, uint64_t{1} << 29); }), Errc::corrupt);
+  EXPECT_EQ(outcome_of([&] { set<uint64_t>(extra + 8, 0); }), Errc::corrupt);
+  EXPECT_EQ(outcome_of([&] { set<uint64_t>(extra + 8, kLocationMax + 1); }), Errc::corrupt);
+}
+
+// What no check can tell from a snapshot costs time at most.
+TEST_F(LocationSnapshotForgery, GivenAnyWordsChanged_WhenLoaded_ThenRefusedOrOfUse) {
+  constexpr uint64_t kSeed = 11;
+  Random random(kSeed);
+  EXPECT_EQ(outcome_of([&] {
+              for (bucket_ = 0; bucket_ < buckets(1); ++bucket_)
+                change_word(0, 0, index::kAllClasses);
+            }),
+            Errc::io);
+  int loaded = 0;
+  for (int i = 0; i < 200; ++i) {
+    const auto forge = [&] {
+      for (uint64_t changes = 1 + random.below(2); changes != 0; --changes) {
+        const size_t begin = random.one_in(4) ? directory_ : kPage + 128;
+        const size_t offset = begin + random.below((bytes_.size() - 16 - begin) / 8) * 8;
+        *at(offset + random.below(8)) ^= std::byte{1} << random.below(8);
+      }
+    };
+    if (outcome_of(forge) == Errc::io) ++loaded;
+    if (HasFailure()) FAIL() << "change " << i;
+  }
+  EXPECT_GT(loaded, 0);
 }
 
 }  // namespace

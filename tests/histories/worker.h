@@ -179,6 +179,8 @@ class Worker {
                  : index_.put(session_, target, location, same_key(operation.key));
     CHECK(outcome.ok(), "a put with memory left is done");
     const bool kept = outcome.status == LocationStatus::kept;
+    CHECK(if_newer || !kept, "a put keeps nothing");
+    CHECK(!if_newer || kept == (outcome.location > location), "put_if_newer keeps what is newer");
     operation.kind = kept ? Kind::find : Kind::put;
     operation.location = kept ? 0 : location.value;
     operation.answer = outcome.location.value;
@@ -257,7 +259,7 @@ class Worker {
       CHECK(key < config_.keys, "a walk lists what was put");
       const uint64_t unused = (uint64_t{1} << (config_.shards ? 34 : 35)) - 1;
       CHECK(found.value == (hash(key).value & ~unused), "with its own hash");
-      CHECK(walk[key] != location.value, "and not twice");
+      CHECK(walk[key] == 0, "and no key twice, here or elsewhere");
       walk[key] = location.value;
     });
   }
