@@ -120,6 +120,11 @@ int Stage::finish() const {
                  as_printable(arguments_.seed));
     if (std::fclose(file) != 0) return 1;
   }
+  if (cases == 0 && is_stopped == 0) {
+    std::fprintf(stderr, "nothing was tried%s%s\n",
+                 arguments_.only.empty() ? "" : ": there is no row ", arguments_.only.c_str());
+    return 1;
+  }
   return violations == 0 ? 0 : 1;
 }
 

@@ -39,12 +39,16 @@ int run_file(const std::string& path) {
   return run(firn::as_bytes(text));
 }
 
-// In the order of their names; a folder that does not exist has none.
+// In the order of their names. A target without a corpus has lost it.
 int run_corpus(const std::string& folder) {
   std::vector<std::string> paths;
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator(folder, failed))
     paths.push_back(entry.path().string());
+  if (paths.empty()) {
+    std::cerr << "no inputs in " << folder << '\n';
+    return 1;
+  }
   std::ranges::sort(paths);
   for (const std::string& path : paths)
     if (run_file(path) != 0) return 1;

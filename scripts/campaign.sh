@@ -23,6 +23,16 @@ for stage in ${STAGE:-"${stages[@]}"}; do
   report=build/campaign/$stage.json
   rm -f "$report"
   "scripts/campaign/$stage.sh" "$report" || failed+=("$stage")
-  [[ ! -f $report ]] || echo "wrote $report"
+done
+printf '\n%-10s %14s %11s %9s %12s\n' stage cases violations seconds seed
+for stage in ${STAGE:-"${stages[@]}"}; do
+  report=build/campaign/$stage.json
+  if [[ -f $report ]]; then
+    value() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" "$report"; }
+    printf '%-10s %14s %11s %9s %12s\n' "$stage" "$(value cases)" "$(value violations)" \
+      "$(value seconds)" "$(value seed)"
+  else
+    printf '%-10s %14s\n' "$stage" "no report"
+  fi
 done
 [[ ${#failed[@]} -eq 0 ]] || { echo "campaign: violations or errors in: ${failed[*]}" >&2; exit 1; }

@@ -157,6 +157,8 @@ class Manifest {
   [[nodiscard]] std::string last_recovery() const EXCLUDES(mutex_);
   // Kept if the report is not empty; durable with the next commit.
   [[nodiscard]] Status set_last_recovery(const RecoveryReport& report) EXCLUDES(mutex_);
+  // The same, durably: for cuts, which a writer that is killed must not take along. Cost: a commit.
+  [[nodiscard]] Status record_recovery(const RecoveryReport& report) EXCLUDES(mutex_);
 
  private:
   class RoleFloors;

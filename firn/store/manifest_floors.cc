@@ -259,4 +259,10 @@ Status Manifest::set_last_recovery(const RecoveryReport& report) {
                         as_bytes(store::describe_recovery(report, generation_)));
 }
 
+Status Manifest::record_recovery(const RecoveryReport& report) {
+  TRY(set_last_recovery(report));
+  MutexLock lock(mutex_);
+  return poison_.watch(writing_ ? commit(false) : begin_writing_locked());
+}
+
 }  // namespace firn

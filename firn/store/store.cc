@@ -163,7 +163,11 @@ Status Store::refresh() {
 }
 
 Status Store::settle() {
-  return read_only() ? Status() : lock_->settle();
+  if (read_only()) return {};
+  // What was cut cannot be found out a second time.
+  const RecoveryReport& report = recovery_.report();
+  if (manifest_ && !report.cuts.empty()) TRY(manifest_->record_recovery(report));
+  return lock_->settle();
 }
 
 Status Store::exclude_writers() {

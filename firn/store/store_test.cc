@@ -398,6 +398,19 @@ TEST(Store, GivenRecoveryThatCut_WhenClosed_ThenTheManifestTellsAndIsClean) {
   EXPECT_THAT(store->manifest()->last_recovery(), testing::HasSubstr(R"("cut_bytes":5)"));
 }
 
+TEST(Store, GivenRecoveryThatCut_WhenKilledBeforeAClose_ThenTheManifestTells) {
+  MemoryStorage storage;
+  ASSERT_OK_INTO(auto store, Store::open(storage, archive_options()));
+  store->recovery().report().cuts.push_back({{"index", "00", 0, 5, "torn"}, "", 0});
+  ASSERT_OK(store->settle());
+
+  store.reset();
+
+  ASSERT_OK_INTO(store, Store::open(storage, archive_options()));
+  EXPECT_FALSE(store->recovery().report().was_clean);
+  EXPECT_THAT(store->manifest()->last_recovery(), testing::HasSubstr(R"("cut_bytes":5)"));
+}
+
 // A commit takes over the floor of the first section from its hint, and the second one gets its
 // place: commit and hints that are read around that have the old floor of the first one and the new
 // one of the second, which never were at the same time.
