@@ -211,6 +211,44 @@ TEST(LocationAllocation, GivenAllocationsThatFail_WhenTheArenaIsUsed_ThenPiecesS
   }
 }
 
+struct CountingSink : SnapshotSink {
+  Status write(ByteSpan bytes) override {
+    size += bytes.size();
+    return {};
+  }
+  uint64_t log_end() override { return 0; }
+  uint64_t size = 0;
+};
+
+// A piece that could not be noted down when it was released may be lost, but no table is.
+TEST(LocationAllocation, GivenAnyAllocationThatFails_WhenASnapshotIsWritten_ThenItsTablesAreGone) {
+  constexpr uint64_t kTable = 64 << 10;
+  BasicEpochDomain<LonelyPolicy> domain;
+  BasicEpochSession<LonelyPolicy> session(domain);
+  const auto index = std::move(*BasicLocationIndex<LonelyPolicy>::open(domain, {.shard_bits = 0}));
+  const auto other = [](Location) { return KeyMatch::different; };
+  for (uint64_t at = 1; at <= 6000; ++at)
+    (void)index->put(session, hash_in_short_memory(at <= 5700 ? kEqual + at : 0), Location(at),
+                     other);
+  ASSERT_EQ(index->size(), 6000U);
+  const uint64_t before = index->statistics(session).bytes_live;
+  ASSERT_GT(before, kTable);
+  bool written = false;
+  int64_t succeed = 0;
+  for (; !written; ++succeed) {
+    CountingSink sink;
+    failing = {.succeed = succeed};
+    try {
+      written = index->snapshot(session, sink, 0).has_value() && failing.succeed >= 0;
+    } catch (const std::bad_alloc&) {
+      written = false;
+    }
+    failing = {};
+    EXPECT_LT(index->statistics(session).bytes_live, before + kTable) << succeed;
+  }
+  EXPECT_GT(succeed, 10);
+}
+
 // A home with more entries than are copied without an allocation, and none to be had.
 TEST(LocationAllocation, GivenAHomeOfManyEntries_WhenWalkedWithoutMemory_ThenItThrowsUnlocked) {
   failing = {};

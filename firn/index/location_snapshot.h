@@ -26,6 +26,21 @@ inline std::unexpected<Error> no_snapshot_memory() {
   return fail(Errc::no_space, "no memory for a table of an index while its snapshot is copied");
 }
 
+// A table that only one thread knows, for as long as this lives.
+template <class Policy>
+struct PrivateTable {
+  PrivateTable(const LocationCore<Policy>& owner, unsigned size_class)
+      : core(owner), ref(owner.allocate_table(size_class)) {}
+  ~PrivateTable() {
+    if (ref) core.release_table(ref);
+  }
+  PrivateTable(const PrivateTable&) = delete;
+  PrivateTable& operator=(const PrivateTable&) = delete;
+
+  const LocationCore<Policy>& core;
+  const LocationTableRef<Policy> ref;
+};
+
 // The image of one shard.
 template <class Policy>
 Status write_shard(const LocationCore<Policy>& core, const LocationShard<Policy>& shard,
@@ -36,7 +51,8 @@ Status write_shard(const LocationCore<Policy>& core, const LocationShard<Policy>
   };
   core.visit(shard, LocationVisitor::of(add));
   const unsigned size_class = core.class_for(entries.size(), shard);
-  const LocationTableRef<Policy> ref = core.allocate_table(size_class);
+  const PrivateTable<Policy> table(core, size_class);
+  const LocationTableRef<Policy> ref = table.ref;
   if (!ref) return no_snapshot_memory();
   // What does not fit into its chain follows the table.
   std::vector<LocationHomeEntry> extras;
@@ -49,7 +65,6 @@ Status write_shard(const LocationCore<Policy>& core, const LocationShard<Policy>
   Status status = writer.write(kHead);
   for (uint32_t block = 0; status && block < ref.block_count(); ++block)
     status = writer.write(std::as_bytes(ref.block(block)));
-  core.release_table(ref);
   for (const LocationHomeEntry& entry : extras) {
     std::array<std::byte, kSnapshotExtra> bytes;
     store_big_endian<uint64_t>(bytes.data(), entry.hash.bits);
@@ -98,7 +113,9 @@ std::optional<uint64_t> count_valid(LocationTableRef<Policy> ref) {
 template <class Policy>
 class LoadedTables {
  public:
-  explicit LoadedTables(LocationCore<Policy>& core) : core_(core) {}
+  explicit LoadedTables(LocationCore<Policy>& core) : core_(core) {
+    tables_.reserve(core.shard_count());
+  }
   ~LoadedTables() {
     for (const auto& [ref, entries] : tables_)
       core_.release_table(ref);
