@@ -191,7 +191,8 @@ TEST(ManifestFailure, WhenRolesAreNamed_ThenEachHasItsName) {
 // The manifest with one field exchanged, or removed.
 Result<Handle> open_with_field(const store::ManifestKey& key, std::optional<ByteSpan> value) {
   static MemoryStorage memory;
-  for (const std::string& partition : memory.partitions().value())
+  const std::vector<std::string> partitions = memory.partitions().value();
+  for (const std::string& partition : partitions)
     EXPECT_OK(memory.remove_partition(partition));
   record_floors(memory, true);
   {
