@@ -130,8 +130,7 @@ class FixedJournalSubject final : public Subject {
   using Subject::Subject;
 
   static testkit::RareFindings rare_findings() {
-    return {"is invalid", "which is partial", "longer record of page", "a fraction of a record",
-            "an interrupted prune"};
+    return testkit::RareFindings::of_pages({"an interrupted prune"});
   }
 
   [[nodiscard]] StoreRole role() const override { return StoreRole::journal; }
@@ -172,14 +171,7 @@ class IndexedValueLogSubject final : public Subject {
   using Subject::Subject;
 
   static testkit::RareFindings rare_findings() {
-    return {"is invalid",
-            "which is partial",
-            "longer record of page",
-            "a fraction of a record",
-            "an interrupted prune",
-            "value bytes that no entry refers to",
-            "which has no index",
-            "values of dropped entries"};
+    return testkit::RareFindings::of_values({"an interrupted prune", "values of dropped entries"});
   }
 
   [[nodiscard]] StoreRole role() const override { return StoreRole::index; }

@@ -17,9 +17,21 @@ namespace firn::testkit {
 
 class RareFindings {
  public:
-  RareFindings(std::initializer_list<std::string_view> phrases) {
-    for (const std::string_view phrase : phrases)
-      counts_.emplace(phrase, 0);
+  using Phrases = std::initializer_list<std::string_view>;
+
+  RareFindings(Phrases phrases) { add(phrases); }
+  // Those of checksummed pages, and more.
+  [[nodiscard]] static RareFindings of_pages(Phrases more) {
+    RareFindings found = {"is invalid", "which is partial", "longer record of page",
+                          "a fraction of a record"};
+    found.add(more);
+    return found;
+  }
+  // Those of pages whose records refer to values, and more.
+  [[nodiscard]] static RareFindings of_values(Phrases more) {
+    RareFindings found = of_pages({"value bytes that no entry refers to", "which has no index"});
+    found.add(more);
+    return found;
   }
 
   // Each phrase counts once a report.
@@ -31,6 +43,10 @@ class RareFindings {
   [[nodiscard]] const Scenario::Reached& counts() const { return counts_; }
 
  private:
+  void add(Phrases phrases) {
+    for (const std::string_view phrase : phrases)
+      counts_.emplace(phrase, 0);
+  }
   static bool says(const RecoveryReport& report, std::string_view phrase) {
     const auto has = [&](const std::string& sentence) { return sentence.contains(phrase); };
     return std::ranges::any_of(report.cuts,

@@ -10,6 +10,7 @@
 #include "firn/base/bytes.h"
 #include "firn/base/check.h"
 #include "firn/io/memory_storage.h"
+#include "firn/metadata/metadata_image.h"
 #include "firn/metadata/metadata_salvage.h"
 #include "firn/metadata/metadata_store.h"
 #include "testkit/fuzz_input.h"
@@ -93,7 +94,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (!(*writer)->put(as_bytes("also"), as_bytes("this"))) return 0;
   const Map expected = map_of(**writer);
-  if ((*writer)->version() == UINT64_MAX - 1) {
+  if ((*writer)->version() == metadata::kVersionMax) {
     CHECK(!(*writer)->sync(), "a version that cannot be read is not written");
     return 0;
   }
