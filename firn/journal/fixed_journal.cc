@@ -361,13 +361,6 @@ Result<uint64_t> FixedJournal::record_count(Section section) const {
   return bytes / options_.record_size_bytes;
 }
 
-std::vector<Section> FixedJournal::dirty_sections() const {
-  std::vector<Section> dirty;
-  for (const auto& [section, handle] : table_.dirty())
-    dirty.push_back(section);
-  return dirty;
-}
-
 Status FixedJournal::sync_section(Section section, PagedSection& handle) {
   if (!handle.dirty()) return {};
   TRY(poison_.watch(handle.blob->sync()));

@@ -123,7 +123,6 @@ class FixedJournal {
   [[nodiscard]] std::optional<Section> oldest_section() const { return table_.oldest(); }
   [[nodiscard]] std::optional<Section> newest_section() const { return table_.newest(); }
   [[nodiscard]] size_t open_section_count() const { return table_.open_count(); }
-  [[nodiscard]] std::vector<Section> dirty_sections() const;
 
   // Errc::poisoned if an earlier mutation failed, invalid_argument if open for reading only.
   [[nodiscard]] Status check_writable() const;

@@ -267,13 +267,6 @@ Result<uint64_t> ValueLog::size(Section section) const {
   return handle == nullptr ? 0 : handle->size();
 }
 
-std::vector<Section> ValueLog::dirty_sections() const {
-  std::vector<Section> dirty;
-  for (const auto& [section, handle] : table_.dirty())
-    dirty.push_back(section);
-  return dirty;
-}
-
 Status ValueLog::sync(Section section) {
   TRY(poison_.check());
   TRY(check_retained(section));

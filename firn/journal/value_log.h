@@ -103,7 +103,6 @@ class ValueLog {
   [[nodiscard]] std::vector<Section> sections() const { return table_.sections(); }
   [[nodiscard]] bool contains(Section section) const { return table_.contains(section); }
   [[nodiscard]] size_t open_section_count() const { return table_.open_count(); }
-  [[nodiscard]] std::vector<Section> dirty_sections() const;
 
   [[nodiscard]] const std::string& partition() const { return options_.partition; }
 
