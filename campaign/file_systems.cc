@@ -20,10 +20,10 @@ namespace {
 constexpr unsigned long kShutDown = _IOR('X', 125, uint32_t);
 constexpr uint32_t kWithoutLogFlush = 2;
 
-// A program that must end with a code up to `worst`.
-Status run_tool(std::vector<std::string> command, int worst = 0) {
-  TRY_INTO(const Outcome outcome, run_program(command, {}));
-  if (outcome.exit_code && *outcome.exit_code <= worst) return {};
+// What a program says that must end with a code up to `worst`.
+Result<std::string> run_tool(const std::vector<std::string>& command, int worst = 0) {
+  TRY_INTO(Outcome outcome, run_program(command, {}));
+  if (outcome.exit_code && *outcome.exit_code <= worst) return std::move(outcome.output);
   return fail(Errc::io, concat(command.front(), " failed: ", outcome.output, outcome.errors));
 }
 
@@ -106,11 +106,13 @@ Status MountedFileSystem::shut_down() const {
   return {};
 }
 
-Status MountedFileSystem::repair() const {
-  if (kind_.check.empty()) return {};
+Result<Repair> MountedFileSystem::repair() const {
+  if (kind_.check.empty()) return Repair::kept_files;
   std::vector<std::string> command = kind_.check;
   command.push_back(device_);
-  return run_tool(std::move(command), 1);  // 1: errors were corrected
+  TRY_INTO(const std::string said, run_tool(command, 1));  // 1: errors were corrected
+  return said.contains("end of extent exceeds allowed value") ? Repair::cut_files
+                                                              : Repair::kept_files;
 }
 
 Result<Descriptor> make_image(const FileSystemKind& kind) {
@@ -119,7 +121,7 @@ Result<Descriptor> make_image(const FileSystemKind& kind) {
     return system_failure("memory for an image");
   std::vector<std::string> command = kind.make;
   command.push_back(concat("/proc/", ::getpid(), "/fd/", image.get()));
-  TRY(run_tool(std::move(command)));
+  TRY(run_tool(command));
   return image;
 }
 

@@ -42,6 +42,18 @@ class LoopDevice {
   std::string path_;
 };
 
+// What a repair after a power cut did to files that had been synced.
+enum class Repair : uint8_t {
+  kept_files,
+  // Without a journal the block that lists a file's extents may survive a cut that its inode's size
+  // does not. e2fsck takes an extent away as a whole if it goes past the end of its file, and the
+  // synced blocks in it, too.
+  cut_files,
+};
+
+// In a table of cases, what such a one is that is not among them.
+inline constexpr const char* kCutByRepair = "not judged: e2fsck took synced blocks away";
+
 // A mounted file system; unmounted at the end of its life, by force if it must be.
 class MountedFileSystem {
  public:
@@ -58,7 +70,7 @@ class MountedFileSystem {
   // flushed.
   [[nodiscard]] Status shut_down() const;
   // After a power cut: repairs what mounting does not.
-  [[nodiscard]] Status repair() const;
+  [[nodiscard]] Result<Repair> repair() const;
 
   [[nodiscard]] const std::string& folder() const { return folder_; }
 

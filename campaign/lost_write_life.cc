@@ -29,7 +29,7 @@ class LostWriteLife {
 
   Status run() {
     const uint64_t cycles = random_.between(2, kCyclesOfLifeMax);
-    for (uint64_t cycle = 1; cycle <= cycles; ++cycle) {
+    for (uint64_t cycle = 1; cycle <= cycles && !is_cut_by_repair_; ++cycle) {
       what_.clear();
       const Status done = run_cycle();
       if (!done)
@@ -94,7 +94,13 @@ class LostWriteLife {
   }
 
   Status look_at_state() {
-    TRY(disk_.repair());
+    TRY_INTO(const Repair repair, disk_.repair());
+    // No store can keep its promise then. If it is the last state, the life ends with it.
+    is_cut_by_repair_ = repair == Repair::cut_files;
+    if (is_cut_by_repair_) {
+      stage_.add_note(row_.name, kCutByRepair);
+      return {};
+    }
     TRY(disk_.mount());
     stage_.add_case(row_.name);
     TRY(subject_->check(firn_, random_, random_.one_in(kThoroughEvery), Settled::yes));
@@ -118,6 +124,7 @@ class LostWriteLife {
   std::unique_ptr<Subject> subject_;
   Outcome outcome_;  // of the call of this cycle, as it would have ended
   std::string what_;
+  bool is_cut_by_repair_ = false;  // the last state
 };
 
 }  // namespace

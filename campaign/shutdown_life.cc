@@ -27,13 +27,13 @@ class ShutDownLife {
   Status run() {
     TRY(disk_.mount());
     const uint64_t cycles = random_.between(4, kCyclesOfLifeMax);
-    for (uint64_t cycle = 1; cycle <= cycles; ++cycle) {
+    for (uint64_t cycle = 1; cycle <= cycles && !is_cut_by_repair_; ++cycle) {
       what_.clear();
       const Status done = run_cycle(cycle % kThoroughEvery == 0);
       if (!done)
         return fail(done.error().code, concat("cycle ", cycle, what_, ": ", done.error().message));
     }
-    return disk_.unmount();
+    return is_cut_by_repair_ ? Status() : disk_.unmount();
   }
 
  private:
@@ -56,7 +56,12 @@ class ShutDownLife {
     if (!is_down) shut_down = disk_.shut_down();
     TRY(std::move(shut_down));
     TRY(disk_.unmount());
-    TRY(disk_.repair());
+    TRY_INTO(const Repair repair, disk_.repair());
+    is_cut_by_repair_ = repair == Repair::cut_files;
+    if (is_cut_by_repair_) {
+      stage_.add_note(row_.name, kCutByRepair);
+      return {};
+    }
     TRY(disk_.mount());
     stage_.add_case(row_.name);
     stage_.add_note(row_.name, is_down ? "during a call" : "after a call");
@@ -81,6 +86,7 @@ class ShutDownLife {
   const Firn firn_;
   const std::unique_ptr<Subject> subject_;
   std::string what_;
+  bool is_cut_by_repair_ = false;
 };
 
 }  // namespace
