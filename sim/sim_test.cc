@@ -46,6 +46,20 @@ TEST_P(Scenarios, GivenACrashAtEveryCall_WhenRecovered_ThenNothingIsViolated) {
   EXPECT_EQ(result.violation, std::nullopt) << *result.violation;
 }
 
+// Whatever is drawn at random, in whatever order things are visited.
+TEST_P(Scenarios, GivenOneSeed_WhenRunTwice_ThenAllCallsAreTheSame) {
+  const testkit::HarnessOptions options = {
+      .scenario = GetParam().name, .seed = 2'000'000, .cuts = 2000, .max_operations = 1};
+  for (const auto run : {testkit::run_random, testkit::run_bounded_exhaustive}) {
+    const HarnessResult first = run(GetParam().factory, options);
+    const HarnessResult second = run(GetParam().factory, options);
+
+    EXPECT_EQ(first.violation, std::nullopt) << *first.violation;
+    EXPECT_GT(first.cuts, 0);
+    EXPECT_EQ(first.trace_hash, second.trace_hash);
+  }
+}
+
 TEST_P(Scenarios, GivenSyncsThatSettleNothing_WhenCrashed_ThenTheScenarioNotices) {
   const HarnessResult files = testkit::run_random(
       GetParam().factory,

@@ -58,6 +58,7 @@ class ForwardingStorage : public Storage {
   Result<std::vector<std::string>> partitions() override { return inner_.partitions(); }
   Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override { return inner_.lock(mode); }
   Result<std::optional<StorageWriter>> find_writer() override { return inner_.find_writer(); }
+  [[nodiscard]] uint64_t random_seed() override { return inner_.random_seed(); }
   [[nodiscard]] StorageLimits limits() const override { return inner_.limits(); }
   [[nodiscard]] std::string description() const override { return inner_.description(); }
 

@@ -44,6 +44,7 @@ std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::clone() const {
   copy->mark_ = mark_;
   copy->used_bytes_ = used_bytes_;
   copy->trace_ = trace_;
+  copy->seeds_drawn_ = seeds_drawn_;
   copy->recording_ = recording_;
   copy->lies_ = lies_;
   copy->operations_ = operations_;
@@ -472,6 +473,11 @@ void SimulatedFileSystem::settle(const SimulatedLock& held) {
 Result<std::optional<StorageWriter>> SimulatedFileSystem::find_writer() {
   MutexLock lock(mutex_);
   return locks_.find_writer();
+}
+
+uint64_t SimulatedFileSystem::random_seed() {
+  MutexLock lock(mutex_);
+  return mix(trace_, ++seeds_drawn_);
 }
 
 // Observation and damage.

@@ -77,6 +77,8 @@ class SimulatedFileSystem final : public FileSystem {
   [[nodiscard]] Status sync_directory(std::string_view directory) override;
   [[nodiscard]] Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override;
   [[nodiscard]] Result<std::optional<StorageWriter>> find_writer() override;
+  // Of the calls so far and of the draws so far: equal seeds give equal ones. No call.
+  [[nodiscard]] uint64_t random_seed() override;
   [[nodiscard]] std::string description() const override { return "simulated"; }
 
   // Faults. A new plan replaces the old one; call numbers go on.
@@ -190,6 +192,7 @@ class SimulatedFileSystem final : public FileSystem {
   uint64_t mark_ GUARDED_BY(mutex_) = 0;
   uint64_t used_bytes_ GUARDED_BY(mutex_) = 0;
   uint64_t trace_ GUARDED_BY(mutex_) = 0;
+  uint64_t seeds_drawn_ GUARDED_BY(mutex_) = 0;
   bool down_ GUARDED_BY(mutex_) = false;
   bool recording_ GUARDED_BY(mutex_) = false;
   Lies lies_ GUARDED_BY(mutex_);

@@ -462,6 +462,22 @@ TEST_F(SimulatedDisk, GivenTheSameSeed_WhenRunTwice_ThenTracesAndContentsAreEqua
   EXPECT_NE(first, other);
 }
 
+TEST_F(SimulatedDisk, GivenTheSameCalls_WhenSeedsAreDrawn_ThenTheyAreTheSameAndNoneRepeats) {
+  const auto draw = [](std::string_view text) {
+    SimulatedFileSystem system;
+    EXPECT_OK(create_synced(system, "a", text));
+    return std::pair(system.random_seed(), system.random_seed());
+  };
+
+  const auto first = draw("text");
+  const auto second = draw("text");
+  const auto other = draw("texts");
+
+  EXPECT_EQ(first, second);
+  EXPECT_NE(first.first, first.second);
+  EXPECT_NE(first.first, other.first);
+}
+
 TEST_F(SimulatedDisk, GivenRecordedOperations_WhenRead_ThenTheirOrderIsTheProgramsOrder) {
   open_a("");
   disk.record_operations(true);

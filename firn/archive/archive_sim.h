@@ -123,27 +123,7 @@ class ArchiveScenario : public testkit::Scenario {
     return boundaries_.empty() ? boundary_ : std::max(boundary_, *boundaries_.rbegin());
   }
 
-  // The store's id is the only thing that an archive draws at random on disk. It is chosen here, so
-  // that equal seeds give equal bytes.
-  Status make_store() {
-    RecoveryLog recovery(*storage_, false);
-    TRY_INTO(const auto existing, Manifest::open(*storage_, true, recovery));
-    if (existing) return {};
-    const ManifestIdentity identity = {
-        .kind = "archive",
-        .geometry = {{"key_size", uint64_t{*options_.key_size_bytes}},
-                     {"items_per_section", *options_.items_per_section},
-                     {"page_size", uint64_t{*options_.page_size_bytes}},
-                     {"compression",
-                      std::string(options_.compression_level.has_value() ? "zstd" : "none")}},
-        .partitions = {{StoreRole::index, "index"}, {StoreRole::values, "values"}},
-        .id = StoreId{}};
-    TRY(Manifest::create(*storage_, identity, recovery));
-    return {};
-  }
-
   Status open_archive() {
-    TRY(make_store());
     TRY_INTO(archive_, PrunableArchive::open(*storage_, options_));
     found_.count(archive_->recovery());
     return {};

@@ -6,7 +6,6 @@
 
 #include "firn/archive/format.h"
 #include "firn/archive/prunable_archive.h"
-#include "firn/base/random.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/io/blob_header.h"
@@ -118,7 +117,7 @@ Result<std::unique_ptr<PrunableArchive>> PrunableArchive::open(
 
 Status PrunableArchive::open_in_store(const PrunableArchiveOptions& options) {
   translator_ = options.translator.value_or(
-      KeyTranslator::hashed(KeyTranslator::eight_cap(), random_seed_from_os()));
+      KeyTranslator::hashed(KeyTranslator::eight_cap(), store_->storage().random_seed()));
   TRY(open_log(store_->storage(), options));
   TRY(store_->settle());
   return options.strict ? Status() : replay();
@@ -252,7 +251,7 @@ Status PrunableArchive::replay() {
   TRY_INTO(FixedReplay replay, log_->replay());
   {
     WriterLock lock(state_);
-    tokens_ = std::make_unique<TokenIndex>(random_seed_from_os());
+    tokens_ = std::make_unique<TokenIndex>(store_->storage().random_seed());
     if (Floors* floors = store_->floors(StoreRole::index); floors != nullptr)
       oldest_allowed_ = floors->boundary().value;
     tokens_->reserve(replay.record_count());

@@ -2,7 +2,8 @@
 //
 // Random: a seeded generator of pseudo-random numbers, equal on every machine for an equal seed.
 // Everything random in firn and its tests comes from one, so that a printed seed repeats a run. Not
-// for secrets. random_seed_from_os is the only source that a seed does not determine.
+// for secrets. random_seed_from_os is the only source that a seed does not determine; a store draws
+// from it through its Storage.
 #pragma once
 
 #include <array>

@@ -143,31 +143,7 @@ class FreezerScenario : public testkit::Scenario {
     return key;
   }
 
-  // The store's id is the only thing that a freezer draws at random on disk. It is chosen here, so
-  // that equal seeds give equal bytes.
-  Status make_store() {
-    RecoveryLog recovery(*storage_, false);
-    TRY_INTO(const auto existing, Manifest::open(*storage_, true, recovery));
-    if (existing) return {};
-    const ManifestIdentity identity = {
-        .kind = "freezer",
-        .geometry = {{"key_size", uint64_t{*options_.key_size_bytes}},
-                     {"page_size", uint64_t{*options_.page_size_bytes}},
-                     {"table_initial_size", uint64_t{*options_.table.initial_size}},
-                     {"resize_frequency", uint64_t{*options_.table.resize_frequency}},
-                     {"resize_chunk", uint64_t{*options_.table.resize_chunk}},
-                     {"compression",
-                      std::string(options_.compression_level.has_value() ? "zstd" : "none")}},
-        .partitions = {{StoreRole::table, "table"},
-                       {StoreRole::index, "index"},
-                       {StoreRole::values, "values"}},
-        .id = StoreId{}};
-    TRY(Manifest::create(*storage_, identity, recovery));
-    return {};
-  }
-
   Status open_freezer(const std::optional<FreezerCheckpoint>& checkpoint) {
-    TRY(make_store());
     FreezerOptions options = options_;
     options.checkpoint = checkpoint;
     TRY_INTO(freezer_, Freezer::open(*storage_, options));

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "firn/base/check.h"
-#include "firn/base/random.h"
 #include "firn/base/text.h"
 #include "firn/freezer/absence_filter.h"
 #include "firn/freezer/damage_advice.h"
@@ -136,7 +135,7 @@ Result<Freezer::Resident> Freezer::replay(uint32_t size, ResidentTable::Lookups 
 }
 
 Result<Freezer::Resident> Freezer::replay_once(uint32_t size, ResidentTable::Lookups lookups) {
-  auto table = std::make_unique<ResidentTable>(size, random_seed_from_os(), lookups);
+  auto table = std::make_unique<ResidentTable>(size, store_->storage().random_seed(), lookups);
   TRY_INTO(FixedReplay replay, log_->replay());
   table->reserve(replay.record_count());
   std::vector<ResidentTable::Replayed> group;
@@ -269,8 +268,8 @@ Status Freezer::write_groups(uint32_t first, uint32_t end, uint64_t epoch) {
 // key journal is damaged, only the chain tells whether the key was on it.
 Status Freezer::make_filter() {
   if (memory_budget_bytes_ < freezer::AbsenceFilter::kBlockBytes) return {};
-  auto filter =
-      std::make_unique<freezer::AbsenceFilter>(random_seed_from_os(), items_, memory_budget_bytes_);
+  auto filter = std::make_unique<freezer::AbsenceFilter>(store_->storage().random_seed(), items_,
+                                                         memory_budget_bytes_);
   TRY_INTO(FixedReplay replay, log_->replay());
   while (true) {
     const auto item = replay.next();
@@ -302,7 +301,7 @@ Status Freezer::leave_memory() {
     TRY(poison_.watch(disk_table()->start_blank(checkpoint.table_size)));
     groups_written_ = 0;
     WriterLock lock(state_);
-    filter_ = std::make_unique<freezer::AbsenceFilter>(random_seed_from_os(), items_,
+    filter_ = std::make_unique<freezer::AbsenceFilter>(store_->storage().random_seed(), items_,
                                                        memory_budget_bytes_);
   }
   const uint32_t piece = std::clamp(groups / kPiecesMin, uint32_t{1}, kGroupsAtOnce);

@@ -56,6 +56,7 @@ class FileStorage final : public Storage {
   [[nodiscard]] Result<std::vector<std::string>> partitions() override;
   [[nodiscard]] Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override;
   [[nodiscard]] Result<std::optional<StorageWriter>> find_writer() override;
+  [[nodiscard]] uint64_t random_seed() override { return file_system_.random_seed(); }
   [[nodiscard]] StorageLimits limits() const override { return limits_; }
   [[nodiscard]] std::string description() const override { return file_system_.description(); }
 

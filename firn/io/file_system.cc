@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "firn/base/random.h"
 #include "firn/base/text.h"
 
 namespace firn {
@@ -17,6 +18,10 @@ Result<std::unique_ptr<File>> FileSystem::create_file(std::string_view directory
   return fail(Errc::poisoned, concat(done.error().message,
                                      ", and the half-made file could not be removed; open the "
                                      "store anew"));
+}
+
+uint64_t FileSystem::random_seed() {
+  return random_seed_from_os();
 }
 
 }  // namespace firn

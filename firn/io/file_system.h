@@ -87,6 +87,8 @@ class FileSystem {
   // See Storage::lock. The lock file lives in the root and is never removed.
   [[nodiscard]] virtual Result<std::unique_ptr<StorageLock>> lock(LockMode mode) = 0;
   [[nodiscard]] virtual Result<std::optional<StorageWriter>> find_writer() = 0;
+  // See Storage::random_seed.
+  [[nodiscard]] virtual uint64_t random_seed();
   [[nodiscard]] virtual std::string description() const = 0;
 
  protected:

@@ -63,6 +63,7 @@ class RecordingFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::optional<StorageWriter>> find_writer() override {
     return inner_.find_writer();
   }
+  [[nodiscard]] uint64_t random_seed() override { return inner_.random_seed(); }
   [[nodiscard]] std::string description() const override { return "recorded"; }
 
  private:

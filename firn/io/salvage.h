@@ -101,6 +101,7 @@ class SalvageView final : public Storage {
     return storage_.lock(LockMode::observe);
   }
   Result<std::optional<StorageWriter>> find_writer() override { return storage_.find_writer(); }
+  [[nodiscard]] uint64_t random_seed() override { return storage_.random_seed(); }
   [[nodiscard]] StorageLimits limits() const override { return storage_.limits(); }
   [[nodiscard]] std::string description() const override { return storage_.description(); }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "firn/io/storage.h"
 
+#include "firn/base/random.h"
 #include "firn/base/text.h"
 
 namespace firn {
@@ -28,6 +29,10 @@ Status Storage::sync_many(std::span<Blob* const> blobs) {
     if (!synced && first_failure) first_failure = std::move(synced);
   }
   return first_failure;
+}
+
+uint64_t Storage::random_seed() {
+  return random_seed_from_os();
 }
 
 }  // namespace firn

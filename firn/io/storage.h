@@ -184,6 +184,10 @@ class Storage {
   // Who holds the exclusive lock; nullopt if nobody does. Disturbs nobody.
   [[nodiscard]] virtual Result<std::optional<StorageWriter>> find_writer() = 0;
 
+  // Bits that nobody can foresee: for ids of stores, and secrets of hashes. Where a seed must
+  // repeat a run, the backend of the test kit gives the same ones again.
+  [[nodiscard]] virtual uint64_t random_seed();
+
   [[nodiscard]] virtual StorageLimits limits() const = 0;
 
   // How messages name this store ("/data/blocks").

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "firn/base/random.h"
 #include "firn/base/text.h"
 #include "firn/store/floor_hints.h"
 #include "firn/store/manifest_format.h"
@@ -78,10 +77,10 @@ std::string to_text(const std::variant<uint64_t, std::string>& value) {
   return std::get<std::string>(value);
 }
 
-StoreId random_id() {
+StoreId random_id(Storage& storage) {
   StoreId id;
-  store_big_endian<uint64_t>(id.data(), random_seed_from_os());
-  store_big_endian<uint64_t>(id.data() + 8, random_seed_from_os());
+  store_big_endian<uint64_t>(id.data(), storage.random_seed());
+  store_big_endian<uint64_t>(id.data() + 8, storage.random_seed());
   return id;
 }
 
@@ -190,7 +189,7 @@ Status Manifest::put_identity(const ManifestIdentity& identity) {
   };
   TRY(put({ManifestTag::format}, encode_number(store::kManifestFormat)));
   TRY(put({ManifestTag::kind}, as_bytes(identity.kind)));
-  TRY(put({ManifestTag::id}, identity.id.value_or(random_id())));
+  TRY(put({ManifestTag::id}, identity.id.value_or(random_id(storage_))));
   TRY(put({ManifestTag::writer_version}, as_bytes(own_version())));
   TRY(put({ManifestTag::clean}, encode_number(0)));
   TRY(put({ManifestTag::generation}, encode_number(1)));
