@@ -12,28 +12,14 @@
 
 #include <gtest/gtest.h>
 
-#include "firn/base/check.h"
 #include "firn/base/random.h"
+#include "firn/index/failing_allocations_test_support.h"
 #include "firn/index/location_arena.h"
-#include "firn/index/location_index_internals.h"
 
 namespace {
 
-struct Failing {
-  int64_t succeed = -1;  // so many do before one fails; -1: all do
-  bool for_good = false;
-  uint64_t failed = 0;
-};
-Failing failing;
-
 void* allocated(size_t size) {
-  if (failing.succeed == 0) {
-    ++failing.failed;
-    if (!failing.for_good) failing.succeed = -1;
-    return nullptr;
-  }
-  if (failing.succeed > 0) --failing.succeed;
-  return std::malloc(size);
+  return firn::fails_now() ? nullptr : std::malloc(size);
 }
 
 }  // namespace
@@ -45,6 +31,13 @@ void* operator new(size_t size) {
 void* operator new(size_t size, const std::nothrow_t&) noexcept {
   return allocated(size);
 }
+void* operator new(size_t size, std::align_val_t alignment) {
+  const auto unit = static_cast<size_t>(alignment);
+  const size_t whole = (size + unit - 1) / unit * unit;
+  if (!firn::fails_now())
+    if (void* const memory = std::aligned_alloc(unit, whole)) return memory;
+  throw std::bad_alloc();
+}
 void operator delete(void* memory) noexcept {
   std::free(memory);
 }
@@ -54,15 +47,15 @@ void operator delete(void* memory, size_t) noexcept {
 void operator delete(void* memory, const std::nothrow_t&) noexcept {
   std::free(memory);
 }
+void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
 
 namespace firn {
 namespace {
-
-// One thread waits for nobody, except for itself if it has left a lock behind.
-struct LonelyPolicy : LocationPolicy {
-  static constexpr unsigned kSmallestTable = 0;
-  static void pause(unsigned turn) { CHECK(turn < 10'000, "a lock stays held for ever"); }
-};
 
 // Runs it with allocations that fail. False if it threw; its own allocations count, too.
 template <class Call>
@@ -210,15 +203,6 @@ TEST(LocationAllocation, GivenAllocationsThatFail_WhenTheArenaIsUsed_ThenPiecesS
     EXPECT_GE(arena.usage().resident, arena.usage().used);
   }
 }
-
-struct CountingSink : SnapshotSink {
-  Status write(ByteSpan bytes) override {
-    size += bytes.size();
-    return {};
-  }
-  uint64_t log_end() override { return 0; }
-  uint64_t size = 0;
-};
 
 // A piece that could not be noted down when it was released may be lost, but no table is.
 TEST(LocationAllocation, GivenAnyAllocationThatFails_WhenASnapshotIsWritten_ThenItsTablesAreGone) {

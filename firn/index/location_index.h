@@ -44,15 +44,15 @@
 // Locations: all entries of an index have different ones. A location's key never changes while a
 // session that could have seen it is pinned: retire what you reuse through the same domain.
 // Predicates run under a pin, never under a lock, several times if need be, and may throw: nothing
-// is changed then. They may use the index: reads with the same session, changes only with another
-// (else: `reentered`). std::bad_alloc comes from the fifth different key of a hash in a change, and
-// from the 17th entry of a home in a walk or snapshot, if there is no memory; no lock stays.
+// is changed then (by put_many: no further item). They may use the index: reads with the same
+// session, changes only with another (else: `reentered`). Without memory std::bad_alloc comes from
+// open, snapshot, load, new sessions, the fifth different key of a hash in a change, and the 17th
+// entry of a home in a walk; again nothing is changed, and no lock stays. Lookups need no memory.
 // Order: two writers of one key may log in one order and get here in the other. put_if_newer lets
 // the order of the records decide, so that memory ends as a replay would. A removal races like a
-// put: put the record of the removal with put_if_newer, then compare-and-remove it when nothing
-// older can arrive any more.
+// put: put its record with put_if_newer, and compare-and-remove it when nothing older can arrive.
 //
-// Cost: docs/performance.md; 14 bytes an entry on average. Crash: snapshot + the log after it, or
+// Cost: docs/performance.md; 14.5 bytes an entry on average. Crash: snapshot + the log after it, or
 // all of the log, make it again. After ideas of FASTER (8-byte entries), DLHT and CLHT (lines).
 #pragma once
 
