@@ -92,7 +92,8 @@ def has_test(mutant, root):
         files, what = [root / "tools/firn" / mutant.program], rf"class {suite}\b(.|\n)*def {case}\("
     else:
         folder = mutant.program.split("_")[1]
-        files = root.glob(f"firn/{'*' if folder == 'long' else folder}/*_test.cc")
+        folder = {"long": "firn/*", "process": "tests/processes"}.get(folder, f"firn/{folder}")
+        files = root.glob(f"{folder}/*_test.cc")
         what = rf"TEST\w*\(\s*{suite},\s*{case}\s*\)"
     return any(re.search(what, file.read_text()) for file in files)
 

@@ -33,6 +33,7 @@ UNLAYERED = {"tools", "tests", "sim", "campaign", "bench", "fuzz", "examples"}
 # (rule, path glob, reason)
 ALLOWED = [
     ("mutex", "firn/base/mutex.h", "wraps the standard mutexes"),
+    ("os-header", "firn/base/owner_process.cc", "notices forks"),
     ("os-header", "firn/base/random.cc", "getrandom, the source of seeds"),
     ("os-header", "firn/index/epoch.cc", "membarrier, what readers leave to collectors"),
     ("os-header", "firn/index/location_arena.cc", "maps the memory of the tables, in huge pages"),

@@ -35,6 +35,7 @@ PrunableArchive::~PrunableArchive() = default;
 
 Status PrunableArchive::check_put(uint64_t index, ByteSpan key) const {
   if (closed_) return fail(Errc::invalid_argument, "the archive is closed");
+  TRY(log_->poison().check());
   TRY(check_key(key));
   if (const uint64_t oldest = oldest_allowed(); index < oldest) {
     return fail(Errc::pruned,

@@ -21,7 +21,7 @@
 // Errc::corrupt, naming blob and offset; it never reports "not found". `strict` refuses instead.
 //
 // Threads. All calls, concurrently. Mutations are serialised inside; reads run beside them and
-// never wait for a flush. Concurrent sync() calls share flushes.
+// never wait for a flush. Concurrent sync() calls share flushes. Forked children: io/storage.h.
 //
 // Cost. put: two copies, a checksum, two hash insertions. sync: 2 flushes a touched section.
 // get: a search in memory, a cache probe for the record, one for a small value that was read

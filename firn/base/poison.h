@@ -3,6 +3,7 @@
 // Poison: remembers the first failed mutation of a handle. From then on its mutations fail with
 // Errc::poisoned and that first error; reads of durable data go on; only reopening recovers.
 // The reason is fsync: after it failed once, the kernel may report success for data it dropped.
+// In a forked child they are refused, too: see OwnerProcess.
 #pragma once
 
 #include <atomic>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "firn/base/mutex.h"
+#include "firn/base/owner_process.h"
 #include "firn/base/result.h"
 #include "firn/base/text.h"
 
@@ -19,8 +21,9 @@ namespace firn {
 
 class Poison {
  public:
-  // Errc::poisoned if a mutation failed before.
+  // Errc::poisoned if a mutation failed before; Errc::invalid_argument in a forked child.
   [[nodiscard]] Status check() const {
+    if (!owner_.is_this()) return owner_.check();
     if (!failed_.load()) return {};
     MutexLock lock(mutex_);
     return fail(Errc::poisoned,
@@ -60,6 +63,7 @@ class Poison {
     first_error_ = error;
   }
 
+  const OwnerProcess owner_;
   std::atomic<bool> failed_ = false;  // every change asks: without a lock
   mutable Mutex mutex_;
   std::string first_error_ GUARDED_BY(mutex_);

@@ -25,8 +25,8 @@
 // Damage. A lookup that cannot rule out that the key was on a damaged page or in a damaged slot
 // fails with Errc::corrupt; it never reports "not found". Not noticed before the next open: sectors
 // of the table on disk that are zeroed, or go back in time, while lookups read it.
-// Threads. All calls, concurrently. Mutations are serialised inside; reads run beside them and
-// never wait for a flush or for the table to double. Concurrent sync() calls share flushes.
+// Threads. All calls, concurrently. Mutations are serialised inside; reads beside them wait for
+// no flush and no doubling of the table. Concurrent sync() share flushes. Forks: io/storage.h.
 // Cost, in memory. put: two copies, a checksum, two hash insertions. sync: 2 flushes. get: one
 // cache probe, one read of the value. A miss: no I/O. open: reads the key journal once, with a
 // thread beside it from 256 Ki records on. close: writes what changed of the table. Memory: about

@@ -32,6 +32,7 @@ FileBlob::FileBlob(std::unique_ptr<File> file, Description description)
     : file_(std::move(file)), description_(std::move(description)), size_(description_.size) {}
 
 Status FileBlob::check_writable() {
+  TRY(owner_.check());
   if (!description_.writable)
     return fail(Errc::invalid_argument, concat(description_.blob, " was opened read-only"));
   if (!poisoned_.load(std::memory_order_acquire)) return {};
@@ -52,6 +53,7 @@ Status FileBlob::poison_unless_ok(Status outcome) {
 
 Status FileBlob::read_at(uint64_t offset, MutableByteSpan out) {
   if (out.empty()) return {};
+  TRY(owner_.check());
   const uint64_t size_now = size();
   if (offset > size_now || out.size() > size_now - offset)
     return fail(Errc::out_of_range,
@@ -102,6 +104,7 @@ Status FileBlob::sync() {
 }
 
 Result<std::unique_ptr<Mapping>> FileBlob::map(uint64_t size_to_map) {
+  TRY(owner_.check());
   if (size_to_map > size())
     return fail(Errc::out_of_range, concat(description_.blob, ": cannot map ", size_to_map,
                                            " bytes, the blob has ", size()));

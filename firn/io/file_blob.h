@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // FileBlob: one open File seen as a Blob. Skips the header, keeps the size in memory, refuses what
-// lies beyond it without I/O, and turns the first failed mutation into a permanent refusal of
-// further ones (poisoning). Syncs are serialised: the kernel reports a write-back error to one
-// caller of a descriptor only, so a second sync that ran beside the failing one would succeed.
+// lies beyond it without I/O, refuses a forked child, and turns the first failed mutation into a
+// permanent refusal of further ones (poisoning). Syncs are serialised: the kernel reports a
+// write-back error to one caller of a descriptor only, so a second sync that ran beside the failing
+// one would succeed.
 #pragma once
 
 #include <atomic>
@@ -11,6 +12,7 @@
 #include <string>
 
 #include "firn/base/mutex.h"
+#include "firn/base/owner_process.h"
 #include "firn/io/file_system.h"
 #include "firn/io/storage.h"
 
@@ -43,6 +45,7 @@ class FileBlob final : public Blob {
   // Hands `outcome` on; the first failure poisons the blob.
   [[nodiscard]] Status poison_unless_ok(Status outcome) EXCLUDES(failure_mutex_);
 
+  const OwnerProcess owner_;
   const std::unique_ptr<File> file_;
   const Description description_;
   std::atomic<uint64_t> size_;

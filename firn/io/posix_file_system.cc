@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "firn/base/mutex.h"
+#include "firn/base/owner_process.h"
 #include "firn/base/text.h"
 #include "firn/io/posix_file.h"
 #include "firn/io/posix_lock.h"
@@ -46,9 +47,7 @@ class PosixFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::vector<DirectoryEntry>> list(std::string_view directory) override;
   [[nodiscard]] Status sync_directory(std::string_view directory) override;
   [[nodiscard]] Result<std::unique_ptr<StorageLock>> lock(LockMode mode) override;
-  [[nodiscard]] Result<std::optional<StorageWriter>> find_writer() override {
-    return io::find_posix_writer(root_.get(), path_);
-  }
+  [[nodiscard]] Result<std::optional<StorageWriter>> find_writer() override;
   [[nodiscard]] std::string description() const override { return path_; }
 
  private:
@@ -58,6 +57,7 @@ class PosixFileSystem final : public FileSystem {
   [[nodiscard]] Status check_writable(std::string_view directory, std::string_view name) const;
   [[nodiscard]] Result<Descriptor> open_directory(std::string_view directory, int flags) const;
 
+  const OwnerProcess owner_;
   const Descriptor root_;
   const std::string path_;
   const bool read_only_;
@@ -81,6 +81,7 @@ Status PosixFileSystem::check_component(std::string_view component) const {
 }
 
 Status PosixFileSystem::check_writable(std::string_view directory, std::string_view name) const {
+  TRY(owner_.check());
   if (!read_only_) return {};
   return fail(Errc::invalid_argument,
               concat("cannot change ", shown(directory, name), ": the store is open read-only"));
@@ -88,6 +89,7 @@ Status PosixFileSystem::check_writable(std::string_view directory, std::string_v
 
 // Also checks the name. An empty one is the root.
 Result<Descriptor> PosixFileSystem::open_directory(std::string_view directory, int flags) const {
+  TRY(owner_.check());
   if (!directory.empty()) TRY(check_component(directory));
   Descriptor descriptor =
       io::open_at(root_.get(), directory.empty() ? std::string(".") : std::string(directory),
@@ -234,9 +236,15 @@ Status PosixFileSystem::sync_directory(std::string_view directory) {
 }
 
 Result<std::unique_ptr<StorageLock>> PosixFileSystem::lock(LockMode mode) {
+  TRY(owner_.check());
   const bool is_writer = mode == LockMode::exclusive || mode == LockMode::no_followers;
   if (is_writer) TRY(check_writable({}, io::kLockFileName));
   return io::take_posix_lock(root_.get(), path_, mode);
+}
+
+Result<std::optional<StorageWriter>> PosixFileSystem::find_writer() {
+  TRY(owner_.check());
+  return io::find_posix_writer(root_.get(), path_);
 }
 
 Descriptor open_path(const std::string& path, int flags) {

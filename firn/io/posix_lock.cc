@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "firn/base/bytes.h"
+#include "firn/base/owner_process.h"
 #include "firn/base/text.h"
 #include "firn/io/posix_file.h"
 #include "firn/io/posix_support.h"
@@ -25,9 +26,11 @@ constexpr int kProbedRetriesMax = 16;
 class PosixLock final : public StorageLock {
  public:
   PosixLock(Descriptor file, Descriptor root) : file_(std::move(file)), root_(std::move(root)) {}
+  ~PosixLock() override;
   [[nodiscard]] Status settle() override;
 
  private:
+  const OwnerProcess owner_;
   const Descriptor file_;
   const Descriptor root_;
 };
@@ -40,6 +43,7 @@ bool is_for_writing(LockMode mode) {
 // is settled. Byte 2 parts followers from what would disturb them.
 constexpr off_t kRecoveringByte = 1;
 constexpr off_t kFollowersByte = 2;
+constexpr off_t kLockedBytes = 3;
 
 struct flock lock_bytes(off_t start, off_t count, short type) {
   struct flock lock{};
@@ -57,8 +61,18 @@ struct flock lock_bytes(LockMode mode) {
   return lock_bytes(0, mode == LockMode::exclusive ? 2 : 1, type);
 }
 
+// Closing would leave the lock to the children that were forked meanwhile: they have copies of the
+// descriptors. They never unlock, because the lock is their parent's.
+PosixLock::~PosixLock() {
+  if (!owner_.is_this()) return;
+  struct flock unlock = lock_bytes(0, kLockedBytes, F_UNLCK);
+  if (file_.is_open()) static_cast<void>(::fcntl(file_.get(), F_OFD_SETLK, &unlock));
+  if (root_.is_open()) static_cast<void>(::flock(root_.get(), LOCK_UN));
+}
+
 // No other lock is touched, and none can be in the way.
 Status PosixLock::settle() {
+  TRY(owner_.check());
   struct flock unlock = lock_bytes(kRecoveringByte, 1, F_UNLCK);
   if (!file_.is_open() || ::fcntl(file_.get(), F_OFD_SETLK, &unlock) == 0) return {};
   return posix_failure(errno, "unlock a byte of", kLockFileName);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The lock of a store on disk: an open-file-description lock on the file LOCK in its root. The
-// kernel drops it when the last copy of the descriptor closes, at the latest when the process dies
-// (a forked child holds a copy until it executes another program or exits). It excludes a second
-// open in the same process too. The holder writes who it is into the file, for messages only. The
-// file is never removed: two processes could then each lock a file of their own.
+// process that took it drops it; if it dies, the kernel does when the last copy of the descriptor
+// closes (a forked child holds one until it executes another program or exits). It excludes a
+// second open in the same process too. The holder writes who it is into the file, for messages
+// only. The file is never removed: two processes could then each lock a file of their own.
 #pragma once
 
 #include <memory>

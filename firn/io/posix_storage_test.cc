@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "firn/base/text.h"
+#include "testkit/child_process.h"
 #include "testkit/matchers.h"
 #include "testkit/temporary_directory.h"
 
@@ -18,6 +19,7 @@ namespace firn {
 namespace {
 
 using testing::ElementsAre;
+using testkit::ChildProcess;
 using testkit::FailsWith;
 
 ByteSpan name(std::string_view text) {
@@ -205,7 +207,8 @@ TEST_F(PosixStorageTest, GivenAHolderInAnotherProcess_WhenLocked_ThenPidHostAndP
   ASSERT_GE(child, 0);
   if (child == 0) {
     char byte = 'n';
-    const auto lock = storage->lock(LockMode::exclusive);
+    const auto own = open_store();
+    const auto lock = own->lock(LockMode::exclusive);
     if (lock) byte = 'y';
     if (::write(held[1], &byte, 1) != 1 || ::read(finish[0], &byte, 1) != 1) ::_exit(1);
     ::_exit(0);
@@ -239,8 +242,7 @@ TEST_F(PosixStorageTest, GivenReaders_WhenLockedExclusively_ThenTheMessageSpeaks
   EXPECT_THAT(storage->lock(LockMode::exclusive), FailsWith(Errc::locked, "open for reading"));
 }
 
-// A second descriptor of the lock file must not free it when it is closed, and a forked child holds
-// the lock of its parent until it ends.
+// A second descriptor of the lock file must not free it when it is closed.
 TEST_F(PosixStorageTest, GivenAWriter_WhenLockAndStoreAreReachedInOtherWays_ThenNoSecondOneGetsIn) {
   const auto storage = open_store();
   ASSERT_OK_INTO(auto lock, storage->lock(LockMode::exclusive));
@@ -273,27 +275,83 @@ TEST_F(PosixStorageTest, GivenAWriter_WhenLockAndStoreAreReachedInOtherWays_Then
   EXPECT_OK(second->lock(LockMode::exclusive));
 }
 
-TEST_F(PosixStorageTest, GivenAForkedChild_WhenItsParentReleasesTheLock_ThenTheChildStillHoldsIt) {
+TEST_F(PosixStorageTest, GivenAForkedChild_WhenItsParentReleasesTheLock_ThenTheChildHasNoneLeft) {
   const auto storage = open_store();
   ASSERT_OK_INTO(auto lock, storage->lock(LockMode::exclusive));
-  std::array<int, 2> finish{};
-  ASSERT_EQ(::pipe(finish.data()), 0);
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    char byte = 0;
-    ::_exit(::read(finish[0], &byte, 1) == 1 ? 0 : 1);
-  }
+  ASSERT_OK_INTO(auto follower, storage->lock(LockMode::follower));
+  const ChildProcess child([](const auto&) { ::pause(); });
 
   lock.reset();
-
-  EXPECT_THAT(storage->lock(LockMode::exclusive), FailsWith(Errc::locked));
-  EXPECT_OK(storage->lock(LockMode::follower));
-  ASSERT_EQ(::write(finish[1], "x", 1), 1);
-  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
   EXPECT_OK(storage->lock(LockMode::exclusive));
+  EXPECT_THAT(storage->lock(LockMode::no_followers), FailsWith(Errc::locked));
+
+  follower.reset();
+  EXPECT_OK(storage->lock(LockMode::no_followers));
+}
+
+// Who died cannot unlock. Its child is refused by every handle, but nobody knows.
+TEST_F(PosixStorageTest, GivenAHolderThatIsKilled_WhenAChildOfItLives_ThenTheLockIsStillHeld) {
+  const auto storage = open_store();
+  std::array<int, 2> finish{};
+  ASSERT_EQ(::pipe(finish.data()), 0);
+  ChildProcess holder([&](const auto& acknowledge) {
+    const auto own = open_store();
+    const auto lock = own->lock(LockMode::exclusive);
+    const ChildProcess child([&](const auto&) {
+      ::close(finish[1]);
+      acknowledge(1);
+      char byte = 0;
+      if (::read(finish[0], &byte, 1) == 1) ::_exit(1);
+    });
+    ::pause();
+  });
+  ASSERT_TRUE(holder.wait_for(1));
   ::close(finish[0]);
-  ::close(finish[1]);
+
+  holder.kill();
+  EXPECT_THAT(storage->lock(LockMode::exclusive), FailsWith(Errc::locked));
+
+  ::close(finish[1]);  // the child ends
+  auto lock = storage->lock(LockMode::exclusive);
+  while (!lock && lock.error().code == Errc::locked)
+    lock = storage->lock(LockMode::exclusive);
+  EXPECT_OK(lock);
+}
+
+TEST_F(PosixStorageTest, GivenAForkedChild_WhenItUsesWhatWasOpen_ThenEveryCallIsRefused) {
+  const auto storage = open_store();
+  ASSERT_OK_INTO(const auto blob, storage->open("p", name("a"), OpenMode::create));
+  ASSERT_OK(blob->write_at(0, as_bytes("before")));
+  ASSERT_OK_INTO(auto lock, storage->lock(LockMode::exclusive));
+
+  ChildProcess child([&](const auto& acknowledge) {
+    const auto refused = FailsWith(Errc::invalid_argument, "forked child");
+    Bytes read(3);
+    EXPECT_THAT(blob->write_at(0, as_bytes("in the child")), refused);
+    EXPECT_THAT(blob->resize(0), refused);
+    EXPECT_THAT(blob->sync(), refused);
+    EXPECT_THAT(blob->read_at(0, read), refused);
+    EXPECT_THAT(storage->open("p", name("a"), OpenMode::read_only), refused);
+    EXPECT_THAT(storage->open("q", name("b"), OpenMode::create_new), refused);
+    EXPECT_THAT(storage->remove("p", std::vector<Bytes>{to_bytes(name("a"))}), refused);
+    EXPECT_THAT(storage->remove_partition("p"), refused);
+    EXPECT_THAT(storage->list("p"), refused);
+    EXPECT_THAT(storage->partitions(), refused);
+    EXPECT_THAT(storage->lock(LockMode::follower), refused);
+    EXPECT_THAT(storage->find_writer(), refused);
+    EXPECT_THAT(lock->settle(), refused);
+    lock.reset();
+    std::fflush(nullptr);
+    if (!HasFailure()) acknowledge(1);
+  });
+
+  EXPECT_TRUE(child.wait_for(1));
+  child.kill();
+  Bytes content(6);
+  ASSERT_OK(blob->read_at(0, content));
+  EXPECT_EQ(as_text(content), "before");
+  EXPECT_THAT(storage->lock(LockMode::exclusive), FailsWith(Errc::locked));
+  EXPECT_OK(lock->settle());
 }
 
 TEST_F(PosixStorageTest, GivenALockFile_WhenLockedOftenAndReleased_ThenItIsNeverReplaced) {

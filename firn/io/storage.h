@@ -19,6 +19,12 @@
 // Threads. Storage: all calls, concurrently. Blob: reads concurrently with everything; mutations of
 // one blob are serialised by the caller, except that sync() may run beside reads and writes (it
 // covers the writes that returned before it was called).
+//
+// Processes. What is opened belongs to the process that opened it: the storage, its blobs, and the
+// structures over them, for writing or for reading. In a forked child every change, sync, close and
+// refresh of them, and every read that needs a file, fails with Errc::invalid_argument and changes
+// nothing; what memory holds may still be answered, as of the fork. Dropping a handle there writes
+// nothing and releases no lock. Open the store after the fork (see OwnerProcess for its limits).
 #pragma once
 
 #include <cstddef>

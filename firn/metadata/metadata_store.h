@@ -32,7 +32,7 @@
 // whole: while one copy is being written, the other one is. It may be one that is being flushed.
 // Threads. Any number; mutations and syncs take turns. A reader sees each mutation as a whole, a
 // batch included, and never waits for I/O. A sync() that waited for another one, which then covered
-// its puts, does nothing more.
+// its puts, does nothing more. Forked children: see io/storage.h.
 // Cost. get: a search in a balanced tree and a copy. sync: one write burst and one flush. When only
 // values of unchanged size changed since this blob was written, only those values, the version and
 // the checksum are written (the checksum is patched, not recomputed: the cost depends on what

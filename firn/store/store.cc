@@ -225,6 +225,7 @@ Floors* Store::floors(StoreRole role) {
 }
 
 Status Store::close() {
+  TRY(owner_.check());
   if (manifest_ && !read_only()) TRY(manifest_->set_last_recovery(recovery_.report()));
   if (manifest_) TRY(manifest_->close());
   lock_.reset();

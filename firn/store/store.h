@@ -9,7 +9,8 @@
 // story.
 //
 // Crash argument: nothing but the manifest is written here; see firn/store/manifest.h.
-// Threads: open and close by one thread; the accessors concurrently.
+// Threads: open and close by one thread; the accessors concurrently. Forked children: see
+// firn/io/storage.h.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "firn/base/owner_process.h"
 #include "firn/base/result.h"
 #include "firn/io/recovery_report.h"
 #include "firn/io/storage.h"
@@ -91,6 +93,7 @@ class Store {
   [[nodiscard]] std::unexpected<Error> no_store() const;
   Status open_without_manifest(const StoreOptions& options);
 
+  const OwnerProcess owner_;
   Storage& storage_;
   std::unique_ptr<StorageLock> lock_;
   std::unique_ptr<StorageLock> no_writers_;  // a reader's
