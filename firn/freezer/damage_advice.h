@@ -4,11 +4,14 @@
 // is made anew.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "firn/base/result.h"
 #include "firn/base/text.h"
 #include "firn/freezer/format.h"
+#include "firn/journal/indexed_value_log.h"
+#include "firn/journal/section_name.h"
 
 namespace firn::freezer {
 
@@ -23,9 +26,17 @@ template <class Outcome>
   return fail(Errc::corrupt, concat(outcome.error().message, kDamageAdvice));
 }
 
+// "key section 7 (index/0000000000000007)": a section and its file.
+[[nodiscard]] inline std::string key_section(const IndexedValueLog& log, Section section) {
+  return concat("key section ", section, " (", log.index_partition(), "/",
+                journal::section_hex(section), ")");
+}
+
 // Records lead back in time. One that does not is no fault of the table.
-[[nodiscard]] inline std::unexpected<Error> leads_forward(RecordPlace place, RecordPlace next) {
-  return fail(Errc::corrupt, concat("record ", place.position, " of key section ", place.section,
+[[nodiscard]] inline std::unexpected<Error> leads_forward(const IndexedValueLog& log,
+                                                          RecordPlace place, RecordPlace next) {
+  return fail(Errc::corrupt, concat(log.index_partition(), "/", journal::section_hex(place.section),
+                                    ": record ", place.position, " of key section ", place.section,
                                     " leads forward, to record ", next.position, " of section ",
                                     next.section, kDamageAdvice));
 }

@@ -105,8 +105,9 @@ Result<std::optional<Freezer::Place>> Freezer::locate_among(std::span<Place> can
 
 Result<std::optional<Freezer::Place>> Freezer::not_found() const {
   if (damaged_.empty()) return std::optional<Place>();
-  return fail(Errc::corrupt, concat("the key was not found, but section ", damaged_.front(),
-                                    " is damaged", freezer::kDamageAdvice));
+  return fail(Errc::corrupt,
+              concat("the key was not found, but ", freezer::key_section(*log_, damaged_.front()),
+                     " is damaged", freezer::kDamageAdvice));
 }
 
 Result<std::optional<Freezer::Place>> Freezer::walk(std::optional<Place> head, ByteSpan key,
@@ -117,7 +118,7 @@ Result<std::optional<Freezer::Place>> Freezer::walk(std::optional<Place> head, B
     if (equal_bytes(freezer::key_of(record), key)) return std::optional(place);
     unnecessary_reads_.fetch_add(1, std::memory_order_relaxed);
     head = freezer::next_of(record);
-    if (head && *head >= place) return freezer::leads_forward(place, *head);
+    if (head && *head >= place) return freezer::leads_forward(*log_, place, *head);
   }
   return not_found();
 }
@@ -301,7 +302,7 @@ Result<FreezerCursor> Freezer::put_locked(ByteSpan key, std::span<const ByteSpan
   TRY(check_writable_locked());
   TRY(check_key(key));
   if (!damaged_.empty()) {
-    return fail(Errc::corrupt, concat("key section ", damaged_.front(),
+    return fail(Errc::corrupt, concat(freezer::key_section(*log_, damaged_.front()),
                                       " is damaged: nothing can be put", freezer::kDamageAdvice));
   }
   Section section = section_;

@@ -107,8 +107,9 @@ TEST_P(FreezerAdvice, GivenATableOfTwiceTheLength_WhenOpenedAndVerified_ThenAllI
   }
 }
 
-// Every use of a store whose key journal or values are damaged either works or says what to do.
-TEST_P(FreezerAdvice, GivenDamagedKeysOrValues_WhenUsed_ThenEveryErrorSaysWhatToDo) {
+// Every use of a store whose key journal or values are damaged either works, or names the file and
+// says what to do.
+TEST_P(FreezerAdvice, GivenDamagedKeysOrValues_WhenUsed_ThenEveryErrorSaysWhereAndWhatToDo) {
   using Change = std::function<void(Bytes & raw)>;
   const std::vector<Change> changes = {
       [](Bytes& raw) { raw.pop_back(); },
@@ -119,7 +120,8 @@ TEST_P(FreezerAdvice, GivenDamagedKeysOrValues_WhenUsed_ThenEveryErrorSaysWhatTo
       [](Bytes& raw) { raw[8 + 3] ^= std::byte{4}; },
       [](Bytes& raw) { raw.clear(); },
   };
-  const auto advises = FailsWith(Errc::corrupt, "firn salvage SRC DST");
+  const auto advises = AllOf(FailsWith(Errc::corrupt, "firn salvage SRC DST"),
+                             FailsWith(Errc::corrupt, "/0000000000000000"));
   for (const std::string_view partition : {"index", "values"}) {
     for (size_t i = 0; i <= changes.size(); ++i) {
       SCOPED_TRACE(concat(partition, " ", i));

@@ -303,13 +303,14 @@ Status Freezer::load_record(FreezerAccess access) {
     return {};
   }
   if (is_rebuilding) return {};
-  return fail(Errc::corrupt,
-              concat("the manifest and the key journal in ", store_->storage().description(),
-                     " are not of one state: the manifest has section ", checkpoint.section,
-                     " as the newest, with ", checkpoint.index_size_bytes, " bytes in records of ",
-                     record_bytes(), ", the journal has section ",
-                     log_->newest_section().value_or(Section(0)), " as the newest, and section ",
-                     checkpoint.section, " with ", size, " bytes", advice));
+  return fail(
+      Errc::corrupt,
+      concat("the manifest and the key journal in ", store_->storage().description(),
+             " are not of one state: the manifest has section ", checkpoint.section,
+             " as the newest, with ", checkpoint.index_size_bytes, " bytes in records of ",
+             record_bytes(), ", the journal has section ",
+             log_->newest_section().value_or(Section(0)), " as the newest, and ",
+             freezer::key_section(*log_, checkpoint.section), " with ", size, " bytes", advice));
 }
 
 Freezer::Place Freezer::end_of(const FreezerCheckpoint& checkpoint) const {

@@ -113,7 +113,8 @@ Status Freezer::begin_writing_slots() {
 
 void Freezer::note_damage(Section section, const Error& error) {
   if (damaged_.empty() || damaged_.back() != section) damaged_.push_back(section);
-  store_->recovery().note(concat("key section ", section, " has damaged pages: ", error.message));
+  store_->recovery().note(
+      concat(freezer::key_section(*log_, section), " has damaged pages: ", error.message));
 }
 
 Result<Freezer::Resident> Freezer::replay(uint32_t size, ResidentTable::Lookups lookups) {
@@ -339,7 +340,7 @@ Status Freezer::rebuild_table_locked() {
     return fail(Errc::invalid_argument, "the freezer is open for reading only");
   if (!damaged_.empty()) {
     return fail(Errc::corrupt,
-                concat("key section ", damaged_.front(),
+                concat(freezer::key_section(*log_, damaged_.front()),
                        " is damaged: the table cannot be made from it", freezer::kDamageAdvice));
   }
   if (!in_memory_) return rebuild_disk_table();

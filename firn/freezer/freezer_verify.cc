@@ -65,7 +65,7 @@ Status Freezer::walk_chain(std::optional<Place> head,
     TRY(read_record(*head, record));
     visit(record);
     const auto next = freezer::next_of(record);
-    if (next && *next >= *head) return freezer::leads_forward(*head, *next);
+    if (next && *next >= *head) return freezer::leads_forward(*log_, *head, *next);
     head = next;
   }
   return {};
