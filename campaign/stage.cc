@@ -16,6 +16,7 @@ constexpr std::string_view kUsage = R"(
   --only ROW        one row of the table (default: all in turns)
   --seed N          first seed (default 1); run i uses N + i
   --cases N         cases in each row (default 1000)
+  --runs N          runs in each row instead
   --duration S      runs for S seconds in all instead
   --json FILE       writes {"stage","cases","violations","seconds","seed"}
 )";
@@ -31,6 +32,7 @@ std::string* text_flag(StageArguments& arguments, std::string_view flag) {
 uint64_t* number_flag(StageArguments& arguments, std::string_view flag) {
   if (flag == "--seed") return &arguments.seed;
   if (flag == "--cases") return &arguments.cases;
+  if (flag == "--runs") return &arguments.runs;
   if (flag == "--duration") return &arguments.duration_seconds;
   return nullptr;
 }
@@ -79,7 +81,9 @@ bool Stage::wants_more(const std::string& row) const {
   if (arguments_.duration_seconds > 0)
     return seconds() < static_cast<double>(arguments_.duration_seconds);
   const auto found = rows_.find(row);
-  return found == rows_.end() || found->second.cases < arguments_.cases;
+  if (found == rows_.end()) return true;
+  return arguments_.runs > 0 ? found->second.runs < arguments_.runs
+                             : found->second.cases < arguments_.cases;
 }
 
 void Stage::add_violation(const std::string& row, uint64_t seed, const std::string& what) {

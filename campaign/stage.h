@@ -20,6 +20,7 @@ struct StageArguments {
   std::string json;
   uint64_t seed = 1;
   uint64_t cases = 1000;
+  uint64_t runs = 0;              // of seeds, instead of `cases`
   uint64_t duration_seconds = 0;  // instead of `cases`
 };
 
@@ -35,7 +36,8 @@ class Stage {
   Stage(std::string name, const StageArguments& arguments);
 
   [[nodiscard]] const StageArguments& arguments() const { return arguments_; }
-  // True while row `row` has less than its share of cases, or of the time if that is limited.
+  // True while row `row` has less than its share of cases or runs, or of the time if that is
+  // limited.
   [[nodiscard]] bool wants_more(const std::string& row) const;
   // Calls run(row, seed) for the rows in turns, each with the next seed, until none wants more.
   template <class Rows, class Run>
@@ -46,6 +48,7 @@ class Stage {
       for (const auto& row : rows) {
         if (!wants_more(std::string(row.name))) continue;
         run(row, seed);
+        ++rows_[std::string(row.name)].runs;
         goes_on = true;
       }
     }
@@ -59,6 +62,7 @@ class Stage {
 
  private:
   struct Row {
+    uint64_t runs = 0;
     uint64_t cases = 0;
     uint64_t violations = 0;
     std::map<std::string, uint64_t> notes;

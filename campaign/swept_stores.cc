@@ -51,28 +51,53 @@ Bytes draw_value(Random& random) {
 
 // A value that was replaced counts as a missing one: somebody must have said so.
 Answer answer_of(const Item& item, std::optional<ByteSpan> found) {
-  if (!found) return Answer::absent;
-  if (equal_bytes(*found, item.value)) return Answer::right;
+  if (!found) return {Outcome::absent};
+  if (equal_bytes(*found, item.value)) return {Outcome::right};
   const bool was_replaced = std::ranges::any_of(
       item.older, [&](const Bytes& older) { return equal_bytes(*found, older); });
-  return was_replaced ? Answer::absent : Answer::wrong;
+  return {was_replaced ? Outcome::absent : Outcome::wrong};
 }
 
 Answer answer_of(const Item& item, const Result<std::optional<Value>>& found) {
-  if (!found) return Answer::failed;
+  if (!found) return {Outcome::failed, found.error().message};
   return answer_of(item, *found ? std::optional((*found)->bytes()) : std::nullopt);
 }
 
-std::string text_of(const RecoveryReport& report) {
-  std::string text = report.was_clean ? "clean\n" : "unclean\n";
+std::vector<Finding> findings_of(const RecoveryReport& report) {
+  std::vector<Finding> findings;
+  const auto add = [&](const char* what, const BlobRange& range) {
+    findings.push_back(
+        {concat(range.partition, "/", range.blob),
+         concat(what, " at ", range.offset, "+", range.size_bytes, ": ", range.reason)});
+  };
   for (const CutRange& cut : report.cuts)
-    text += concat("cut ", cut.range.partition, "/", cut.range.blob, " ", cut.range.offset, "+",
-                   cut.range.size_bytes, "\n");
+    add("cut", cut.range);
   for (const BlobRange& range : report.damage)
-    text += concat("damage ", range.partition, "/", range.blob, " ", range.reason, "\n");
+    add("damage", range);
   for (const std::string& note : report.notes)
-    text += concat("note ", note, "\n");
-  return text;
+    findings.push_back({"", note});
+  return findings;
+}
+
+Reading refused(const Error& error) {
+  return {.refusal = error.message, .findings = {}, .verified = {}, .answers = {}};
+}
+
+Reading opened(const RecoveryReport& report) {
+  return {.refusal = {},
+          .was_clean = report.was_clean,
+          .findings = findings_of(report),
+          .verified = {},
+          .answers = {}};
+}
+
+// What `verify(findings)` says, if the store was opened for reading.
+void add_verified(Reading& reading, Storage& storage, Access access, const auto& verify) {
+  if (access == Access::writing) return;
+  RecoveryLog findings(storage, true);
+  const Status verified = verify(findings);
+  reading.verified = findings_of(findings.report());
+  if (!verified) reading.verified.push_back({"", verified.error().message});
 }
 
 Files files_of(MemoryStorage& storage) {
@@ -110,8 +135,8 @@ class Filler {
     store_.synced_count = synced_.size();
     std::vector<Item> items = std::move(synced_);
     items.insert(items.end(), unsynced_.begin(), unsynced_.end());
-    store_.read = [items = std::move(items), read](Storage& storage) {
-      return read(storage, items);
+    store_.read = [items = std::move(items), read](Storage& storage, Access access) {
+      return read(storage, access, items);
     };
     return std::move(store_);
   }
@@ -176,7 +201,7 @@ Position position_of(uint64_t number) {
 }
 
 Result<std::unique_ptr<Manifest>> open_manifest(Storage& storage, RecoveryLog& recovery) {
-  TRY_INTO(auto manifest, Manifest::open(storage, false, recovery));
+  TRY_INTO(auto manifest, Manifest::open(storage, recovery.read_only(), recovery));
   if (manifest != nullptr || !must(storage.partitions()).empty()) return manifest;
   return Manifest::create(storage, {.kind = "sweep", .geometry = {}, .partitions = {}, .id = {}},
                           recovery);
@@ -186,26 +211,29 @@ Floors* floors_of(const std::unique_ptr<Manifest>& manifest) {
   return manifest == nullptr ? nullptr : &manifest->floors(StoreRole::index);
 }
 
-// Opens with `open(floors, cache, recovery)` and asks `ask(journal, item)` for each item.
-template <class Open, class Ask>
-Reading read_journal(Storage& storage, const std::vector<Item>& items, const Open& open,
-                     const Ask& ask) {
-  RecoveryLog recovery(storage, false);
+// Opens with `open(floors, cache, recovery)`, asks `ask(journal, item)` for each item, and verifies
+// with `verify(journal, findings)`.
+template <class Open, class Ask, class Verify>
+Reading read_journal(Storage& storage, Access access, const std::vector<Item>& items,
+                     const Open& open, const Ask& ask, const Verify& verify) {
+  RecoveryLog recovery(storage, access == Access::reading);
   PageCache cache(1 << 16);
   const auto manifest = open_manifest(storage, recovery);
-  if (!manifest) return {manifest.error().message, false, {}};
+  if (!manifest) return refused(manifest.error());
   const auto journal = open(floors_of(*manifest), cache, recovery);
-  if (!journal) return {journal.error().message, false, {}};
-  Reading reading{text_of(recovery.report()), true, {}};
-  reading.report += *manifest != nullptr && (*manifest)->was_clean() ? "clean" : "unclean";
+  if (!journal) return refused(journal.error());
+  Reading reading = opened(recovery.report());
+  reading.was_clean = *manifest != nullptr && (*manifest)->was_clean();
   for (const Item& item : items)
     reading.answers.push_back(ask(**journal, item));
+  add_verified(reading, storage, access,
+               [&](RecoveryLog& findings) { return verify(**journal, findings); });
   return reading;
 }
 
-template <class Open, class Append, class Ask>
+template <class Open, class Append, class Ask, class Verify>
 SweptStore make_journal(Random& random, Ending ending, const Open& open, const Append& append,
-                        const Ask& ask) {
+                        const Ask& ask, const Verify& verify) {
   const JournalGeometry geometry(random);
   MemoryStorage storage;
   Filler filler(random, ending, storage);
@@ -225,18 +253,23 @@ SweptStore make_journal(Random& random, Ending ending, const Open& open, const A
       must(manifest->close());
     }
   }
-  return filler.finish([=](Storage& damaged, const std::vector<Item>& items) {
-    return read_journal(
-        damaged, items,
-        [&](Floors* floors, PageCache& cache, RecoveryLog& recovery) {
-          return open(damaged, geometry, floors, cache, recovery);
-        },
-        ask);
-  });
+  SweptStore store =
+      filler.finish([=](Storage& damaged, Access access, const std::vector<Item>& items) {
+        return read_journal(
+            damaged, access, items,
+            [&](Floors* floors, PageCache& cache, RecoveryLog& recovery) {
+              return open(damaged, geometry, floors, cache, recovery);
+            },
+            ask, verify);
+      });
+  store.page_size_bytes = geometry.page_size_bytes;
+  store.record_size_bytes = geometry.prefix_size_bytes + IndexedValueLog::kLocationSizeBytes;
+  return store;
 }
 
 Answer unless_missing(const Error& error) {
-  return error.code == Errc::out_of_range ? Answer::absent : Answer::failed;
+  if (error.code == Errc::out_of_range) return {Outcome::absent};
+  return {Outcome::failed, error.message};
 }
 
 SweptStore make_fixed_journal(Random& random, Ending ending) {
@@ -255,7 +288,10 @@ SweptStore make_fixed_journal(Random& random, Ending ending) {
     const Status read = journal.read(section_of(item.number), position_of(item.number), record);
     return read ? answer_of(item, std::optional<ByteSpan>(record)) : unless_missing(read.error());
   };
-  return make_journal(random, ending, open, append, ask);
+  const auto verify = [](const FixedJournal& journal, RecoveryLog& findings) {
+    return journal.verify(findings);
+  };
+  return make_journal(random, ending, open, append, ask, verify);
 }
 
 SweptStore make_indexed_value_log(Random& random, Ending ending) {
@@ -276,9 +312,13 @@ SweptStore make_indexed_value_log(Random& random, Ending ending) {
     if (!location) return unless_missing(location.error());
     const auto value = log.read_value(section, *location);
     // A value beyond the end of its blob is no missing one: its entry is there.
-    return value ? answer_of(item, std::optional(value->bytes())) : Answer::failed;
+    if (!value) return Answer{Outcome::failed, value.error().message};
+    return answer_of(item, std::optional(value->bytes()));
   };
-  return make_journal(random, ending, open, append, ask);
+  const auto verify = [](const IndexedValueLog& log, RecoveryLog& findings) {
+    return log.verify(true, findings, [](uint64_t) {});
+  };
+  return make_journal(random, ending, open, append, ask, verify);
 }
 
 // ---------------------------------------------------------------------------------------- archive
@@ -310,17 +350,26 @@ SweptStore make_archive(Random& random, Ending ending) {
         [&] { return archive->sync(); });
     if (filler.closes()) must(archive->close());
   }
-  return filler.finish([=](Storage& damaged, const std::vector<Item>& items) -> Reading {
-    const auto archive = PrunableArchive::open(damaged, options);
-    if (!archive) return {archive.error().message, false, {}};
-    Reading reading{text_of((*archive)->recovery()), true, {}};
+  const auto read = [=](Storage& damaged, Access access, const std::vector<Item>& items) {
+    PrunableArchiveOptions reading_options = options;
+    if (access == Access::reading) reading_options.access = ArchiveAccess::read_only;
+    const auto archive = PrunableArchive::open(damaged, reading_options);
+    if (!archive) return refused(archive.error());
+    Reading reading = opened((*archive)->recovery());
     for (const Item& item : items) {
       const Answer by_index = answer_of(item, (*archive)->get(item.number));
       const Answer by_key = answer_of(item, (*archive)->get(key_of(item.number, key_size)));
-      reading.answers.push_back(by_index == Answer::right ? by_key : by_index);
+      reading.answers.push_back(by_index.outcome == Outcome::right ? by_key : by_index);
     }
+    add_verified(reading, damaged, access, [&](RecoveryLog& findings) {
+      return (*archive)->log().verify(true, findings, [](uint64_t) {});
+    });
     return reading;
-  });
+  };
+  SweptStore store = filler.finish(read);
+  store.page_size_bytes = *options.page_size_bytes;
+  store.record_size_bytes = archive::record_size_bytes(*options.key_size_bytes);
+  return store;
 }
 
 // ---------------------------------------------------------------------------------------- freezer
@@ -367,14 +416,23 @@ SweptStore make_freezer(Random& random, Ending ending, bool in_memory) {
         });
     if (filler.closes()) must(freezer->close());
   }
-  return filler.finish([=](Storage& damaged, const std::vector<Item>& items) -> Reading {
-    const auto freezer = Freezer::open(damaged, options);
-    if (!freezer) return {freezer.error().message, false, {}};
-    Reading reading{text_of((*freezer)->recovery()), true, {}};
+  const auto read = [=](Storage& damaged, Access access, const std::vector<Item>& items) {
+    FreezerOptions reading_options = options;
+    if (access == Access::reading) reading_options.access = FreezerAccess::read_only;
+    const auto freezer = Freezer::open(damaged, reading_options);
+    if (!freezer) return refused(freezer.error());
+    Reading reading = opened((*freezer)->recovery());
     for (const Item& item : items)
       reading.answers.push_back(answer_of(item, (*freezer)->get(key_of(item.number, key_size))));
+    add_verified(reading, damaged, access, [&](RecoveryLog& findings) {
+      return (*freezer)->verify(FreezerDepth::values, findings, [](uint64_t) {});
+    });
     return reading;
-  });
+  };
+  SweptStore store = filler.finish(read);
+  store.page_size_bytes = *options.page_size_bytes;
+  store.record_size_bytes = freezer::record_size_bytes(*options.key_size_bytes);
+  return store;
 }
 
 SweptStore make_freezer_in_memory(Random& random, Ending ending) {
@@ -416,12 +474,15 @@ SweptStore make_metadata(Random& random, Ending ending) {
         [&] { return store->sync(); });
     if (filler.closes()) must(store->sync_both());
   }
-  return filler.finish([=](Storage& damaged, const std::vector<Item>& items) -> Reading {
-    RecoveryLog recovery(damaged, false);
-    const auto store = MetadataStore::open(damaged, options, recovery);
-    if (!store) return {store.error().message, false, {}};
-    Reading reading{text_of(recovery.report()), true, {}};
-    if ((*store)->opened_from_one_copy()) reading.report += "from one copy";
+  return filler.finish([=](Storage& damaged, Access access, const std::vector<Item>& items) {
+    RecoveryLog recovery(damaged, access == Access::reading);
+    MetadataStoreOptions reading_options = options;
+    reading_options.read_only = access == Access::reading;
+    const auto store = MetadataStore::open(damaged, reading_options, recovery);
+    if (!store) return refused(store.error());
+    // Opening reads everything: there is nothing else to verify.
+    Reading reading = opened(recovery.report());
+    if ((*store)->opened_from_one_copy()) reading.findings.push_back({"", "from one copy"});
     for (const Item& item : items) {
       const std::optional<Bytes> value = (*store)->get(key_of(item.number, key_size));
       reading.answers.push_back(
@@ -432,6 +493,10 @@ SweptStore make_metadata(Random& random, Ending ending) {
 }
 
 }  // namespace
+
+std::string file_text(const FileName& name) {
+  return concat(name.first, "/", to_hex(name.second));
+}
 
 std::span<const SweptKind> swept_kinds() {
   // The formats give files and values no name: one in the place of another is as valid there.

@@ -22,26 +22,46 @@ namespace firn::campaign {
 using FileName = std::pair<std::string, Bytes>;  // partition, blob
 using Files = std::map<FileName, Bytes>;         // with headers
 
-enum class Answer : uint8_t {
+enum class Outcome : uint8_t {
   right,
   absent,
   failed,  // an error, which is an honest answer
   wrong,
 };
 
+struct Answer {
+  Outcome outcome = Outcome::right;
+  std::string error = {};  // of a failed one
+  friend bool operator==(const Answer&, const Answer&) = default;
+};
+
+// A cut, damage, or a note, which names files in its text only.
+struct Finding {
+  std::string file;  // as file_text() gives it
+  std::string text;
+  friend bool operator==(const Finding&, const Finding&) = default;
+};
+
 // What an open and all questions gave.
 struct Reading {
-  std::string report;           // what open said: its error, or the recovery report
-  bool is_open = false;         // if not, nothing was answered
-  std::vector<Answer> answers;  // first of the synced items, then of those that may be lost
+  std::string refusal;  // why it does not open; nothing else is set then
+  bool was_clean = false;
+  std::vector<Finding> findings;  // of the open
+  std::vector<Finding> verified;  // of verify, which a reader runs: values and keys
+  std::vector<Answer> answers;    // first of the synced items, then of those that may be lost
+  [[nodiscard]] bool is_open() const { return refusal.empty(); }
   friend bool operator==(const Reading&, const Reading&) = default;
 };
 
+enum class Access : uint8_t { writing, reading };
+
 struct SweptStore {
   Files files;
-  std::vector<Files> earlier;  // as they were after each sync
-  size_t synced_count = 0;     // of the answers
-  std::function<Reading(Storage&)> read;
+  std::vector<Files> earlier;      // as they were after each sync
+  size_t synced_count = 0;         // of the answers
+  uint32_t page_size_bytes = 0;    // of the partition "index"; 0: there is none
+  uint32_t record_size_bytes = 0;  // of the partition "index", if values belong to it
+  std::function<Reading(Storage&, Access)> read;
 };
 
 enum class Ending : uint8_t { closed, killed };
@@ -59,5 +79,7 @@ struct SweptKind {
 };
 
 [[nodiscard]] std::span<const SweptKind> swept_kinds();
+// "index/0000000000000000", as findings name files.
+[[nodiscard]] std::string file_text(const FileName& name);
 
 }  // namespace firn::campaign

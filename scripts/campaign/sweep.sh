@@ -7,7 +7,7 @@
 set -euo pipefail
 source scripts/build.sh
 build release firn_sweep
-# Without a DURATION: so many stores that more than 20 of each structure are seen, closed and
-# killed, and a million flipped bits.
-build/release/campaign/firn_sweep --json "$1" --cases 1500000 ${DURATION:+--duration "$DURATION"} \
+# Without a DURATION: 20 stores of each structure closed, and 20 killed; more than a million
+# flipped bits.
+build/release/campaign/firn_sweep --json "$1" --runs 20 ${DURATION:+--duration "$DURATION"} \
   ${SEED:+--seed "$SEED"}
