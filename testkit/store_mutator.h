@@ -29,21 +29,35 @@ struct MutatedGeometry {
   uint32_t record_size_bytes = 0;  // of the partition "index"; its last 12 bytes are a location
 };
 
+// What may have happened to the files, from what a store must tell of to what it cannot know.
 enum class Mutation : uint8_t {
-  damaged,  // no checksum fits what it should not
-  forged,   // some do
+  damaged,    // no checksum fits what it should not
+  exchanged,  // besides, files took each other's places: formats give them no name
+  forged,     // besides, checksums fit what they should not
 };
+
+// Ends a page with this record, its checksums made to fit where a slot has a length that can be.
+inline void seal_page(MutableByteSpan page, PageRecord record) {
+  const MutableByteSpan payload = page.first(page.size() - kPageRecordSize);
+  for (PageSlot& slot : record.slots)
+    if (slot.size_bytes <= payload.size()) slot.crc = crc32c(payload.first(slot.size_bytes));
+  encode_page_record(page.data() + payload.size(), record);
+}
 
 class StoreMutator {
  public:
   StoreMutator(MemoryStorage& storage, MutatedGeometry geometry)
       : storage_(storage), geometry_(geometry) {}
 
-  // Until the input is empty, and 64 changes at most.
+  // Until the input is empty. Its first byte decides whether checksums may be forged, and how many
+  // changes there are at most: damage that goes unnoticed is seldom large.
   Mutation mutate(FuzzInput& input) {
+    const uint64_t plan = input.number(1);
+    const bool may_forge = plan % 2 == 1;
+    const uint64_t changes_max = may_forge ? 64 : 1 + plan / 2 % 8;
     Mutation mutation = Mutation::damaged;
-    for (int changes = 0; !input.empty() && changes < 64; ++changes)
-      if (change(input) == Mutation::forged) mutation = Mutation::forged;
+    for (uint64_t changes = 0; !input.empty() && changes < changes_max; ++changes)
+      mutation = std::max(mutation, change(input, may_forge));
     return mutation;
   }
 
@@ -61,17 +75,14 @@ class StoreMutator {
     return all;
   }
 
-  Mutation change(FuzzInput& input) {
+  Mutation change(FuzzInput& input, bool may_forge) {
     const std::vector<Name> all = names();
     if (all.empty()) return Mutation::damaged;
     const Name& name = all[input.below(all.size())];
     Bytes file = *storage_.raw(name.first, name.second);
-    const uint64_t kind = input.below(8);
+    const uint64_t kind = input.below(may_forge ? 8 : 3);
     Mutation mutation = Mutation::damaged;
-    if (kind == 0) {
-      remove_or_exchange(input, name, all);
-      return mutation;
-    }
+    if (kind == 0) return remove_or_exchange(input, name, all);
     if (kind == 1) {
       file.resize(std::min<uint64_t>(input.interesting(file.size()), file.size() + 4096));
     } else if (kind == 2) {
@@ -85,16 +96,17 @@ class StoreMutator {
     return mutation;
   }
 
-  void remove_or_exchange(FuzzInput& input, const Name& name, const std::vector<Name>& all) {
+  Mutation remove_or_exchange(FuzzInput& input, const Name& name, const std::vector<Name>& all) {
     const Name& other = all[input.below(all.size())];
     if (other == name) {
       (void)storage_.remove(name.first, std::span(&name.second, 1));
-      return;
+      return Mutation::damaged;
     }
     Bytes mine = *storage_.raw(name.first, name.second);
     Bytes others = *storage_.raw(other.first, other.second);
     storage_.set_raw(name.first, name.second, std::move(others));
     storage_.set_raw(other.first, other.second, std::move(mine));
+    return Mutation::exchanged;
   }
 
   void forge(FuzzInput& input, const Name& name, Bytes& file) {
@@ -142,9 +154,7 @@ class StoreMutator {
       const uint64_t at = skew + input.below(records) * geometry_.record_size_bytes + field;
       put_number(input, payload.subspan(std::min<uint64_t>(at, payload.size())), 64);
     }
-    for (PageSlot& slot : record.slots)
-      if (slot.size_bytes <= payload.size()) slot.crc = crc32c(payload.first(slot.size_bytes));
-    encode_page_record(bytes.data() + payload.size(), record);
+    seal_page(bytes, record);
   }
 
   // Bytes of a value that a record names, and then its checksum.

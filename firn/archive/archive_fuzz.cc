@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Hostile files under an archive. Where no checksum was forged, an index answers with the value
-// that was put, with an error, or is absent. What opens for writing takes items and gives them
-// back.
+// Hostile files under an archive. Where no checksum was forged, an index and a key answer with the
+// value that was put, or with an error; absent they are only if opening or verify tells of damage.
+// What opens for writing takes items and gives them back.
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "firn/archive/format.h"
 #include "firn/archive/prunable_archive.h"
 #include "firn/base/bytes.h"
 #include "firn/base/check.h"
 #include "firn/base/random.h"
-#include "firn/io/memory_storage.h"
 #include "testkit/fuzz_input.h"
+#include "testkit/fuzzed_storage.h"
 #include "testkit/store_mutator.h"
 
 namespace {
@@ -58,19 +59,37 @@ Values make_store(MemoryStorage& storage, uint64_t mode) {
   return values;
 }
 
-void read_everything(const PrunableArchive& archive, const Values& values,
-                     testkit::Mutation mutation) {
+bool is_found(const Result<std::optional<Value>>& read, const Values& values, uint64_t index) {
+  const auto expected = values.find(index);
+  if (!read) return true;  // an error tells
+  if (!*read) return expected == values.end();
+  CHECK(expected != values.end(), "nothing is there that was not put, or was pruned");
+  CHECK(equal_bytes((*read)->bytes(), expected->second), "the value that was put");
+  return true;
+}
+
+// False if something is silently absent.
+bool find_everything(const PrunableArchive& archive, const Values& values) {
+  bool has_all = true;
   for (uint64_t index = 0; index < 32; ++index) {
-    const auto read = archive.get(index);
     const Bytes key(kKeySizeBytes, static_cast<std::byte>(index));
-    const auto by_key = archive.get(ByteSpan(key));
-    if (mutation == testkit::Mutation::forged) continue;
-    const auto expected = values.find(index);
-    for (const auto* found : {&read, &by_key}) {
-      if (!*found || !**found) continue;
-      CHECK(expected != values.end(), "nothing is there that was not put, or was pruned");
-      CHECK(equal_bytes((**found)->bytes(), expected->second), "the value that was put");
-    }
+    has_all &= is_found(archive.get(index), values, index);
+    has_all &= is_found(archive.get(ByteSpan(key)), values, index);
+  }
+  uint64_t visited = 0;
+  const Status all = archive.visit(0, UINT64_MAX, true, [&](const ArchiveItem&) {
+    ++visited;
+    return true;
+  });
+  for (const uint64_t missing : archive.missing_items(0, 32))
+    has_all &= !values.contains(missing);
+  return has_all && (!all || visited == values.size());
+}
+
+void read_everything(const PrunableArchive& archive) {
+  for (uint64_t index = 0; index < 32; ++index) {
+    (void)archive.get(index);
+    (void)archive.get(ByteSpan(Bytes(kKeySizeBytes, static_cast<std::byte>(index))));
   }
   uint64_t visited = 0;
   (void)archive.visit(0, UINT64_MAX, true, [&](const ArchiveItem& item) {
@@ -81,12 +100,42 @@ void read_everything(const PrunableArchive& archive, const Values& values,
   (void)archive.next_gap(0);
 }
 
+testkit::Told told_by(const PrunableArchive& archive, Storage& storage) {
+  testkit::Told told;
+  told.add(archive.recovery());
+  RecoveryLog findings(storage, true);
+  told.add(archive.log().verify(true, findings, [](uint64_t) {}));
+  told.add(findings.report());
+  return told;
+}
+
+// What undamaged stores tell.
+const testkit::Told& told_undamaged(uint64_t mode, ArchiveAccess access) {
+  static std::map<std::pair<uint64_t, ArchiveAccess>, testkit::Told> known;
+  const auto found = known.find({mode, access});
+  if (found != known.end()) return found->second;
+  testkit::FuzzedStorage storage;
+  make_store(storage, mode);
+  PrunableArchiveOptions options = options_of(mode);
+  options.access = access;
+  const auto archive = PrunableArchive::open(storage, options);
+  CHECK(archive.has_value(), "an undamaged store opens");
+  return known[{mode, access}] = told_by(**archive, storage);
+}
+
+void check(const PrunableArchive& archive, Storage& storage, const Values& values, uint64_t mode,
+           ArchiveAccess access) {
+  if (find_everything(archive, values)) return;
+  CHECK(told_by(archive, storage).says_more_than(told_undamaged(mode, access)),
+        "what is absent is told");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   testkit::FuzzInput input(data, size);
   const uint64_t mode = input.number(1);
-  MemoryStorage storage;
+  testkit::FuzzedStorage storage;
   const Values values = make_store(storage, mode);
   testkit::StoreMutator mutator(storage,
                                 {kPageSizeBytes, archive::record_size_bytes(kKeySizeBytes)});
@@ -94,13 +143,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   PrunableArchiveOptions options = options_of(mode);
   options.strict = mode / 8 % 4 == 0;
+  const bool is_forged = mutation == testkit::Mutation::forged;
   options.access = ArchiveAccess::read_only;
-  if (const auto reader = PrunableArchive::open(storage, options))
-    read_everything(**reader, values, mutation);
+  if (const auto reader = PrunableArchive::open(storage, options)) {
+    read_everything(**reader);
+    if (!is_forged) check(**reader, storage, values, mode, options.access);
+  }
   options.access = ArchiveAccess::write;
   const auto writer = PrunableArchive::open(storage, options);
   if (!writer) return 0;
-  read_everything(**writer, values, mutation);
+  read_everything(**writer);
+  if (!is_forged) check(**writer, storage, values, mode, options.access);
   const Bytes key(kKeySizeBytes, std::byte{77});
   const auto put = (*writer)->put(90, key, as_bytes("new"));
   if (!put || *put != PutOutcome::added || !(*writer)->sync()) return 0;

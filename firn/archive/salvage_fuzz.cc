@@ -18,6 +18,7 @@
 #include "firn/freezer/freezer_salvage.h"
 #include "firn/io/memory_storage.h"
 #include "testkit/fuzz_input.h"
+#include "testkit/fuzzed_storage.h"
 #include "testkit/store_mutator.h"
 
 namespace {
@@ -157,7 +158,7 @@ Bytes bytes_of(const MemoryStorage& storage) {
 
 template <class Subject>
 void run(testkit::FuzzInput& input, uint64_t mode) {
-  MemoryStorage source;
+  testkit::FuzzedStorage source;
   const Items put = Subject::make(source, mode);
   testkit::StoreMutator mutator(source, {kPageSizeBytes, Subject::kRecordSizeBytes});
   const testkit::Mutation mutation = mutator.mutate(input);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Hostile files under a freezer, its table in memory and on disk. Where no checksum was forged,
-// a key answers with a value that it had, or with an error, or is absent if something was told.
+// Hostile files under a freezer, its table in memory and on disk. Where no checksum was forged, a
+// key answers with its newest value, or with an error; with an older one it does, and absent it is,
+// only if opening or verify tells of damage.
 // Also the bytes of slots, cursors, checkpoints and table records.
 #include "firn/freezer/freezer.h"
 
@@ -9,14 +10,15 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "firn/base/bytes.h"
 #include "firn/base/check.h"
 #include "firn/base/random.h"
 #include "firn/freezer/format.h"
-#include "firn/io/memory_storage.h"
 #include "testkit/fuzz_input.h"
+#include "testkit/fuzzed_storage.h"
 #include "testkit/store_mutator.h"
 
 namespace {
@@ -25,6 +27,7 @@ using namespace firn;
 
 constexpr uint32_t kKeySizeBytes = 4;
 constexpr uint32_t kPageSizeBytes = 50;
+constexpr uint64_t kPuts = 12;
 
 FreezerOptions options_of(uint64_t mode) {
   FreezerOptions options;
@@ -46,7 +49,7 @@ Values make_store(MemoryStorage& storage, uint64_t mode) {
   const auto store = Freezer::open(storage, options_of(mode));
   CHECK(store.has_value(), "memory has room");
   Values values;
-  for (uint64_t i = 0; i < 12; ++i) {
+  for (uint64_t i = 0; i < kPuts; ++i) {
     Bytes key(kKeySizeBytes, static_cast<std::byte>(i % 8));
     Bytes value = Random(i).bytes(1 + i * 5);
     CHECK((*store)->put(key, value).has_value(), "memory has room");
@@ -59,19 +62,66 @@ Values make_store(MemoryStorage& storage, uint64_t mode) {
   return values;
 }
 
-void read_everything(const Freezer& store, const Values& values, testkit::Mutation mutation) {
+// False if something is silently absent.
+bool find_everything(const Freezer& store, const Values& values) {
+  bool has_all = true;
   for (const auto& [key, versions] : values) {
     const auto read = store.get(ByteSpan(key));
-    if (!read || !*read || mutation == testkit::Mutation::forged) continue;
-    CHECK(std::ranges::any_of(
-              versions, [&](const Bytes& value) { return equal_bytes((*read)->bytes(), value); }),
-          "a value that the key had");
+    if (!read) continue;  // an error tells
+    has_all &= *read && equal_bytes((*read)->bytes(), versions.back());
+    const auto is_read = [&](const Bytes& value) { return equal_bytes((*read)->bytes(), value); };
+    CHECK(!*read || std::ranges::any_of(versions, is_read), "a value that the key had");
   }
+  uint64_t visited = 0;
+  const Status all = store.visit([&](const FreezerItem&) {
+    ++visited;
+    return true;
+  });
+  return has_all && (!all || visited == kPuts);
+}
+
+void read_everything(const Freezer& store, const Values& values) {
+  for (const auto& [key, versions] : values)
+    (void)store.get(ByteSpan(key));
   uint64_t visited = 0;
   (void)store.visit([&](const FreezerItem& item) {
     (void)store.get(item.cursor());
     return ++visited < 1000;
   });
+}
+
+testkit::Told told_by(const Freezer& store, Storage& storage) {
+  testkit::Told told;
+  told.add(store.recovery());
+  RecoveryLog findings(storage, true);
+  told.add(store.verify(FreezerDepth::values, findings, [](uint64_t) {}));
+  told.add(findings.report());
+  return told;
+}
+
+FreezerOptions options_of(uint64_t mode, FreezerAccess access) {
+  FreezerOptions options = options_of(mode / 8);
+  options.access = access;
+  return options;
+}
+
+// What undamaged stores tell.
+const testkit::Told& told_undamaged(uint64_t mode, FreezerAccess access) {
+  static std::map<std::pair<uint64_t, FreezerAccess>, testkit::Told> known;
+  const auto found = known.find({mode, access});
+  if (found != known.end()) return found->second;
+  testkit::FuzzedStorage storage;
+  make_store(storage, mode);
+  const auto store = Freezer::open(storage, options_of(mode, access));
+  CHECK(store.has_value(), "an undamaged store opens");
+  return known[{mode, access}] = told_by(**store, storage);
+}
+
+void check(const Freezer& store, Storage& storage, const Values& values, uint64_t mode,
+           FreezerAccess access) {
+  if (find_everything(store, values)) return;
+  CHECK(told_by(store, storage).says_more_than(told_undamaged(mode, access)),
+        "what is absent is told");
 }
 
 void decode(testkit::FuzzInput& input) {
@@ -104,27 +154,29 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     decode(input);
     return 0;
   }
-  MemoryStorage storage;
+  testkit::FuzzedStorage storage;
   const Values values = make_store(storage, mode);
   testkit::StoreMutator mutator(storage,
                                 {kPageSizeBytes, freezer::record_size_bytes(kKeySizeBytes)});
   const testkit::Mutation mutation = mutator.mutate(input);
 
-  FreezerOptions options = options_of(mode / 8);
-  options.access = FreezerAccess::read_only;
-  if (const auto reader = Freezer::open(storage, options))
-    read_everything(**reader, values, mutation);
-  options.access = mode / 32 % 2 == 0 ? FreezerAccess::write : FreezerAccess::rebuild;
-  const auto writer = Freezer::open(storage, options);
+  const bool is_forged = mutation == testkit::Mutation::forged;
+  constexpr FreezerAccess kReading = FreezerAccess::read_only;
+  if (const auto reader = Freezer::open(storage, options_of(mode, kReading))) {
+    read_everything(**reader, values);
+    if (!is_forged) check(**reader, storage, values, mode, kReading);
+  }
+  const FreezerAccess writing = mode / 32 % 2 == 0 ? FreezerAccess::write : FreezerAccess::rebuild;
+  const auto writer = Freezer::open(storage, options_of(mode, writing));
   if (!writer) return 0;
-  read_everything(**writer, values, mutation);
+  read_everything(**writer, values);
+  if (!is_forged) check(**writer, storage, values, mode, writing);
   RecoveryLog findings(storage, true);
   (void)(*writer)->verify(FreezerDepth::values, findings, [](uint64_t) {});
   const Bytes key(kKeySizeBytes, std::byte{77});
   if (!(*writer)->put(key, as_bytes("new")) || !(*writer)->sync()) return 0;
   const auto read = (*writer)->get(ByteSpan(key));
-  CHECK(mutation == testkit::Mutation::forged ||
-            (read && *read && as_text((*read)->bytes()) == "new"),
+  CHECK(is_forged || (read && *read && as_text((*read)->bytes()) == "new"),
         "what was put is there");
   (void)(*writer)->close();
   return 0;

@@ -7,7 +7,7 @@
 set -euo pipefail
 scripts/setup.sh fuzz
 source scripts/build.sh
-mapfile -t names < <(grep -oh '[a-z0-9_]*_fuzz\.cc' firn/*/CMakeLists.txt |
+mapfile -t names < <(grep -oh '[a-z0-9_]*_fuzz\.cc' {firn/*,fuzz}/CMakeLists.txt |
   sed 's/\(.*\)\.cc/firn_\1/')
 build fuzz "${names[@]}"
 
