@@ -228,7 +228,8 @@ class Tidy:
         if path.startswith("firn/") and is_test and re.search(r"std::j?thread\b", code):
             listed = self.listed.get(os.path.dirname(path) + "/CMakeLists.txt", "")
             if not path.endswith("_stress_test.cc") and "THREADED" not in listed or not re.search(
-                    r"^TEST\w*\(\w+,\s*\w*(Thread|Concurrent|Readers|Stress)", code, re.M):
+                    r"^(?:TYPED_)?TEST\w*\(\w+,\s*\w*(Thread|Concurrent|Readers|Stress)",
+                    code, re.M):
                 self.error("threaded", path, 1, "the thread sanitizer would not run it: THREADED "
                            "in CMakeLists.txt and Thread, Concurrent or Readers in the test's name")
         self.check_layers(path, text)

@@ -11,6 +11,7 @@
 //
 // Every operation of a LocationIndex pins its session; pin it yourself around several to pay once,
 // or to keep a location valid until its record is read. Pins nest.
+// Where a reader enters what is retired, it loads the pointer with seq_cst, as writers store it.
 //
 // Threads: a domain is shared by all. A session is used by one thread at a time; it may move to
 // another thread between operations. A coroutine must not suspend while it is pinned.

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "firn/index/epoch_templates.h"
+#include "firn/index/location_index_internals.h"
 
 namespace firn {
 namespace {
@@ -97,22 +97,33 @@ TEST(Epoch, GivenSessionsThatComeAndGo_WhenCounted_ThenRecordsAreUsedAgain) {
   EXPECT_EQ(domain.statistics().sessions, 0u);
 }
 
+// Where the system has no barrier for all threads.
+struct PinsInOrder : LocationPolicy {
+  static void announce(Word& word, uint64_t value) { announce_in_order(word, value); }
+  static void order_announcements() {}
+};
+
+template <class Policy>
+class EpochConcurrent : public testing::Test {};
+using PinPolicies = testing::Types<LocationPolicy, PinsInOrder>;
+TYPED_TEST_SUITE(EpochConcurrent, PinPolicies);
+
 // What a reader has reached through the pointer while pinned stays valid.
-TEST(Epoch, GivenConcurrentReaders_WhenObjectsAreReplaced_ThenNobodySeesAReclaimedOne) {
+TYPED_TEST(EpochConcurrent, GivenReaders_WhenObjectsAreReplaced_ThenNobodySeesAReclaimedOne) {
   struct Object : EpochRetired {
     std::atomic<uint64_t> alive{1};
   };
-  EpochDomain domain;
+  BasicEpochDomain<TypeParam> domain;
   std::vector<std::unique_ptr<Object>> objects;
   for (int i = 0; i < 20'000; ++i)
     objects.push_back(std::make_unique<Object>());
   std::atomic<Object*> current{objects.front().get()};
   std::atomic<bool> done{false};
   const auto read = [&] {
-    EpochSession session(domain);
+    BasicEpochSession<TypeParam> session(domain);
     while (!done.load(std::memory_order_relaxed)) {
-      const EpochPin pin(session);
-      Object* const object = current.load(std::memory_order_acquire);
+      const BasicEpochPin<TypeParam> pin(session);
+      Object* const object = current.load();
       for (int i = 0; i < 10; ++i)
         ASSERT_EQ(object->alive.load(std::memory_order_relaxed), 1u);
     }
@@ -132,6 +143,38 @@ TEST(Epoch, GivenConcurrentReaders_WhenObjectsAreReplaced_ThenNobodySeesAReclaim
   second.join();
   domain.collect();
   EXPECT_EQ(domain.bytes_retired(), 0u);
+}
+
+// The tables of an index are poisoned when they are reclaimed, and zeroed when they are used again.
+TYPED_TEST(EpochConcurrent,
+           GivenReadersOfAnIndex_WhenItsTablesAreReplaced_ThenTheyFindWhatIsThere) {
+  constexpr uint64_t kKeys = 40;
+  constexpr int kRounds = 1000;
+  const auto hash = [](uint64_t key) { return KeyHash(key * 0x9E3779B97F4A7C15); };
+  BasicEpochDomain<TypeParam> domain;
+  const auto index = std::move(*BasicLocationIndex<TypeParam>::open(domain, {.shard_bits = 0}));
+  BasicEpochSession<TypeParam> session(domain);
+  for (uint64_t key = 1; key <= kKeys; ++key)
+    ASSERT_TRUE(index->put(session, hash(key), Location(key), AnyKey{}).ok());
+  std::atomic<bool> done{false};
+  std::atomic<uint64_t> reads{0};
+  const auto read = [&] {
+    BasicEpochSession<TypeParam> own(domain);
+    for (uint64_t key = 1; !done.load(std::memory_order_relaxed); key = key % kKeys + 1, ++reads)
+      ASSERT_EQ(index->find(own, hash(key), AnyKey{}).location, Location(key));
+  };
+  std::thread first(read);
+  std::thread second(read);
+  for (int round = 0; round < kRounds || reads < 1000; ++round) {
+    EXPECT_EQ(index->reserve(session, 400), LocationStatus::done);
+    EXPECT_EQ(index->shrink(session), LocationStatus::done);
+  }
+  done.store(true);
+  first.join();
+  second.join();
+  EXPECT_EQ(index->maintain(session), LocationStatus::done);
+  EXPECT_EQ(index->statistics(session).bytes_retired, 0u);
+  EXPECT_GE(index->statistics(session).rebuilds, uint64_t{kRounds});
 }
 
 }  // namespace

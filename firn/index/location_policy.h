@@ -84,10 +84,11 @@ struct LocationPolicy {
   // threads of the process pass a barrier (membarrier(2)) before they read. Where the system has no
   // such call, each announcement is a read-modify-write.
   static void announce(Word& word, uint64_t value) {
-    if (!kBarriers) return static_cast<void>(exchange(word, value));
+    if (!kBarriers) return announce_in_order(word, value);
     store(word, value, std::memory_order_release);
     std::atomic_signal_fence(std::memory_order_seq_cst);
   }
+  static void announce_in_order(Word& word, uint64_t value) { exchange(word, value); }
   static void order_announcements();
 
   static void reach(LocationPoint) {}

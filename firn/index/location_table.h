@@ -190,9 +190,11 @@ struct LocationHome {
   }
 };
 
+// Where a pinned thread enters: sequentially consistent, as a pin is, so that whoever reclaims sees
+// the pin, or this load what has been published.
 template <class Policy>
 [[nodiscard]] LocationTableRef<Policy> current_table(const LocationShard<Policy>& shard) {
-  return {Policy::load(shard.ref, std::memory_order_acquire)};
+  return {Policy::load(shard.ref, std::memory_order_seq_cst)};
 }
 
 template <class Policy>
