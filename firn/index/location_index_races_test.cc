@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,7 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "firn/index/history_test_support.h"
-#include "firn/index/location_index_internals.h"
+#include "firn/index/location_index_test_support.h"
 
 namespace firn {
 namespace {
@@ -314,18 +315,43 @@ TEST(LocationRacesThread, GivenALookupThatSleptWhileASlotChanged_WhenItSeesAPut_
 }
 
 // One operation of a thread of the tests below, recorded.
-enum class Act : uint8_t { insert, replace, remove, compaction, clear, grow, shrink, walk };
-constexpr std::array kActs = {Act::insert, Act::replace, Act::remove, Act::compaction,
-                              Act::clear,  Act::grow,    Act::shrink, Act::walk};
+enum class Act : uint8_t {
+  insert,
+  replace,
+  remove,
+  compaction,
+  clear,
+  grow,
+  shrink,
+  walk,
+  snapshot,
+  rebuild,  // an insert that finds the table drifted, and the end of the rebuild
+};
+constexpr std::array kActs = {Act::insert,   Act::replace, Act::remove, Act::compaction,
+                              Act::clear,    Act::grow,    Act::shrink, Act::walk,
+                              Act::snapshot, Act::rebuild};
 constexpr size_t kKeys = 10;
 
 class RecordedRace {
  public:
-  // Keys 1 to `present` are there, at 101, 102 ...: eight are more than one bucket holds.
-  RecordedRace(bool equal_hashes, uint32_t present) : races_(equal_hashes) {
+  // Keys 1 to `present` are there, at 101, 102 ...: eight are more than one bucket holds. What the
+  // acts need is, too: to shrink, a sparse table; to rebuild, one that has nearly drifted.
+  RecordedRace(bool equal_hashes, uint32_t present, std::initializer_list<Act> acts)
+      : races_(equal_hashes) {
+    constexpr uint64_t kOf64Buckets = 353;
+    const bool drifted = present == 8 && std::ranges::find(acts, Act::rebuild) != acts.end();
+    const bool sparse = std::ranges::find(acts, Act::shrink) != acts.end();
+    if (drifted || sparse) {
+      EXPECT_EQ(races_.index().reserve(races_.session(), drifted ? kOf64Buckets : 30),
+                LocationStatus::done);
+    }
     for (uint32_t key = 1; key <= present; ++key) {
       races_.put(100 + key);
       history_.initial()[key] = 100 + key;
+    }
+    for (int displaced = 1; drifted && displaced < 64 * 7 / 8 - 1; ++displaced) {
+      EXPECT_EQ(races_.remove(present), 100 + present);
+      EXPECT_EQ(races_.put(100 + present), 0U);
     }
   }
 
@@ -334,7 +360,8 @@ class RecordedRace {
     HistoryOperation operation{.begin = ++now_};
     perform(session, thread, act, version, operation);
     operation.end = ++now_;
-    if (act != Act::grow && act != Act::shrink) history_.thread(thread).push_back(operation);
+    if (act != Act::grow && act != Act::shrink && act != Act::snapshot)
+      history_.thread(thread).push_back(operation);
   }
 
   std::optional<std::string> violation() {
@@ -360,12 +387,16 @@ class RecordedRace {
     operation.key = kA;
     switch (act) {
       case Act::insert:
+      case Act::rebuild:
         operation.location = version * 100 + 9;
         operation.key = 9;
         [[fallthrough]];
       case Act::replace:
         operation.kind = Kind::put;
         operation.answer = races_.put(session, operation.location);
+        if (act == Act::rebuild) {
+          EXPECT_EQ(index.maintain(session), LocationStatus::done);
+        }
         break;
       case Act::remove:
         operation.kind = Kind::remove;
@@ -386,6 +417,11 @@ class RecordedRace {
         break;
       case Act::grow: EXPECT_EQ(index.reserve(session, 30), LocationStatus::done); break;
       case Act::shrink: EXPECT_EQ(index.shrink(session), LocationStatus::done); break;
+      case Act::snapshot: {
+        BytesSink sink;
+        EXPECT_TRUE(index.snapshot(session, sink, 0));
+        break;
+      }
       case Act::walk: {
         operation.kind = Kind::walk;
         operation.answer = history_.walks(thread).size();
@@ -406,7 +442,7 @@ class RecordedRace {
 // One thread stops at the nth time that it reaches a point, another does something, then the first
 // goes on. False if it does not get there.
 bool race_at(LocationPoint point, unsigned nth, Act stopped, Act other, bool equal, uint32_t keys) {
-  RecordedRace race(equal, keys);
+  RecordedRace race(equal, keys, {stopped, other});
   ParkedThread first(point, nth, [&] { race.act(0, stopped, 2); });
   const bool parked = first.settle() == ParkedThread::State::parked;
   {
@@ -426,16 +462,41 @@ class LocationPointThread : public testing::TestWithParam<size_t> {};
 
 TEST_P(LocationPointThread, GivenAThreadStoppedThere_WhenAnotherActs_ThenLinearizable) {
   const auto point = static_cast<LocationPoint>(GetParam());
+  const auto is_large = [](Act act) { return act == Act::snapshot || act == Act::rebuild; };
   bool reached = false;
   for (const Act stopped : kActs)
     for (const Act other : kActs)
       for (const bool equal : {false, true})
         for (const uint32_t keys : {1U, 8U})
           for (unsigned nth = 1; nth <= 3; ++nth) {
+            if ((is_large(stopped) || is_large(other)) && (!equal || keys == 1 || nth == 3)) break;
             if (!race_at(point, nth, stopped, other, equal, keys)) break;
             reached = true;
           }
   EXPECT_TRUE(reached);
+}
+
+// Which points each act passes; it is stopped at every one of them.
+bool passes(Act act, LocationPoint point) {
+  using enum LocationPoint;
+  const bool looks_up = point <= slot_read;
+  const bool places = point >= overflow_marked && point <= slot_published;
+  const bool moves = point >= growth_allocated;
+  const bool copies_home = point == pinned || point == home_locked || point == chain_locked;
+  switch (act) {
+    case Act::insert: return looks_up || (point >= scanned_absent && point <= unlocked);
+    case Act::replace:
+    case Act::remove:
+    case Act::compaction: return looks_up || point == about_to_replace;
+    case Act::clear:
+      return point == pinned || point == chain_locked || (moves && point != entry_copied);
+    case Act::grow:
+    case Act::shrink: return point == pinned || places || moves;
+    case Act::walk: return copies_home;
+    case Act::snapshot: return copies_home || places || point == block_allocated;
+    case Act::rebuild: return point != about_to_replace;
+  }
+  return false;
 }
 
 // Keys 2 to 8 are there, whatever a thread that works on others has been stopped at.
@@ -461,17 +522,23 @@ void expect_reads_end(Races& races, Act stopped) {
 // A reader waits for nobody: it finds what is there wherever a writer has stopped.
 TEST_P(LocationPointThread, GivenAWriterStoppedThere_WhenRead_ThenEveryReadEnds) {
   const auto point = static_cast<LocationPoint>(GetParam());
-  bool reached = false;
-  for (const Act stopped : kActs)
+  for (const Act stopped : kActs) {
+    bool reached = false;
     for (const bool equal : {true, false})
       for (unsigned nth = 1; nth <= 4; ++nth) {
-        RecordedRace race(equal, 8);
+        RecordedRace race(equal, 8, {stopped});
         ParkedThread writer(point, nth, [&] { race.act(0, stopped, 2); });
         if (writer.settle() != ParkedThread::State::parked) break;
         reached = true;
         expect_reads_end(race.races(), stopped);
+        writer.finish();
+        const bool moves =
+            stopped == Act::rebuild || stopped == Act::clear || stopped == Act::shrink;
+        EXPECT_EQ(race.races().index().statistics(race.races().session()).rebuilds,
+                  moves ? 1U : 0U);
       }
-  EXPECT_TRUE(reached);
+    EXPECT_EQ(reached, passes(stopped, point)) << "act " << static_cast<int>(stopped);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryPoint, LocationPointThread, testing::Range<size_t>(0, kPoints));
