@@ -37,16 +37,37 @@ Config config_of(uint64_t seed) {
   config.layout = kLayouts[random.below(std::size(kLayouts))];
   config.moves = random.one_in(2);
   config.skewed = random.one_in(2);
+  config.shards = random.one_in(2);
+  config.observes = random.one_in(2);
+  if (!random.one_in(4)) return config;
+  // All keys in the chain of one home, so that most inserts are displaced.
+  config.drifts = true;
+  config.keys = kKeys[std::size(kKeys) - 1];
+  config.layout = kLayouts[random.below(3)];
   return config;
 }
+
+// What happened inside of all histories.
+struct Moves {
+  uint64_t growths = 0;
+  uint64_t rebuilds = 0;  // to smaller tables, or to empty ones
+  uint64_t drifts = 0;    // rebuilds against drift
+};
+Moves g_moves;
 
 // One index, from empty to the check of its history.
 template <class Policy>
 std::optional<std::string> run(const Config& config, uint64_t operations) {
   BasicEpochDomain<Policy> domain;
-  auto index = BasicLocationIndex<Policy>::open(domain, {.shard_bits = 0});
+  const unsigned shard_bits = config.shards ? 1 : 0;
+  auto index = BasicLocationIndex<Policy>::open(domain, {.shard_bits = shard_bits});
   CHECK(index.has_value(), "an empty index opens");
   History history(config.threads, config.keys);
+  if (config.drifts) {
+    BasicEpochSession<Policy> session(domain);
+    constexpr uint64_t kEntries[] = {353, 500};  // within 64 buckets a shard, the least that drift
+    CHECK((*index)->reserve(session, kEntries[shard_bits]) == LocationStatus::done, "has room");
+  }
   run_together(config.threads, [&](size_t thread, const std::function<void()>& wait) {
     Worker<Policy> worker(**index, domain, history, thread, config, history_time);
     wait();
@@ -65,6 +86,14 @@ std::optional<std::string> run(const Config& config, uint64_t operations) {
   if (after.count_now() != present || (*index)->size() != present)
     return std::to_string(present) + " keys are present, " + std::to_string(after.count_now()) +
            " entries are listed, the size is " + std::to_string((*index)->size());
+  BasicEpochSession<Policy> session(domain);
+  CHECK((*index)->maintain(session) == LocationStatus::done, "what was begun ends");
+  const LocationIndexStatistics statistics = (*index)->statistics(session);
+  CHECK(statistics.entries == present && statistics.shards_growing == 0 &&
+            statistics.bytes_retired == 0,
+        "figures are exact when nobody writes");
+  g_moves.growths += statistics.growths;
+  (config.drifts ? g_moves.drifts : g_moves.rebuilds) += statistics.rebuilds;
   return history.violation(final);
 }
 
@@ -76,8 +105,20 @@ std::optional<std::string> run_seed(uint64_t seed) {
                                        : run<YieldingPolicy>(config, kOperations);
   if (!violation) return std::nullopt;
   return concat(config.threads, " threads, ", config.keys, " keys, hashes ",
-                kLayoutNames[static_cast<size_t>(config.layout)],
-                config.moves ? ", moving: " : ": ", *violation);
+                kLayoutNames[static_cast<size_t>(config.layout)], config.shards ? ", 2 shards" : "",
+                config.drifts ? ", drifting" : "", config.moves ? ", moving: " : ": ", *violation);
+}
+
+// False if something never happened that should have.
+bool report_moves(uint64_t operations) {
+  std::printf("inside of them %llu growths, %llu rebuilds against drift, %llu others\n",
+              static_cast<unsigned long long>(g_moves.growths),
+              static_cast<unsigned long long>(g_moves.drifts),
+              static_cast<unsigned long long>(g_moves.rebuilds));
+  constexpr uint64_t kEnough = 1'000'000;
+  const bool all = g_moves.growths != 0 && g_moves.drifts != 0 && g_moves.rebuilds != 0;
+  if (operations >= kEnough && !all) std::fprintf(stderr, "one of them never happened\n");
+  return operations < kEnough || all;
 }
 
 }  // namespace
@@ -89,6 +130,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: %s%s", argv[0], firn::histories::kUsage);
     return 2;
   }
-  return firn::histories::run_histories("firn_histories", *arguments, firn::histories::kOperations,
-                                        firn::histories::run_seed);
+  const int result = firn::histories::run_histories(
+      "firn_histories", *arguments, firn::histories::kOperations, firn::histories::run_seed);
+  return firn::histories::report_moves(arguments->operations) ? result : 1;
 }

@@ -41,9 +41,11 @@ struct Config {
   size_t threads = 2;
   uint32_t keys = 4;
   Layout layout = Layout::equal;
-  bool moves = false;   // thread 0 reserves, shrinks, clears and walks between its operations
-  bool skewed = false;  // half of the operations on one key
-  bool shards = false;  // two shards: odd keys lie in the second
+  bool moves = false;     // thread 0 reserves, shrinks, clears and walks between its operations
+  bool skewed = false;    // half of the operations on one key
+  bool shards = false;    // two shards: odd keys lie in the second
+  bool drifts = false;    // nothing is cleared, nor moved but to rebuild what has drifted
+  bool observes = false;  // sizes and statistics are looked at between operations
   uint64_t seed = 1;
 };
 
@@ -73,15 +75,17 @@ class Worker {
 
   // One operation, drawn at random.
   void step() {
+    if (config_.observes && random_.one_in(64)) observe();
     if (config_.moves && thread_ == 0 && random_.one_in(4)) return move(draw_move());
     act(draw_choice(), draw_key());
   }
 
   // One operation: "p3" puts key 3, "f3" finds, "r3" removes, "x3" compares and replaces it, "m3"
   // puts a batch of up to four keys that begins with it; "C"
-  // clears, "W" walks, "G" moves to a larger table, "S" to a smaller one, "F" puts every key from
-  // 17 on.
+  // clears, "W" walks, "G" moves to a larger table, "S" to a smaller one, "Z" asks for the size,
+  // "F" puts every key from 17 on.
   void step(std::string_view what) {
+    if (what == "Z") return observe_size(index_.size());
     if (what == "F") {
       for (uint32_t key = 17; key < config_.keys; ++key)
         act(Choice::put, key);
@@ -116,6 +120,31 @@ class Worker {
       return (location.value & ((1U << kKeyBits) - 1)) == key ? KeyMatch::same
                                                               : KeyMatch::different;
     };
+  }
+
+  // Beside writers a size is off by what runs: by one for each thread, and where homes are dropped,
+  // by all that were in one.
+  void observe_size(uint64_t size) const {
+    const uint64_t off = config_.threads * (config_.drifts ? 1 : config_.keys + 1);
+    CHECK(size <= config_.keys + off, "a size is off by at most the operations that run");
+  }
+
+  // Figures need not fit together, but none of them passes its bounds, or runs backwards.
+  void observe() {
+    observe_size(index_.size());
+    const LocationIndexStatistics now = index_.statistics(session_);
+    constexpr uint64_t kSane = uint64_t{1} << 32;
+    const uint64_t shards = index_.shard_count();
+    observe_size(now.entries);
+    CHECK(now.slots >= shards && now.slots < kSane, "every shard has slots");
+    CHECK(now.shards_growing <= shards, "no more shards grow than there are");
+    CHECK(now.stashed_entries < kSane && now.displaced_entries < kSane, "counts do not wrap");
+    CHECK(now.growths >= observed_.growths && now.rebuilds >= observed_.rebuilds, "only upwards");
+    CHECK(now.bytes() < kSane && now.bytes_resident < kSane, "bytes do not wrap");
+    CHECK(now.sessions >= 1 && now.sessions <= config_.threads, "one for each thread");
+    CHECK(now.sessions_pinned <= now.sessions, "who is pinned has a session");
+    CHECK(now.oldest_pin_epochs < kSane, "epochs do not wrap");
+    observed_ = now;
   }
 
   enum class Choice : uint8_t { find, put, put_if_newer, remove, replace_if, find_many, put_many };
@@ -265,6 +294,7 @@ class Worker {
   }
 
   Move draw_move() {
+    if (config_.drifts) return random_.one_in(2) ? Move::walk : Move::maintain;
     constexpr Move kMoves[] = {Move::clear,  Move::walk,     Move::walk, Move::shrink,
                                Move::shrink, Move::maintain, Move::grow, Move::grow};
     return kMoves[random_.below(std::size(kMoves))];
@@ -300,6 +330,7 @@ class Worker {
   std::array<uint64_t, 7> tastes_{};  // how often each Choice is drawn
   uint64_t puts_ = 0;
   uint64_t seen_ = 0;
+  LocationIndexStatistics observed_;
 };
 
 }  // namespace firn::histories
