@@ -7,6 +7,7 @@
 #include "firn/archive/format.h"
 #include "firn/base/check.h"
 #include "firn/base/text.h"
+#include "firn/io/blob_header.h"
 
 namespace firn {
 namespace {
@@ -260,9 +261,9 @@ Result<Value> PrunableArchive::read_value(Section section, ValueLocation locatio
   const Errc code = value.error().code;
   const bool is_damage =
       code == Errc::corrupt || code == Errc::out_of_range || code == Errc::unsupported_version;
-  return fail(
-      is_damage ? Errc::corrupt : code,
-      concat("index ", index, ", value at offset ", location.offset, ": ", value.error().message));
+  return fail(is_damage ? Errc::corrupt : code,
+              concat("index ", index, ", value at file offset ", file_offset(location.offset), ": ",
+                     value.error().message));
 }
 
 Result<std::optional<Value>> PrunableArchive::value_of(Locator locator, ByteSpan record) const {

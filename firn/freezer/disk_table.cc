@@ -6,6 +6,7 @@
 
 #include "firn/base/check.h"
 #include "firn/base/text.h"
+#include "firn/io/blob_header.h"
 
 namespace firn::freezer {
 namespace {
@@ -80,9 +81,10 @@ Status DiskTable::start_reading(uint32_t size) {
 }
 
 std::unexpected<Error> DiskTable::damaged(uint64_t position) const {
-  return fail(Errc::corrupt, concat("position ", position, " of the table ", options_.partition,
-                                    "/", to_hex(blob_name()), " (offset ", offset_of(position),
-                                    ") is damaged: nothing is lost, run `firn freezer rebuild`"));
+  return fail(Errc::corrupt,
+              concat("position ", position, " of the table ", options_.partition, "/",
+                     to_hex(blob_name()), " (file offset ", file_offset(offset_of(position)),
+                     ") is damaged: nothing is lost, run `firn freezer rebuild`"));
 }
 
 Result<Pair> DiskTable::read_once(uint64_t position) const {

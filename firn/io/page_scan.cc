@@ -8,6 +8,7 @@
 #include "firn/base/check.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
+#include "firn/io/blob_header.h"
 
 namespace firn::io {
 namespace {
@@ -76,19 +77,20 @@ class EndFinder {
     const uint64_t needed = floor - page * options_.page_size;
     if (valid && valid->size_bytes() >= needed) return {};
     TRY(refuse_other_page_size());
-    return fail(Errc::corrupt,
-                concat(what_, ": page ", page, " at offset ", page * physical_size_, " must hold ",
-                       needed, " bytes that are known durable, found ",
-                       valid ? concat(valid->size_bytes(), " valid bytes")
-                             : describe_invalid_page(physical)));
+    return fail(Errc::corrupt, concat(what_, ": page ", page, " at file offset ",
+                                      file_offset(page * physical_size_), " must hold ", needed,
+                                      " bytes that are known durable, found ",
+                                      valid ? concat(valid->size_bytes(), " valid bytes")
+                                            : describe_invalid_page(physical)));
   }
 
   Status check_floor_pages(uint64_t floor, uint64_t floor_pages) {
     if (floor_pages <= pages_on_disk_) return {};
     TRY(refuse_other_page_size());
-    return fail(Errc::corrupt, concat(what_, ": ends at offset ", blob_size_, ", but ", floor,
-                                      " payload bytes are known durable, which take ", floor_pages,
-                                      " pages, up to offset ", floor_pages * physical_size_));
+    return fail(Errc::corrupt,
+                concat(what_, ": ends at file offset ", file_offset(blob_size_), ", but ", floor,
+                       " payload bytes are known durable, which take ", floor_pages,
+                       " pages, up to file offset ", file_offset(floor_pages * physical_size_)));
   }
 
   Status look_at_floor(uint64_t floor) {

@@ -8,6 +8,7 @@
 #include "firn/base/crc32c.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
+#include "firn/io/blob_header.h"
 #include "firn/io/page_record.h"
 #include "firn/io/page_scan.h"
 
@@ -43,7 +44,7 @@ bool PagedBlob::append_would_write(size_t size_bytes) const {
 
 std::string PagedBlob::where(uint64_t page) const {
   return concat("blob ", options_.partition, "/", options_.blob_name, ": page ", page,
-                " at offset ", page * physical_size());
+                " at file offset ", file_offset(page * physical_size()));
 }
 
 Status PagedBlob::check_healthy() const {

@@ -7,6 +7,7 @@
 
 #include "firn/base/text.h"
 #include "firn/base/units.h"
+#include "firn/io/blob_header.h"
 
 namespace firn {
 namespace {
@@ -116,6 +117,13 @@ Result<std::string> save(Storage& storage, Blob& blob, const BlobRange& range,
              kCopiesMax, " different copies of '", lost_found_name(range, 1), "'; move them away"));
 }
 
+std::string place_of(const BlobRange& range) {
+  const std::string blob = concat(range.partition, range.blob.empty() ? "" : "/", range.blob);
+  if (range.size_bytes == 0) return blob;
+  return concat(blob, " at file offset ", file_offset(range.offset), ", ", range.size_bytes,
+                " bytes");
+}
+
 }  // namespace
 
 Status RecoveryLog::save_before_cut(Blob& blob, BlobRange range) {
@@ -132,14 +140,26 @@ Status RecoveryLog::save_before_cut(Blob& blob, BlobRange range) {
   return {};
 }
 
+std::string describe(const BlobRange& range) {
+  return concat(place_of(range), ": ", range.reason);
+}
+
+std::string describe(const CutRange& made) {
+  const uint64_t saved = made.saved_size_bytes;
+  const std::string part =
+      saved < made.range.size_bytes ? concat("the first ", saved, " of them ") : std::string();
+  const std::string copy = concat(part, "saved as ", kLostFoundPartition, "/", made.saved_as);
+  return concat(place_of(made.range), ", ", made.saved_as.empty() ? "not saved" : copy, ": ",
+                made.range.reason);
+}
+
 Status refuse_damage_and_cuts(const RecoveryReport& report) {
-  const auto refuse = [](const BlobRange& range, std::string_view why) {
-    return fail(Errc::corrupt,
-                concat("refused, as `strict` asks: blob ", range.partition, "/", range.blob,
-                       " at offset ", range.offset, why, range.reason, "; nothing was changed"));
+  const auto refuse = [](std::string_view what, const BlobRange& range) {
+    return fail(Errc::corrupt, concat("refused, as `strict` asks, and nothing was changed: ", what,
+                                      describe(range)));
   };
-  if (!report.damage.empty()) return refuse(report.damage.front(), " is damaged: ");
-  if (!report.cuts.empty()) return refuse(report.cuts.front().range, " would be cut: ");
+  if (!report.damage.empty()) return refuse("damaged: ", report.damage.front());
+  if (!report.cuts.empty()) return refuse("would be cut: ", report.cuts.front().range);
   return {};
 }
 

@@ -2,6 +2,8 @@
 //
 // RecoveryReport: what opening a store found, cut and kept. Nothing is cut silently, and what is
 // cut is first saved to the partition "lost-found", so that a wrong decision can be undone by hand.
+// Not saved are zeros, what lies more than 64 MiB behind the beginning of a cut, and values that a
+// writer which was stopped wrote ahead of their records: nobody acknowledged those.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +41,11 @@ struct RecoveryReport {
   [[nodiscard]] bool empty() const { return cuts.empty() && damage.empty() && notes.empty(); }
 };
 
+// For people, one line: "index/0000000000000001 at file offset 4104, 17 bytes: torn", and of a cut
+// that was made also where its copy is: "..., 17 bytes, saved as lost-found/69: torn".
+[[nodiscard]] std::string describe(const BlobRange& range);
+[[nodiscard]] std::string describe(const CutRange& made);
+
 // What a strict open says of a store in which a look found something: Errc::corrupt if there is
 // damage, or a cut to be made.
 [[nodiscard]] Status refuse_damage_and_cuts(const RecoveryReport& report);
@@ -58,7 +65,7 @@ class RecoveryLog {
   // nothing may be cut then.
   [[nodiscard]] Status save_before_cut(Blob& blob, BlobRange range);
 
-  // A cut of bytes that nobody could make sense of.
+  // A cut of bytes that nobody was promised.
   void note_unsaved_cut(BlobRange range) {
     report_.cuts.push_back({.range = std::move(range), .saved_as = {}, .saved_size_bytes = 0});
   }

@@ -11,6 +11,7 @@
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/codec/varint.h"
+#include "firn/io/blob_header.h"
 #include "firn/journal/section_name.h"
 
 namespace firn::journal {
@@ -48,10 +49,10 @@ Result<Value> check_entry(Value entry, const EntryPlace& place) {
   const uint32_t stored = load_big_endian<uint32_t>(entry.bytes().data() + payload_bytes);
   const uint32_t computed = crc32c(entry.bytes().first(payload_bytes));
   if (stored != computed) {
-    return fail(Errc::corrupt,
-                concat("value at offset ", place.location.offset, " of ", place.partition, "/",
-                       section_hex(place.section), " (", place.location.size_bytes,
-                       " bytes): its checksum is ", computed, ", stored is ", stored));
+    return fail(Errc::corrupt, concat("value at file offset ", file_offset(place.location.offset),
+                                      " of ", place.partition, "/", section_hex(place.section),
+                                      " (", place.location.size_bytes, " bytes): its checksum is ",
+                                      computed, ", stored is ", stored));
   }
   entry.remove_suffix(kChecksumSizeBytes);
   return entry;
@@ -59,10 +60,10 @@ Result<Value> check_entry(Value entry, const EntryPlace& place) {
 
 Result<Value> decompress_entry(ByteSpan frames, uint32_t size_max_bytes, const EntryPlace& place) {
   const auto damaged = [&](std::string_view what) {
-    return fail(Errc::corrupt,
-                concat("value at offset ", place.location.offset, " of ", place.partition, "/",
-                       section_hex(place.section), " does not decompress: ", what,
-                       "; was the store written without compression?"));
+    return fail(Errc::corrupt, concat("value at file offset ", file_offset(place.location.offset),
+                                      " of ", place.partition, "/", section_hex(place.section),
+                                      " does not decompress: ", what,
+                                      "; was the store written without compression?"));
   };
   const std::optional<uint64_t> claimed = claimed_size(frames);
   if (!claimed) return damaged("it is no zstd frame of known size");

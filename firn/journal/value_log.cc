@@ -11,6 +11,7 @@
 #include "firn/base/endian.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
+#include "firn/io/blob_header.h"
 #include "firn/journal/section_name.h"
 #include "firn/journal/value_entry.h"
 
@@ -188,7 +189,7 @@ Result<Value> ValueLog::read_checked(Section section, ValueLocation location,
     return fail(Errc::out_of_range,
                 concat("blob ", options_.partition, "/", journal::section_hex(section), " holds ",
                        end, " bytes: there is no value of ", location.size_bytes,
-                       " bytes at offset ", location.offset));
+                       " bytes at file offset ", file_offset(location.offset)));
   }
   Value entry;
   if (auto mapped = handle->read_mapped(location.offset, location.size_bytes)) {

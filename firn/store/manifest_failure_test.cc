@@ -274,20 +274,32 @@ TEST(ManifestFailure, GivenAClosedStoreOrAReader_WhenItIsToChange_ThenRefused) {
   }
 }
 
-TEST(ManifestFormat, WhenARecoveryIsDescribed_ThenTheFirstSentenceIsOfTheWorst) {
+TEST(ManifestFormat, WhenARecoveryIsDescribed_ThenEveryFindingIsListedTheWorstFirst) {
   RecoveryReport report;
   report.notes = {"a \"note\" with \\, a tab\t, and \xC3\xA4"};
   EXPECT_THAT(store::describe_recovery(report, 7),
-              testing::HasSubstr(R"("first":"a \"note\" with \\, a tab?, and ??")"));
+              testing::HasSubstr(R"("findings":["a \"note\" with \\, a tab?, and ??"])"));
   report.cuts.push_back({{"index", "00", 8, 4, "torn"}, ""});
-  EXPECT_THAT(store::describe_recovery(report, 7),
-              testing::HasSubstr(R"("first":"index/00 at offset 8, 4 bytes: torn")"));
+  EXPECT_THAT(
+      store::describe_recovery(report, 7),
+      testing::HasSubstr(
+          R"("findings":["cut: index/00 at file offset 16, 4 bytes, not saved: torn","a )"));
   report.cuts[0].saved_as = "1";
-  EXPECT_THAT(store::describe_recovery(report, 7), testing::HasSubstr("saved as lost-found/1"));
-  report.damage.push_back({"values", "01", 0, 3, "rot"});
+  report.cuts[0].saved_size_bytes = 3;
   EXPECT_THAT(store::describe_recovery(report, 7),
-              testing::AllOf(testing::HasSubstr(R"("damage":1,"damage_bytes":3)"),
-                             testing::HasSubstr("values/01 at offset 0, 3 bytes: rot")));
+              testing::HasSubstr("4 bytes, the first 3 of them saved as lost-found/1: torn"));
+  report.damage.push_back({"values", "01", 0, 3, "rot"});
+  EXPECT_THAT(
+      store::describe_recovery(report, 7),
+      testing::AllOf(
+          testing::HasSubstr(R"("damage":1,"damage_bytes":3)"),
+          testing::HasSubstr(R"("findings":["damaged: values/01 at file offset 8, 3 bytes: rot",)"
+                             R"("cut: index/00)")));
+  report.notes.resize(100, "another");
+  const std::string many = store::describe_recovery(report, 7);
+  EXPECT_THAT(many, testing::HasSubstr(R"("notes":100,)"));
+  EXPECT_EQ(std::ranges::count(many, '['), 1);
+  EXPECT_LT(many.size(), 600u);
 }
 
 }  // namespace

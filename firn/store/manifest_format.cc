@@ -9,6 +9,7 @@ namespace {
 constexpr auto kNumberType = std::byte{0};
 constexpr auto kTextType = std::byte{1};
 constexpr size_t kSentenceMaxBytes = 512;
+constexpr size_t kFindingsMax = 16;
 
 // The sentence as the inside of a JSON string; what is not printable ASCII becomes a '?'.
 std::string escape(std::string_view sentence) {
@@ -27,21 +28,21 @@ uint64_t total_size(const std::vector<BlobRange>& ranges) {
   return total;
 }
 
-std::string describe_range(const BlobRange& range) {
-  return concat(range.partition, "/", range.blob, " at offset ", range.offset, ", ",
-                range.size_bytes, " bytes: ", range.reason);
-}
-
-std::string first_sentence(const RecoveryReport& report) {
-  if (!report.damage.empty()) return describe_range(report.damage.front());
-  if (!report.cuts.empty()) {
-    const CutRange& cut = report.cuts.front();
-    return concat(describe_range(cut.range),
-                  cut.saved_as.empty()
-                      ? std::string()
-                      : concat("; saved as ", kLostFoundPartition, "/", cut.saved_as));
-  }
-  return report.notes.empty() ? std::string() : report.notes.front();
+// The worst first, at most so many as are kept.
+std::string findings(const RecoveryReport& report) {
+  std::string list;
+  size_t count = 0;
+  const auto add = [&](std::string_view kind, const std::string& sentence) {
+    if (++count > kFindingsMax) return;
+    list += concat(list.empty() ? "" : ",", "\"", escape(concat(kind, sentence)), "\"");
+  };
+  for (const BlobRange& range : report.damage)
+    add("damaged: ", describe(range));
+  for (const CutRange& cut : report.cuts)
+    add("cut: ", describe(cut));
+  for (const std::string& note : report.notes)
+    add("", note);
+  return list;
 }
 
 }  // namespace
@@ -87,7 +88,7 @@ std::string describe_recovery(const RecoveryReport& report, uint64_t generation)
                 report.was_clean ? "true" : "false", R"(,"cuts":)", report.cuts.size(),
                 R"(,"cut_bytes":)", cut_bytes, R"(,"damage":)", report.damage.size(),
                 R"(,"damage_bytes":)", total_size(report.damage), R"(,"notes":)",
-                report.notes.size(), R"(,"first":")", escape(first_sentence(report)), R"("})");
+                report.notes.size(), R"(,"findings":[)", findings(report), "]}");
 }
 
 }  // namespace firn::store

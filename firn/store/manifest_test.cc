@@ -652,8 +652,8 @@ TEST_F(ManifestTest, GivenRecoveryWithCuts_WhenRecorded_ThenToldUntilTheNextOne)
 
   EXPECT_EQ(manifest_->last_recovery(),
             R"({"generation":1,"was_clean":false,"cuts":1,"cut_bytes":17,"damage":0,)"
-            R"("damage_bytes":0,"notes":1,"first":"index/00 at offset 4096, 17 bytes: )"
-            R"(torn \"page\"; saved as lost-found/abcd"})");
+            R"("damage_bytes":0,"notes":1,"findings":["cut: index/00 at file offset 4104, )"
+            R"(17 bytes, saved as lost-found/abcd: torn \"page\"","a note"]})");
 }
 
 TEST_F(ManifestTest, GivenInterruptedCreation_WhenOpened_ThenNoneOrWhole) {

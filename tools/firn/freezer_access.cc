@@ -39,10 +39,14 @@ Result<OpenedFreezer> open_freezer(const StoreArguments& arguments, Access acces
                      arguments.index_partition.value_or(kDefaultIndexPartition),
                      "partitions with --partition table=NAME --partition index=NAME --partition "
                      "values=NAME"));
-  const ReadingProgress progress(rebuild ? "rebuilding" : "opening", key_bytes_on_disk(arguments));
-  TRY_INTO(
-      opened.freezer,
-      Freezer::open(*opened.storage, freezer_options(arguments, freezer_access(access, rebuild))));
+  {
+    const ReadingProgress progress(rebuild ? "rebuilding" : "opening",
+                                   key_bytes_on_disk(arguments));
+    TRY_INTO(opened.freezer,
+             Freezer::open(*opened.storage,
+                           freezer_options(arguments, freezer_access(access, rebuild))));
+  }
+  if (access != Access::read) warn_of_recovery(kFreezerKind, opened.freezer->recovery());
   return opened;
 }
 

@@ -83,7 +83,6 @@ Status run_freezer_import(const FreezerImportRequest& request, Output& output) {
   TRY_INTO(const FoundFiles found, find_sources(request.sources, request.store.path));
   TRY_INTO(const OpenedFreezer opened, open_freezer(request.store, Access::create));
   TRY(check_sources(request.sources, opened.freezer->key_size_bytes()));
-  warn_of_cuts(opened.freezer->recovery());
   FreezerSink sink(*opened.freezer);
   TRY_INTO(const Imported imported, import_items(request.sources, found, sink, output));
   return summarize_import(

@@ -67,7 +67,6 @@ Status run_import(const ImportRequest& request, Output& output) {
   PrunableArchive& archive = *opened.archive;
   TRY(check_sources(request.sources, archive.key_size_bytes()));
   TRY(check_next_index(archive));
-  warn_of_cuts(archive.recovery());
   ArchiveSink sink(archive);
   TRY_INTO(const Imported imported, import_items(request.sources, found, sink, output));
   auto object = nlohmann::ordered_json::object();

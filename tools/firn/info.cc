@@ -4,6 +4,7 @@
 // stores that are in use or damaged.
 #include <algorithm>
 #include <filesystem>
+#include <span>
 
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
@@ -16,6 +17,8 @@ namespace firn::command {
 namespace {
 
 using nlohmann::ordered_json;
+
+constexpr size_t kPendingMax = 20;  // lines of text; JSON has all
 
 struct PartitionSize {
   std::string name;
@@ -85,14 +88,37 @@ ordered_json geometry_json(const Manifest& manifest) {
 }
 
 std::vector<std::string> pending_lines(const RecoveryReport& report) {
-  std::vector<std::string> lines = report.notes;
-  for (const CutRange& cut : report.cuts) {
-    lines.push_back(concat("the next writer will cut ", cut.range.size_bytes, " bytes of ",
-                           cut.range.partition, "/", cut.range.blob, ": ", cut.range.reason));
-  }
+  std::vector<std::string> lines;
   for (const BlobRange& damage : report.damage)
-    lines.push_back(concat("damaged: ", damage.partition, "/", damage.blob, ": ", damage.reason));
+    lines.push_back(concat("damaged: ", describe(damage)));
+  for (const CutRange& cut : report.cuts)
+    lines.push_back(concat("the next writer will cut: ", describe(cut.range)));
+  lines.insert(lines.end(), report.notes.begin(), report.notes.end());
   return lines;
+}
+
+// The manifest's report of the last recovery. What is no such report is shown as it is.
+std::string last_recovery_text(const std::string& recorded) {
+  if (recorded.empty()) return "recovery     never needed\n";
+  const auto report = ordered_json::parse(recorded, nullptr, false);
+  const auto number = [&](const char* name) {
+    const auto found = report.find(name);
+    return found != report.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
+  };
+  if (!report.is_object() || !report.contains("findings"))
+    return fmt::format("recovery     {}\n", recorded);
+  std::string text =
+      fmt::format("recovery     the last one, at generation {}: {} ({}) cut, {} damaged, {}\n",
+                  number("generation"), human_count(number("cuts"), "range", "ranges"),
+                  human_bytes(static_cast<double>(number("cut_bytes"))), number("damage"),
+                  human_count(number("notes"), "note", "notes"));
+  for (const ordered_json& finding : report["findings"])
+    text += fmt::format("recovery     {}\n",
+                        finding.is_string() ? finding.get<std::string>() : finding.dump());
+  const uint64_t found = number("cuts") + number("damage") + number("notes");
+  if (found > report["findings"].size())
+    text += fmt::format("recovery     and {} more\n", found - report["findings"].size());
+  return text;
 }
 
 ordered_json info_json(const StoreInfo& info, const std::string& path) {
@@ -154,13 +180,13 @@ std::string info_text(const StoreInfo& info, const std::string& path) {
                         human_count(size.blobs, "file", "files"),
                         human_bytes(static_cast<double>(size.bytes)));
   }
-  if (info.manifest != nullptr) {
-    const std::string last = info.manifest->last_recovery();
-    text += fmt::format("recovery     {}\n", last.empty() ? "never needed" : last);
-  }
+  if (info.manifest != nullptr) text += last_recovery_text(info.manifest->last_recovery());
   if (!info.survey) return text;
-  for (const std::string& line : pending_lines(info.survey->pending))
+  const std::vector<std::string> pending = pending_lines(info.survey->pending);
+  for (const std::string& line : std::span(pending).first(std::min(pending.size(), kPendingMax)))
     text += fmt::format("pending      {}\n", line);
+  if (pending.size() > kPendingMax)
+    text += fmt::format("pending      and {} more\n", pending.size() - kPendingMax);
   return text;
 }
 

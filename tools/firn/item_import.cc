@@ -11,7 +11,6 @@
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/codec/varint.h"
-#include "firn/io/blob_header.h"
 #include "tools/firn/file_walk.h"
 #include "tools/firn/human.h"
 #include "tools/firn/item.h"
@@ -218,15 +217,6 @@ Status outcome_of(const Imported& imported) {
 }
 
 }  // namespace
-
-void warn_of_cuts(const RecoveryReport& report) {
-  for (const CutRange& cut : report.cuts) {
-    warn(kImportVerb, concat("recovered from a crash: cut ", cut.range.size_bytes, " bytes of ",
-                             cut.range.partition, "/", cut.range.blob, " at offset ",
-                             cut.range.offset + kBlobHeaderSizeBytes, ": ", cut.range.reason,
-                             cut.saved_as.empty() ? "" : "; saved as lost-found/", cut.saved_as));
-  }
-}
 
 Status summarize_import(const Imported& imported, const ordered_json& object,
                         const std::string& text, Output& output) {

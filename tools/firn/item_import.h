@@ -66,9 +66,6 @@ struct Imported {
 [[nodiscard]] Result<Imported> import_items(const ImportSources& sources, const FoundFiles& found,
                                             ItemSink& sink, Output& output);
 
-// Says what recovery cut before the import began.
-void warn_of_cuts(const RecoveryReport& report);
-
 // Prints the summary; `object` and `text` are what the store adds to it.
 [[nodiscard]] Status summarize_import(const Imported& imported,
                                       const nlohmann::ordered_json& object, const std::string& text,

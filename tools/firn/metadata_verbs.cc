@@ -55,8 +55,7 @@ std::string key_text(ByteSpan key) {
 // What one bad copy means is for people to judge; the other one is served.
 Result<OpenedMetadata> open_and_warn(const StoreArguments& arguments, Access access) {
   TRY_INTO(OpenedMetadata opened, open_metadata(arguments, access));
-  for (const BlobRange& damage : opened.store->recovery().report().damage)
-    warn(kMetadataKind, concat(damage.partition, "/", damage.blob, ": ", damage.reason));
+  warn_of_recovery(kMetadataKind, opened.store->recovery().report());
   return opened;
 }
 

@@ -3,18 +3,23 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include <unistd.h>
 
 #include "firn/base/text.h"
 #include "firn/io/posix_storage.h"
+#include "tools/firn/output.h"
 #include "tools/firn/progress.h"
 
 namespace firn::command {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr size_t kWarningsMax = 20;
 
 // Without links and dots, also of what does not exist yet.
 fs::path plain_path(const std::string& path) {
@@ -88,6 +93,17 @@ Status check_is_store(Storage& storage, Access access, std::string_view kind,
                      "'; its directories are: ", list, "; name the ", advice));
 }
 
+void warn_of_recovery(std::string_view kind, const RecoveryReport& report) {
+  std::vector<std::string> lines;
+  for (const BlobRange& damage : report.damage)
+    lines.push_back(concat("damaged: ", describe(damage)));
+  for (const CutRange& cut : report.cuts)
+    lines.push_back(concat("cut by recovery: ", describe(cut)));
+  for (const std::string& line : std::span(lines).first(std::min(lines.size(), kWarningsMax)))
+    warn(kind, line);
+  if (lines.size() > kWarningsMax) warn(kind, concat("and ", lines.size() - kWarningsMax, " more"));
+}
+
 namespace {
 
 PrunableArchiveOptions archive_options(const StoreArguments& arguments, Access access) {
@@ -115,9 +131,12 @@ Result<OpenedArchive> open_archive(const StoreArguments& arguments, Access acces
   TRY(check_is_store(*opened.storage, access, "archive",
                      arguments.index_partition.value_or(kDefaultIndexPartition),
                      "partitions with --partition index=NAME --partition values=NAME"));
-  const ReadingProgress progress("opening", key_bytes_on_disk(arguments));
-  TRY_INTO(opened.archive,
-           PrunableArchive::open(*opened.storage, archive_options(arguments, access)));
+  {
+    const ReadingProgress progress("opening", key_bytes_on_disk(arguments));
+    TRY_INTO(opened.archive,
+             PrunableArchive::open(*opened.storage, archive_options(arguments, access)));
+  }
+  if (access != Access::read) warn_of_recovery("archive", opened.archive->recovery());
   return opened;
 }
 

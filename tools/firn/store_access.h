@@ -7,9 +7,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "firn/archive/prunable_archive.h"
 #include "firn/base/result.h"
+#include "firn/io/recovery_report.h"
 #include "firn/io/storage.h"
 #include "firn/store/manifest.h"
 
@@ -70,6 +72,9 @@ class NewStoreGuard {
   const std::string path_;
   const bool is_new_;
 };
+
+// Says on standard error what opening a store of this kind for writing cut and found damaged.
+void warn_of_recovery(std::string_view kind, const RecoveryReport& report);
 
 [[nodiscard]] Result<OpenedArchive> open_archive(const StoreArguments& arguments, Access access);
 
