@@ -29,7 +29,8 @@ class RareFindings {
   }
   // Those of pages whose records refer to values, and more.
   [[nodiscard]] static RareFindings of_values(Phrases more) {
-    RareFindings found = of_pages({"value bytes that no entry refers to", "which has no index"});
+    RareFindings found = of_pages({"value bytes that no entry refers to",
+                                   "written ahead of their entries", "which has no index"});
     found.add(more);
     return found;
   }

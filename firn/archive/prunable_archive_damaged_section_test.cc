@@ -265,7 +265,8 @@ TEST(StrictArchive, WhenAnUndamagedStoreIsOpened_ThenItServesAndIsWritten) {
   }
 }
 
-// Everything that recovery would cut, or rot: whatever it is, a strict open does not touch it.
+// Everything that recovery would cut, or rot: whatever it is, a strict open does not touch it, even
+// if the store was closed.
 TEST(StrictArchive, WhenSomethingMustBeCut_ThenItIsRefusedAndNothingChanges) {
   using Change = std::function<void(MemoryStorage&)>;
   const auto append_to = [](const std::string& partition, uint64_t section) -> Change {
@@ -288,22 +289,25 @@ TEST(StrictArchive, WhenSomethingMustBeCut_ThenItIsRefusedAndNothingChanges) {
          storage.set_raw("manifest", name, std::move(file));
        }}};
   for (const auto& [name, change] : changes) {
-    SCOPED_TRACE(name);
-    MemoryStorage storage;
-    {
-      ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, strict_options()));
-      ASSERT_OK(put(archive, 1, "key1", value_of(1)));
-      ASSERT_OK(archive->sync());
+    for (const bool is_closed : {false, true}) {
+      SCOPED_TRACE(testing::Message() << name << ", closed " << is_closed);
+      MemoryStorage storage;
+      {
+        ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, strict_options()));
+        ASSERT_OK(put(archive, 1, "key1", value_of(1)));
+        ASSERT_OK(is_closed ? archive->close() : archive->sync());
+      }
+      change(storage);
+      const std::string before = visible_files(storage);
+
+      EXPECT_THAT(PrunableArchive::open(storage, strict_options()),
+                  FailsWith(Errc::corrupt, "nothing was changed"));
+
+      EXPECT_EQ(visible_files(storage), before);
+      ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, small_options()));
+      EXPECT_EQ(get(archive, 1), value_of(1));
+      EXPECT_FALSE(archive->recovery().empty());
     }
-    change(storage);
-    const std::string before = visible_files(storage);
-
-    EXPECT_THAT(PrunableArchive::open(storage, strict_options()),
-                FailsWith(Errc::corrupt, "nothing was changed"));
-
-    EXPECT_EQ(visible_files(storage), before);
-    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, small_options()));
-    EXPECT_EQ(get(archive, 1), value_of(1));
   }
 }
 

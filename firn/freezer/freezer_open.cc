@@ -217,7 +217,7 @@ Status Freezer::open_log(Storage& storage, const FreezerOptions& options) {
     TRY(check_unrecorded_geometry(storage, log));
     if (!options.compression_level) TRY(journal::check_not_compressed(storage, log));
   }
-  const bool recovers = manifest != nullptr && !manifest->was_clean() && !store_->read_only();
+  const bool recovers = manifest != nullptr && !store_->read_only();
   if (recovers || options.strict) TRY(look_first(storage, log, options.strict));
   if (options.strict) TRY(refuse_damage_and_cuts(store_->recovery().report()));
   TRY_INTO(log_, IndexedValueLog::open(storage, log, store_->recovery()));

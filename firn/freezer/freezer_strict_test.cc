@@ -90,21 +90,26 @@ TEST_P(StrictFreezer, WhenSomethingIsDamagedOrMustBeCut_ThenItIsRefusedAndNothin
       {"a copy of the manifest",
        [&] { change("manifest", to_bytes(as_bytes("left")), flip_last); }}};
   for (const auto& [name, damage] : changes) {
-    SCOPED_TRACE(name);
-    for (const std::string& partition : partitions())
-      ASSERT_OK(storage_.remove_partition(partition));
-    {
-      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, strict()));
-      freezer::put_range(freezer, 0, kStrictKeys);
-      ASSERT_OK(freezer->sync());
+    for (const bool is_closed : {false, true}) {
+      SCOPED_TRACE(testing::Message() << name << ", closed " << is_closed);
+      for (const std::string& partition : partitions())
+        ASSERT_OK(storage_.remove_partition(partition));
+      {
+        ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, strict()));
+        freezer::put_range(freezer, 0, kStrictKeys);
+        if (is_closed)
+          ASSERT_OK(freezer->close());
+        else
+          ASSERT_OK(freezer->sync());
+      }
+      damage();
+      const auto before = files();
+
+      const auto opened = Freezer::open(storage_, strict());
+
+      EXPECT_THAT(opened, FailsWith(Errc::corrupt));
+      EXPECT_EQ(files(), before);
     }
-    damage();
-    const auto before = files();
-
-    const auto opened = Freezer::open(storage_, strict());
-
-    EXPECT_THAT(opened, FailsWith(Errc::corrupt));
-    EXPECT_EQ(files(), before);
   }
 }
 

@@ -153,7 +153,7 @@ TEST_F(DamagedSectionTest, WhenValuesAreCut_ThenWhatIsLeftIsRead) {
   ASSERT_OK_INTO(const Entry lost, get(2, 2));
   EXPECT_THAT(get_value(2, lost.location),
               FailsWith(Errc::out_of_range, "values/0000000000000002"));
-  EXPECT_THAT(append(2, 7), FailsWith(Errc::corrupt, "ends at offset 43"));
+  EXPECT_THAT(append(2, 7), FailsWith(Errc::corrupt, "ends at file offset 51"));
   EXPECT_EQ(report_.damage.size(), 1u);
 }
 
@@ -172,7 +172,7 @@ TEST_F(DamagedSectionTest, GivenOrphanValues_WhenTheirHeaderIsDamaged_ThenTheySt
   EXPECT_EQ(blobs_of(9), before);
 }
 
-// After a clean close sections open when they are used: damage that shows then does not spread.
+// After a clean close damage shows when a section is used, and does not spread.
 TEST_F(DamagedSectionTest, GivenACleanClose_WhenAValueBlobIsMissing_ThenItIsNoticedAtOnce) {
   floors_.mark_clean();
   remove_blob(kValues, 2);

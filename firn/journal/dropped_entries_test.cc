@@ -16,7 +16,8 @@ using ::testing::HasSubstr;
 using testkit::SimulatedFileSystem;
 using testkit::SurvivorPlan;
 
-// Section 1 has six entries, one a page. Two are at the floor, and the value of the fourth is torn.
+// Section 1 has six entries, one a page. Two are at the floor, and the value of the fourth is torn,
+// or its page is.
 class DroppedEntriesTest : public IndexedValueLogTest {
  protected:
   static constexpr uint64_t kKept = 3;
@@ -24,20 +25,28 @@ class DroppedEntriesTest : public IndexedValueLogTest {
 
   void SetUp() override { use_one_entry_a_page(); }
 
-  void write_torn_section(Storage& storage) {
+  enum class Torn : uint8_t { value, page };
+  void write_torn_section(Storage& storage, Torn what = Torn::value) {
     used_floors_ = nullptr;
     ASSERT_OK_INTO(log_, try_open(storage));
     append_entries(1, kWritten);
     ASSERT_OK(log_->sync_all());
     log_.reset();
-    ASSERT_OK_INTO(auto values, storage.open(kValues, name(), OpenMode::read_write));
-    ASSERT_OK(values->write_at(kKept * kStoredSizeBytes, eight_bytes(0)));
-    ASSERT_OK(values->sync());
+    const bool is_value = what == Torn::value;
+    ASSERT_OK_INTO(auto torn,
+                   storage.open(is_value ? kValues : kIndex, name(), OpenMode::read_write));
+    ASSERT_OK(torn->write_at(kKept * (is_value ? kStoredSizeBytes : kPagedEntrySizeBytes),
+                             eight_bytes(0)));
+    ASSERT_OK(torn->sync());
     floors_.plant(Section(1), 2 * kEntrySizeBytes);
     use_floors();
   }
 
   static Bytes name() { return journal::section_name(Section(1)); }
+
+  static Bytes tail(const Bytes& all, uint64_t begin) {
+    return {all.begin() + static_cast<ptrdiff_t>(begin), all.end()};
+  }
 
   static Result<Bytes> content(Storage& storage, std::string_view partition, ByteSpan blob_name) {
     TRY_INTO(auto blob, storage.open(partition, blob_name, OpenMode::read_only));
@@ -62,6 +71,8 @@ class DroppedEntriesTest : public IndexedValueLogTest {
         return content(storage, kLostFoundPartition, *from_hex(cut.saved_as));
     return fail(Errc::not_found, "the report lists no cut");
   }
+
+  void expect_none_lost_unsaved(Torn what);
 };
 
 TEST_F(DroppedEntriesTest, WhenReopened_ThenTheirPagesAndValuesAreSavedAndReported) {
@@ -80,9 +91,6 @@ TEST_F(DroppedEntriesTest, WhenReopened_ThenTheirPagesAndValuesAreSavedAndReport
   EXPECT_EQ(range.size_bytes, (kWritten - kKept) * kPagedEntrySizeBytes);
   EXPECT_THAT(range.reason, HasSubstr("dropped 3 entries, 3 to 5: "));
   EXPECT_THAT(range.reason, HasSubstr("checksum"));
-  const auto tail = [](const Bytes& all, uint64_t begin) {
-    return Bytes(all.begin() + static_cast<ptrdiff_t>(begin), all.end());
-  };
   EXPECT_EQ(saved(storage_, kIndex), tail(entries, kKept * kPagedEntrySizeBytes));
   EXPECT_EQ(saved(storage_, kValues), tail(values, kKept * kStoredSizeBytes));
 }
@@ -112,15 +120,31 @@ TEST_F(DroppedEntriesTest, GivenReadOnly_WhenOpened_ThenTheyAreListedAndNothingI
   EXPECT_FALSE(has_lost_found());
 }
 
-// Whatever call of recovery the power fails in: what the blob has no more is in lost-found.
-TEST_F(DroppedEntriesTest, GivenAPowerCutAtAnyCall_WhenReopened_ThenNoneIsLostUnsaved) {
+// Without their entries nobody would know that there were values.
+TEST_F(DroppedEntriesTest, GivenATornPage_WhenReopened_ThenTheValuesOfItsEntriesAreSavedToo) {
+  write_torn_section(storage_, Torn::page);
+  const Bytes values = blob(kValues, 1);
+
+  reopen();
+
+  expect_entries(1, kKept);
+  ASSERT_EQ(report_.cuts.size(), 2u);
+  EXPECT_EQ(report_.cuts[1].range.offset, kKept * kStoredSizeBytes);
+  EXPECT_EQ(saved(storage_, kValues), tail(values, kKept * kStoredSizeBytes));
+}
+
+// Whatever call of recovery the power fails in: what the blobs have no more is in lost-found.
+void DroppedEntriesTest::expect_none_lost_unsaved(Torn what) {
   SimulatedFileSystem prepared;
   Bytes lost_entries;
+  Bytes lost_values;
   {
     FileStorage storage(prepared);
-    write_torn_section(storage);
+    write_torn_section(storage, what);
     ASSERT_OK_INTO(lost_entries, content(storage, kIndex, name()));
-    lost_entries.erase(lost_entries.begin(), lost_entries.begin() + kKept * kPagedEntrySizeBytes);
+    ASSERT_OK_INTO(lost_values, content(storage, kValues, name()));
+    lost_entries = tail(lost_entries, kKept * kPagedEntrySizeBytes);
+    lost_values = tail(lost_values, kKept * kStoredSizeBytes);
   }
   bool crashed = true;
   uint64_t crashes = 0;
@@ -144,10 +168,19 @@ TEST_F(DroppedEntriesTest, GivenAPowerCutAtAnyCall_WhenReopened_ThenNoneIsLostUn
       ASSERT_OK_INTO(log_, try_open(storage));
       expect_entries(1, kKept);
       EXPECT_TRUE(has_copy(storage, lost_entries));
+      EXPECT_TRUE(has_copy(storage, lost_values));
       log_.reset();
     }
   }
   EXPECT_GT(crashes, 20u);
+}
+
+TEST_F(DroppedEntriesTest, GivenAPowerCutAtAnyCall_WhenReopened_ThenNoneIsLostUnsaved) {
+  expect_none_lost_unsaved(Torn::value);
+}
+
+TEST_F(DroppedEntriesTest, GivenATornPageAndAPowerCut_WhenReopened_ThenNoneIsLostUnsaved) {
+  expect_none_lost_unsaved(Torn::page);
 }
 
 }  // namespace

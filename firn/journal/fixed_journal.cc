@@ -7,6 +7,7 @@
 #include "firn/base/check.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
+#include "firn/io/blob_header.h"
 #include "firn/journal/section_name.h"
 
 namespace firn {
@@ -45,7 +46,7 @@ FixedJournal::~FixedJournal() = default;
 Result<std::unique_ptr<FixedJournal>> FixedJournal::open(Storage& storage,
                                                          const FixedJournalOptions& options,
                                                          RecoveryLog& recovery) {
-  TRY_INTO(auto journal, open_unraised(storage, options, {}, recovery));
+  TRY_INTO(auto journal, open_unraised(storage, options, journal::KnownState(), recovery));
   if (options.floors == nullptr || recovery.read_only()) return journal;
   for (const auto& [section, size] : journal->table_.known_sizes())
     TRY(journal->raise_floor(section, size));
@@ -53,15 +54,15 @@ Result<std::unique_ptr<FixedJournal>> FixedJournal::open(Storage& storage,
 }
 
 Result<std::unique_ptr<FixedJournal>> FixedJournal::open_unraised(
-    Storage& storage, const FixedJournalOptions& options,
-    const std::map<Section, Error>& known_damage, RecoveryLog& recovery) {
+    Storage& storage, const FixedJournalOptions& options, const journal::KnownState& known,
+    RecoveryLog& recovery) {
   TRY(check_options(options));
   std::unique_ptr<FixedJournal> journal(new FixedJournal(storage, options, recovery.read_only()));
-  TRY(journal->recover(known_damage, recovery));
+  TRY(journal->recover(known, recovery));
   return journal;
 }
 
-Status FixedJournal::recover(const std::map<Section, Error>& known_damage, RecoveryLog& recovery) {
+Status FixedJournal::recover(const journal::KnownState& known, RecoveryLog& recovery) {
   std::map<Section, Error> at_floors;
   TRY_INTO(std::vector<Section> found, journal::scan_sections(storage_, options_.partition));
   if (options_.floors != nullptr) {
@@ -86,25 +87,22 @@ Status FixedJournal::recover(const std::map<Section, Error>& known_damage, Recov
     for (const auto& [section, damage] : at_floors)
       set_aside(section, damage, recovery);
   }
-  // After a clean close nothing needs recovery, and sections open when they are first used.
   const bool clean = options_.floors != nullptr && options_.floors->was_clean();
   if (!clean && !read_only_) TRY(journal::settle_removals(storage_, options_.partition));
   for (const Section section : found) {
     if (at_floors.contains(section)) continue;
-    if (is_pinned()) {
+    if (is_pinned() || known.ends_at_floors) {
       table_.add_closed(section, options_.cache->new_blob_id(), options_.floors->floor(section));
       continue;
     }
-    if (clean) {
-      table_.add_closed(section, options_.cache->new_blob_id());
-      continue;
-    }
-    const auto known = known_damage.find(section);
-    TRY(recover_section(section, known == known_damage.end() ? nullptr : &known->second, recovery));
+    const auto damage = known.damage.find(section);
+    TRY(recover_section(section, damage == known.damage.end() ? nullptr : &damage->second,
+                        recovery));
   }
   return {};
 }
 
+// Damage of a section that was closed is found by whoever uses it. Nothing of it is cut.
 Status FixedJournal::recover_section(Section section, const Error* known_damage,
                                      RecoveryLog& recovery) {
   const bool changes = !read_only_ && known_damage == nullptr;
@@ -118,8 +116,18 @@ Status FixedJournal::recover_section(Section section, const Error* known_damage,
     return known_damage == nullptr ? Status() : freeze(section, *known_damage);
   }
   if (handle.error().code != Errc::corrupt) return pass_on(handle);
-  set_aside(section, handle.error(), recovery);
+  if (options_.floors != nullptr && options_.floors->was_clean() && known_damage == nullptr)
+    table_.add_closed(section, opening.cache_id, options_.floors->floor(section));
+  else
+    set_aside(section, handle.error(), recovery);
   return {};
+}
+
+bool FixedJournal::ends_at_floors() const {
+  return table_.damaged().empty() &&
+         std::ranges::all_of(table_.known_sizes(), [&](const auto& known) {
+           return known.second == options_.floors->floor(known.first);
+         });
 }
 
 // What is wrong with a section whose floor cannot be right.
@@ -135,7 +143,8 @@ std::map<Section, Error> FixedJournal::check_floors(const std::vector<Section>& 
       add(section, floor, " bytes are recorded as synced, which is no whole number of records of ",
           options_.record_size_bytes, " bytes");
     } else if (!std::ranges::binary_search(found, section)) {
-      add(section, "missing, although ", floor, " bytes from offset 0 on were synced");
+      add(section, "missing, although ", floor, " payload bytes from file offset ", file_offset(0),
+          " on were synced");
     }
   }
   return damaged;
@@ -168,18 +177,26 @@ Result<std::shared_ptr<PagedSection>> FixedJournal::open_section(Section section
 }
 
 // Everything was durable when it was closed. What recovery did not adopt, or what a writer added
-// since, is no part of a section that is only read.
+// since, is no part of a section that is only read. In one that is written, nothing may follow: a
+// cut could no longer be told to anybody.
 Result<std::shared_ptr<PagedSection>> FixedJournal::reopen_section(
     Section section, const Table::Entry& entry) const {
-  const bool changes = !read_only_ && !entry.damage;
-  RecoveryLog unexpected(storage_, !changes);
-  auto handle = open_section(section,
-                             {.mode = changes ? OpenMode::read_write : OpenMode::read_only,
-                              .floor = entry.size,
-                              .cache_id = entry.cache_id,
-                              .ends_at_floor = !changes && entry.size.has_value()},
-                             unexpected);
-  if (handle) (*handle)->frozen = entry.damage.has_value();
+  CHECK(entry.size.has_value(), "every section was looked at when the journal was opened");
+  const bool changes = !read_only_ && !entry.damage && poison_.check().has_value();
+  RecoveryLog unexpected(storage_, true);
+  TRY_INTO(auto handle, open_section(section,
+                                     {.mode = changes ? OpenMode::read_write : OpenMode::read_only,
+                                      .floor = entry.size,
+                                      .cache_id = entry.cache_id,
+                                      .ends_at_floor = !changes},
+                                     unexpected));
+  if (!unexpected.report().empty() || handle->size() != *entry.size)
+    return fail(Errc::corrupt,
+                concat("blob ", options_.partition, "/", journal::section_hex(section),
+                       " no longer ends behind ", *entry.size,
+                       " payload bytes: it was changed from outside "
+                       "while the store was open; open the store anew"));
+  handle->frozen = entry.damage.has_value();
   return handle;
 }
 
@@ -384,11 +401,7 @@ Status FixedJournal::sync_all() {
 }
 
 Status FixedJournal::close() {
-  if (read_only_) return {};
-  TRY(sync_all());
-  for (const auto& [section, size] : table_.known_sizes())
-    TRY(raise_floor(section, size));
-  return {};
+  return read_only_ ? Status() : sync_all();
 }
 
 Status FixedJournal::raise_floor(Section section, uint64_t size_bytes) {

@@ -29,8 +29,9 @@
 // Replay run concurrently with it and never wait for a flush.
 //
 // Cost. append: a copy. sync: at most 2 writes and 1 flush a dirty section. read: one cache probe.
-// open: one directory listing; after an unclean stop, and without floors, every section is opened
-// once. At most `open_sections_max` blobs are open at a time, unless more are unsynced.
+// open: one directory listing, and every section is opened once, after a clean close, too: bytes
+// behind its end would be cut. At most `open_sections_max` blobs are open at a time, unless more
+// are unsynced.
 //
 // The structure is the original's segmented fixed journal; floors and the bound are ours.
 #pragma once
@@ -83,6 +84,12 @@ struct SectionOpening {
   std::optional<uint64_t> floor;  // unset: asked from the floors
   uint64_t cache_id = 0;
   bool ends_at_floor = false;
+};
+
+// What a look at the journal, or at what its records refer to, has found out already.
+struct KnownState {
+  std::map<Section, Error> damage;  // set aside from the start; records are read if they can be
+  bool ends_at_floors = false;      // every section was looked at and needs nothing
 };
 }  // namespace journal
 
@@ -167,7 +174,7 @@ class FixedJournal {
   using Table = journal::SectionTable<PagedSection>;
 
   FixedJournal(Storage& storage, const FixedJournalOptions& options, bool read_only);
-  [[nodiscard]] Status recover(const std::map<Section, Error>& known_damage, RecoveryLog& recovery);
+  [[nodiscard]] Status recover(const journal::KnownState& known, RecoveryLog& recovery);
   [[nodiscard]] Status recover_section(Section section, const Error* known_damage,
                                        RecoveryLog& recovery);
   [[nodiscard]] std::map<Section, Error> check_floors(const std::vector<Section>& found) const;
@@ -197,10 +204,11 @@ class FixedJournal {
   [[nodiscard]] Status remove(const std::vector<Section>& sections);
 
   // For the owner, which checks what the records refer to before the floors are raised to them.
-  // Sections of `known_damage` are set aside from the start; their records are read if they can be.
   [[nodiscard]] static Result<std::unique_ptr<FixedJournal>> open_unraised(
-      Storage& storage, const FixedJournalOptions& options,
-      const std::map<Section, Error>& known_damage, RecoveryLog& recovery);
+      Storage& storage, const FixedJournalOptions& options, const journal::KnownState& known,
+      RecoveryLog& recovery);
+  // No section is damaged, and none is longer than its floor. Requires: floors.
+  [[nodiscard]] bool ends_at_floors() const;
   // What the records of a section refer to is damaged: from now on nothing of it changes.
   [[nodiscard]] Status freeze(Section section, const Error& damage);
   // Raises the floor to `size_bytes`. Requires: they are durable.

@@ -611,8 +611,9 @@ TEST_F(FixedJournalTest, GivenACrashInARewind_WhenRecovered_ThenAPowerCutChanges
   }
 }
 
-TEST_F(FixedJournalTest, GivenACleanClose_WhenReopened_ThenNoBlobIsTouchedUntilItIsUsed) {
+TEST_F(FixedJournalTest, GivenACleanClose_WhenReopened_ThenSectionsWithinTheBoundAreOpen) {
   used_floors_ = &floors_;
+  open_sections_max_ = 2;
   reopen();
   for (uint64_t section = 1; section <= 3; ++section)
     append_records(section, 5);
@@ -621,9 +622,10 @@ TEST_F(FixedJournalTest, GivenACleanClose_WhenReopened_ThenNoBlobIsTouchedUntilI
 
   reopen();
 
-  EXPECT_EQ(journal_->open_section_count(), 0u);
-  EXPECT_EQ(get(2, 4), record(204));
-  EXPECT_EQ(journal_->open_section_count(), 1u);
+  EXPECT_EQ(journal_->open_section_count(), 2u);
+  for (uint64_t section = 1; section <= 3; ++section)
+    EXPECT_EQ(get(section, 4), record(section * 100 + 4));
+  EXPECT_EQ(journal_->open_section_count(), 2u);
 }
 
 TEST_F(FixedJournalTest,

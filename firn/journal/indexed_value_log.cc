@@ -8,6 +8,7 @@
 #include "firn/base/endian.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
+#include "firn/io/blob_header.h"
 #include "firn/journal/section_name.h"
 
 namespace firn {
@@ -22,6 +23,20 @@ uint64_t end_of(ValueLocation location) {
 void encode_location(MutableByteSpan target, ValueLocation location) {
   store_big_endian(target.data(), location.offset);
   store_big_endian(target.data() + sizeof(uint64_t), location.size_bytes);
+}
+
+// Without floors another version is no damage.
+bool is_damage(const Status& outcome, const Floors* floors) {
+  if (outcome) return false;
+  const Errc code = outcome.error().code;
+  return code == Errc::corrupt || (floors != nullptr && code == Errc::unsupported_version);
+}
+
+// Whether recovery cut, or will cut, something of this blob.
+bool has_cut(const RecoveryReport& report, const std::string& partition, Section section) {
+  return std::ranges::any_of(report.cuts, [&](const CutRange& cut) {
+    return cut.range.partition == partition && cut.range.blob == journal::section_hex(section);
+  });
 }
 
 // The values that lie beyond the end of their blob. After a cut they are many, and one line tells
@@ -81,52 +96,74 @@ Result<std::unique_ptr<IndexedValueLog>> IndexedValueLog::open(
                 concat("index and values cannot share the partition ", options.index.partition));
   }
   const bool clean = options.index.floors != nullptr && options.index.floors->was_clean();
-  std::map<Section, Error> damaged;
-  if (!clean && !recovery.read_only()) {
+  journal::KnownState known;
+  if (!recovery.read_only()) {
     // Damage of values shows only after their index was recovered: this is found out first, without
     // a change, because nothing of a damaged section may change.
     RecoveryLog look_only(storage, true);
-    TRY_INTO(const auto looked, open_once(storage, options, {}, look_only));
-    damaged = looked->damaged();
+    TRY_INTO(const auto looked, open_once(storage, options, known, look_only));
+    known.damage = looked->damaged();
+    known.ends_at_floors = clean && look_only.report().empty() && looked->index_->ends_at_floors();
+    // Once the entries are cut, nobody knows any more that these values had some.
+    TRY(looked->save_values_of_cut_entries(storage, look_only.report()));
   }
-  return open_once(storage, options, damaged, recovery);
+  return open_once(storage, options, known, recovery);
 }
 
 Result<std::unique_ptr<IndexedValueLog>> IndexedValueLog::open_once(
-    Storage& storage, const IndexedValueLogOptions& options,
-    const std::map<Section, Error>& known_damage, RecoveryLog& recovery) {
+    Storage& storage, const IndexedValueLogOptions& options, const journal::KnownState& known,
+    RecoveryLog& recovery) {
   std::unique_ptr<IndexedValueLog> log(new IndexedValueLog(
       options.index.floors, std::max<size_t>(options.index.open_sections_max / 2, 1)));
   TRY_INTO(log->values_, ValueLog::open(storage, options.values, recovery));
-  TRY_INTO(log->index_,
-           FixedJournal::open_unraised(storage, options.index, known_damage, recovery));
-  TRY(log->recover(known_damage, recovery));
+  TRY_INTO(log->index_, FixedJournal::open_unraised(storage, options.index, known, recovery));
+  TRY(log->recover(known, recovery));
   return log;
 }
 
-Status IndexedValueLog::recover(const std::map<Section, Error>& known_damage,
-                                RecoveryLog& recovery) {
+Status IndexedValueLog::save_values_of_cut_entries(Storage& storage,
+                                                   const RecoveryReport& looked) const {
+  if (looked.cuts.empty()) return {};
+  RecoveryLog saved(storage, false);
+  const std::map<Section, Error> damaged = index_->damaged();
+  for (const Section section : index_->sections()) {
+    const bool has_both = has_cut(looked, index_->partition(), section) &&
+                          has_cut(looked, values_->partition(), section);
+    if (damaged.contains(section) || !has_both) continue;
+    TRY_INTO(const uint64_t values_end, value_size(section));
+    TRY(values_->save_before_cut(section, values_end, {}, saved));
+  }
+  return {};
+}
+
+Status IndexedValueLog::recover(const journal::KnownState& known, RecoveryLog& recovery) {
+  was_clean_ = floors_ != nullptr && floors_->was_clean();
   if (floors_ != nullptr && !recovery.read_only()) {
     // An interrupted prune may have removed index sections only.
     TRY(values_->prune(floors_->boundary()));
   }
+  if (known.ends_at_floors) return {};
   const std::map<Section, Error> damaged = index_->damaged();
-  const bool pinned = index_->is_pinned();
-  if (pinned || (floors_ != nullptr && floors_->was_clean())) {
+  if (index_->is_pinned()) {
     for (const Section section : floors_->sections()) {
       if (values_->contains(section) || damaged.contains(section)) continue;
       TRY(set_aside(section, missing_values(section, 0, floors_->floor(section)), recovery));
     }
-    if (pinned) follow_values();
+    follow_values();
     return {};
   }
   for (const Section section : index_->sections()) {
     if (damaged.contains(section)) {
       // The journal has told of its own damage; what is left is that of the values.
-      if (index_->size(section)) TRY(set_aside(section, known_damage.at(section), recovery));
+      if (index_->size(section)) TRY(set_aside(section, known.damage.at(section), recovery));
       continue;
     }
-    TRY(unless_damaged(section, recover_section(section, recovery), recovery));
+    Status outcome = recover_section(section, recovery);
+    // Damage of values that were closed is found by whoever reads them, or appends to them.
+    const bool is_found_later = was_clean_ && values_->contains(section) &&
+                                !has_cut(recovery.report(), index_->partition(), section);
+    if (!is_found_later || !is_damage(outcome, floors_))
+      TRY(unless_damaged(section, std::move(outcome), recovery));
   }
   return remove_orphans(recovery);
 }
@@ -152,10 +189,7 @@ Result<Value> IndexedValueLog::read_value(Section section, ValueLocation locatio
 
 // Recovery of a section may find damage: then it has changed nothing, and the others go on.
 Status IndexedValueLog::unless_damaged(Section section, Status outcome, RecoveryLog& recovery) {
-  if (outcome) return outcome;
-  const Errc code = outcome.error().code;
-  if (code != Errc::corrupt && (floors_ == nullptr || code != Errc::unsupported_version))
-    return outcome;
+  if (!is_damage(outcome, floors_)) return outcome;
   return set_aside(section, {Errc::corrupt, outcome.error().message}, recovery);
 }
 
@@ -237,10 +271,15 @@ Status IndexedValueLog::cut(Section section, uint64_t count, uint64_t kept,
     TRY(index_->save_before_cut(section, kept_bytes, dropped, recovery));
     TRY(values_->save_before_cut(section, values_end, "values of dropped entries", recovery));
     TRY(index_->cut_recovered(section, kept_bytes));
+  } else if (floors_ == nullptr || was_clean_ ||
+             has_cut(recovery.report(), index_->partition(), section)) {
+    TRY(values_->save_before_cut(section, values_end, "value bytes that no entry refers to",
+                                 recovery));
   } else if (value_bytes > values_end) {
-    // The buffer of a crashed writer: without their entries nobody can say what they are.
-    recovery.note_unsaved_cut({values_->partition(), journal::section_hex(section), values_end,
-                               value_bytes - values_end, "value bytes that no entry refers to"});
+    // The ordinary end of a writer that was stopped, which may be large: nobody was promised them.
+    recovery.note_unsaved_cut(
+        {values_->partition(), journal::section_hex(section), values_end, value_bytes - values_end,
+         "values that were written ahead of their entries and never acknowledged"});
   }
   if (value_bytes > values_end && !recovery.read_only())
     TRY(values_->rewind_section(section, values_end));
@@ -297,9 +336,11 @@ Error IndexedValueLog::missing_values(Section section, uint64_t found, uint64_t 
   const std::string blob =
       concat("blob ", values_->partition(), "/", journal::section_hex(section));
   if (!values_->contains(section))
-    return {Errc::corrupt, concat(blob, ": missing, although values from offset 0 on were synced")};
+    return {Errc::corrupt, concat(blob, ": missing, although values from file offset ",
+                                  file_offset(0), " on were synced")};
   return {Errc::corrupt,
-          concat(blob, ": ends at offset ", found, ", but values up to ", needed, " were synced")};
+          concat(blob, ": ends at file offset ", file_offset(found),
+                 ", but values up to file offset ", file_offset(needed), " were synced")};
 }
 
 Result<IndexedValueLog::Appended> IndexedValueLog::append(Section section, ByteSpan prefix,

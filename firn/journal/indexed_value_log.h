@@ -18,11 +18,14 @@
 //             section is set aside: nothing of it changes, appends to it are refused, and what is
 //             readable is read (see FixedJournal for a damaged index). A writer looks at all
 //             sections before it changes any. Above the floor entries count up to the first whose
-//             value is missing or fails its checksum; the rest is saved aside (pages of the index
-//             and values), cut and reported; value bytes that no entry refers to are reclaimed.
+//             value is missing or fails its checksum; the rest is saved aside (values, then pages
+//             of the index), cut and reported, and so are value bytes that no entry refers to. Not
+//             saved are only values behind an index of which nothing was cut, in a store that was
+//             not closed: a writer that was stopped had written them ahead of their entries.
 //             What is adopted is made durable first. With unknown floors (a store of the original)
 //             each section is cut after its newest entry whose value lies inside the value blob, as
-//             the original does.
+//             the original does. After a clean close the same look finds nothing, or what was added
+//             to the files since.
 //
 // Invariants. 1. Entries of a section refer to ascending, disjoint ranges of its value blob.
 // 2. No value section exists without its index section.
@@ -159,9 +162,12 @@ class IndexedValueLog {
       : floors_(floors), unsynced_max_(unsynced_max) {}
 
   [[nodiscard]] static Result<std::unique_ptr<IndexedValueLog>> open_once(
-      Storage& storage, const IndexedValueLogOptions& options,
-      const std::map<Section, Error>& known_damage, RecoveryLog& recovery);
-  [[nodiscard]] Status recover(const std::map<Section, Error>& known_damage, RecoveryLog& recovery);
+      Storage& storage, const IndexedValueLogOptions& options, const journal::KnownState& known,
+      RecoveryLog& recovery);
+  [[nodiscard]] Status recover(const journal::KnownState& known, RecoveryLog& recovery);
+  // `looked`: what a look without changes found.
+  [[nodiscard]] Status save_values_of_cut_entries(Storage& storage,
+                                                  const RecoveryReport& looked) const;
   [[nodiscard]] Status recover_section(Section section, RecoveryLog& recovery);
   [[nodiscard]] Status unless_damaged(Section section, Status outcome, RecoveryLog& recovery);
   [[nodiscard]] Status set_aside(Section section, const Error& damage, RecoveryLog& recovery);
@@ -185,6 +191,7 @@ class IndexedValueLog {
   std::unique_ptr<ValueLog> values_;
   Floors* const floors_;
   const size_t unsynced_max_;
+  bool was_clean_ = false;                // as of open
   bool follows_values_ = false;           // set in open or follow()
   std::set<Section> unsynced_;            // the writer's: appended to since their last sync
   std::optional<Section> last_appended_;  // the writer's

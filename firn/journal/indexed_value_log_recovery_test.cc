@@ -506,7 +506,7 @@ TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenValuesBelowThemAreCut_ThenIt
 
   keep_values(1, 2);
 
-  expect_set_aside(1, "ends at offset 40, but values up to 100 were synced");
+  expect_set_aside(1, "ends at file offset 48, but values up to file offset 108 were synced");
 }
 
 // Rule 4, as 7.1.11.
@@ -516,7 +516,7 @@ TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenOneByteOfTheLastValueIsCut_T
 
   resize_blob(kValues, 1, 3 * kStoredSizeBytes - 1);
 
-  expect_set_aside(1, "ends at offset 59, but values up to 60 were synced");
+  expect_set_aside(1, "ends at file offset 67, but values up to file offset 68 were synced");
 }
 
 // Rules 4 and 7, as 7.1.12 and 7.1.14: what is missing was not pruned.
@@ -551,7 +551,7 @@ TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenTheLastPageIsDamaged_ThenItI
 
   patch_blob(kIndex, 1, 160 - 12, Bytes(12, std::byte{0xFF}));
 
-  expect_set_aside(1, "index/0000000000000001: page 4 at offset 128");
+  expect_set_aside(1, "index/0000000000000001: page 4 at file offset 136");
 }
 
 // Rule 4, as 7.1.17, 7.1.19, 7.1.20, 7.1.29 and 7.1.33.
@@ -592,7 +592,7 @@ TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenBytesFollowThem_ThenTheyAreC
   ASSERT_EQ(report_.cuts.size(), 2u);
   EXPECT_EQ(report_.cuts[1].range.offset, 3 * kStoredSizeBytes);
   EXPECT_EQ(report_.cuts[1].range.size_bytes, 100u);
-  EXPECT_EQ(report_.cuts[1].saved_as, "");
+  EXPECT_NE(report_.cuts[1].saved_as, "");  // with the page their entries may have been cut
   expect_next_position(1, 3);
 }
 
@@ -643,8 +643,8 @@ TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenAValueBelowThemRots_ThenOnly
   EXPECT_TRUE(report_.empty());
 }
 
-// Rule 4, after a clean close: nobody looks at a section until it is used, but values that were cut
-// off are never replaced by others under their entries.
+// Rule 4, after a clean close: values that were cut off are never replaced by others under their
+// entries.
 TEST_F(IndexedValueLogRecoveryTest, GivenACleanClose_WhenValuesWereCut_ThenAppendRefuses) {
   use_floors();
   reopen();
@@ -656,7 +656,8 @@ TEST_F(IndexedValueLogRecoveryTest, GivenACleanClose_WhenValuesWereCut_ThenAppen
 
   reopen();
 
-  EXPECT_THAT(append(1, id_of(1, 5)), FailsWith(Errc::corrupt, "values up to 100 were synced"));
+  EXPECT_THAT(append(1, id_of(1, 5)),
+              FailsWith(Errc::corrupt, "values up to file offset 108 were synced"));
   expect_entry(1, 1);
   ASSERT_OK_INTO(const Entry cut, get(1, 2));
   EXPECT_THAT(get_value(1, cut.location), FailsWith(Errc::out_of_range));
