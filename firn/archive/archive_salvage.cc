@@ -45,7 +45,7 @@ class ArchiveSink final : public journal::EntrySink {
   }
 
   Status finish(uint64_t boundary) {
-    if (log_.summary.losses == 0) TRY(make());
+    if (log_.nothing_lost()) TRY(make());
     if (archive_ == nullptr) return {};
     if (boundary > 0) TRY(archive_->prune(boundary));
     return archive_->close();

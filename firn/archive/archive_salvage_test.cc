@@ -5,8 +5,10 @@
 #include "firn/archive/archive_salvage.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -19,6 +21,7 @@
 #include "firn/io/blob_header.h"
 #include "firn/io/page_record.h"
 #include "firn/journal/section_name.h"
+#include "testkit/forwarding_storage.h"
 #include "testkit/logged_storage.h"
 #include "testkit/matchers.h"
 #include "testkit/store_damage.h"
@@ -338,6 +341,65 @@ TEST(SalvageArchiveErrors, GivenAnyFailingWriteToTheTarget_ThenThatErrorAndTheSo
     EXPECT_THAT(summary, FailsWith(Errc::io));
   }
   EXPECT_EQ(testkit::files_of(source), files);
+}
+
+// The system gives no access to a partition, or to one blob of it.
+class BlindStorage : public testkit::ForwardingStorage {
+ public:
+  BlindStorage(Storage& inner, std::string partition, std::optional<uint64_t> section)
+      : ForwardingStorage(inner), partition_(std::move(partition)) {
+    if (section) name_ = journal::section_name(Section(*section));
+  }
+
+  Result<std::unique_ptr<Blob>> open(std::string_view partition, ByteSpan name, OpenMode mode,
+                                     BlobVersions versions) override {
+    if (partition == partition_ && (name_.empty() || equal_bytes(name, name_)))
+      return fail(Errc::io, "no access");
+    return ForwardingStorage::open(partition, name, mode, versions);
+  }
+  Result<PartitionListing> list(std::string_view partition) override {
+    if (partition == partition_ && name_.empty()) return fail(Errc::io, "no access");
+    return ForwardingStorage::list(partition);
+  }
+
+ private:
+  const std::string partition_;
+  Bytes name_;  // empty: all of the partition
+};
+
+TEST(SalvageArchiveErrors, GivenNoAccess_ThenThatIsToldAndNothingIsCalledLost) {
+  MemoryStorage source;
+  {
+    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(source, options_of(Kind::closed)));
+    for (const uint64_t index : {1u, 8u, 16u, 17u})
+      ASSERT_OK(archive::put(archive, index, concat(index), "value"));
+    ASSERT_OK(archive->close());
+  }
+  for (const std::string partition : {"index", "values"}) {
+    for (const auto section : {std::optional<uint64_t>(), std::optional<uint64_t>(16)}) {
+      SCOPED_TRACE(testing::Message() << partition << (section ? ", one blob" : ""));
+      BlindStorage blind(source, partition, section);
+      MemoryStorage target;
+      uint64_t items = 0;
+      SalvageObserver observer;
+      observer.on_loss = [&](const SalvageLoss& loss) {
+        EXPECT_TRUE(loss.unread);
+        EXPECT_EQ(loss.range.reason, "no access");
+        items += loss.items;
+        return Status();
+      };
+
+      ASSERT_OK_INTO(const SalvageSummary summary, salvage_archive(blind, {}, target, observer));
+
+      EXPECT_EQ(summary.losses, 0u);
+      EXPECT_GT(summary.unread, 0u);
+      EXPECT_EQ(summary.items, section ? 2u : 0u);
+      EXPECT_EQ(summary.target_made, section.has_value());
+      if (section) {
+        EXPECT_EQ(items, 2u);
+      }
+    }
+  }
 }
 
 TEST(SalvageArchiveErrors, GivenForeignFiles_ThenTheyAreTold) {

@@ -52,7 +52,7 @@ class FreezerSink final : public journal::EntrySink {
           "some records are lost with their keys: the new store answers with an older value of "
           "such a key, or with none");
     }
-    if (log_.summary.losses == 0) TRY(make());
+    if (log_.nothing_lost()) TRY(make());
     if (freezer_ == nullptr) return {};
     TRY(freezer_->close());
     return {};

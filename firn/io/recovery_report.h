@@ -17,13 +17,18 @@
 
 namespace firn {
 
-// A range of one blob; offsets are logical, as in Blob.
+// A range of one blob; offsets are those of Blob, without the header of the file. Of a blob with
+// pages they count the records of the pages, too.
 struct BlobRange {
   std::string partition;
   std::string blob;  // hexadecimal name, as on disk
   uint64_t offset = 0;
   uint64_t size_bytes = 0;
   std::string reason;
+  // It is one of two copies of the same. Maybe unfinished: a commit that was cut off leaves a copy
+  // like that, too; the next commit replaces it.
+  enum class Copy : uint8_t { none, damaged, maybe_unfinished };
+  Copy copy = Copy::none;
 };
 
 struct CutRange {

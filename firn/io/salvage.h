@@ -25,7 +25,8 @@
 
 namespace firn {
 
-// Something that could not be read.
+// Something that could not be read, or not be trusted. Copies of the same, of which the other one
+// serves, are told by their range.
 struct SalvageLoss {
   BlobRange range;  // where; size 0: the blob as a whole, or unknown
   // At most so many items are lost with it; 0: none, or nobody knows.
@@ -34,6 +35,8 @@ struct SalvageLoss {
   Bytes key = {};                                // of the lost item; empty: not known
   // It lies behind everything that a sync acknowledged, where a crash leaves torn bytes.
   bool unsynced = false;
+  // It could not even be opened or listed, for reasons that say nothing of its content.
+  bool unread = false;
   // The new store has an older value of this key, which answers unless a newer one was read, too.
   bool older_value_kept = false;
 };
@@ -47,8 +50,10 @@ struct SalvageObserver {
 struct SalvageSummary {
   uint64_t items = 0;        // in the new store
   uint64_t value_bytes = 0;  // of them
-  uint64_t losses = 0;       // that were told, without the next ones
+  uint64_t losses = 0;       // that were told, without the next three
   uint64_t unsynced = 0;     // torn ends of a crash
+  uint64_t unread = 0;       // files and folders that could not be opened or listed
+  uint64_t copies = 0;       // one of two, which a commit that was cut off may have left
   // False if nothing was there to be written, although something was lost.
   bool target_made = false;
   std::vector<std::string> notes;  // what else is worth telling
@@ -60,16 +65,25 @@ class SalvageLog {
   explicit SalvageLog(const SalvageObserver& observer) : observer_(observer) {}
 
   [[nodiscard]] Status lose(const SalvageLoss& loss) {
-    ++(loss.unsynced ? summary.unsynced : summary.losses);
+    ++counter_of(loss);
     return observer_.on_loss ? observer_.on_loss(loss) : Status();
   }
   void has_read(uint64_t bytes) const {
     if (observer_.on_progress) observer_.on_progress(bytes);
   }
 
+  // Everything was read and can be trusted.
+  [[nodiscard]] bool nothing_lost() const { return summary.losses == 0 && summary.unread == 0; }
+
   SalvageSummary summary;
 
  private:
+  [[nodiscard]] uint64_t& counter_of(const SalvageLoss& loss) {
+    if (loss.unread) return summary.unread;
+    if (loss.unsynced) return summary.unsynced;
+    return loss.range.copy == BlobRange::Copy::maybe_unfinished ? summary.copies : summary.losses;
+  }
+
   const SalvageObserver& observer_;
 };
 

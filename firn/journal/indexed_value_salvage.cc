@@ -12,6 +12,7 @@
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/base/value.h"
+#include "firn/io/blob_header.h"
 #include "firn/io/page_salvage.h"
 #include "firn/journal/section_name.h"
 #include "firn/journal/value_entry.h"
@@ -30,6 +31,11 @@ struct FoundEntry {
   [[nodiscard]] ValueLocation location() const { return {offset, size_bytes}; }
   [[nodiscard]] std::pair<uint64_t, uint64_t> order() const { return {offset, position}; }
 };
+
+// The system gave no access: that says nothing of what is in the file or folder.
+bool is_unread(const Error& error) {
+  return error.code == Errc::io;
+}
 
 // The end of a value; the highest number if there is none.
 uint64_t end_of(ValueLocation location) {
@@ -56,7 +62,7 @@ class SectionSalvage {
   // A section whose index blob exists.
   Status run() {
     auto opened = io::open_salvaged(storage_, options_.index_partition, section_name(section_));
-    if (!opened) return lose_index(opened.error().message);
+    if (!opened) return lose_index(opened.error());
     if (opened->damage) TRY(lose(index_range(0, 0, *opened->damage), 0, false));
     index_ = std::move(opened->blob);
     pages_ =
@@ -72,7 +78,8 @@ class SectionSalvage {
   // One whose index blob does not.
   Status run_without_index(bool has_values) {
     if (floor_ > 0)
-      TRY(lose_index(concat("missing, although ", floor_, " bytes of it were synced")));
+      TRY(lose_index(
+          {Errc::corrupt, concat("missing, although ", floor_, " bytes of it were synced")}));
     return has_values ? lose_orphans() : Status();
   }
 
@@ -93,8 +100,17 @@ class SectionSalvage {
     return sink_.lose(std::move(loss), entry);
   }
 
-  Status lose_index(std::string reason) {
-    return lose(index_range(0, 0, std::move(reason)), floor_ / record_, false);
+  // A whole blob, because of `why`.
+  Status lose_blob(BlobRange range, uint64_t items, const Error& why) {
+    SalvageLoss loss;
+    loss.range = std::move(range);
+    loss.items = items;
+    loss.unread = is_unread(why);
+    return sink_.lose(std::move(loss), {});
+  }
+
+  Status lose_index(const Error& why) {
+    return lose_blob(index_range(0, 0, why.message), floor_ / record_, why);
   }
 
   [[nodiscard]] bool is_unsynced(uint64_t stream_offset) const {
@@ -188,6 +204,8 @@ class SectionSalvage {
 
   Status read_values() {
     auto opened = io::open_salvaged(storage_, options_.values_partition, section_name(section_));
+    if (!opened && is_unread(opened.error()))
+      return lose_blob(value_range({}, opened.error().message), found_.size(), opened.error());
     if (!opened) {
       values_problem_ = opened.error().message;
     } else {
@@ -238,8 +256,8 @@ class SectionSalvage {
     if (values_ == nullptr) return lost(values_problem_);
     const uint64_t size = values_->size();
     if (found.size_bytes < kChecksumSizeBytes || end_of(found.location()) > size) {
-      return lost("it should lie at offset ", found.offset, " with ", found.size_bytes,
-                  " bytes, but the blob has ", size);
+      return lost("it should lie at file offset ", file_offset(found.offset), " with ",
+                  found.size_bytes, " bytes, but the blob has ", size);
     }
     if (found.offset < kept_to) return lost("another value lies there");
     Buffer buffer(found.size_bytes);
@@ -262,7 +280,7 @@ class SectionSalvage {
   // tell their own length.
   Status lose_orphans() {
     auto opened = io::open_salvaged(storage_, options_.values_partition, section_name(section_));
-    if (!opened) return lose(value_range({}, opened.error().message), 0, false);
+    if (!opened) return lose_blob(value_range({}, opened.error().message), 0, opened.error());
     Blob& blob = *opened->blob;
     if (blob.size() == 0) return {};
     uint64_t count = 0;
@@ -340,15 +358,22 @@ struct SectionFiles {
   bool has_values = false;
 };
 
-Status list_sections(Storage& storage, const std::string& partition, bool SectionFiles::* has,
-                     std::map<Section, SectionFiles>& sections, EntrySink& sink) {
-  const auto lose = [&](std::string name, std::string reason) {
+enum class Listed : uint8_t { no, yes };
+
+Result<Listed> list_sections(Storage& storage, const std::string& partition,
+                             bool SectionFiles::* has, std::map<Section, SectionFiles>& sections,
+                             EntrySink& sink) {
+  const auto lose = [&](std::string name, std::string reason, bool unread = false) {
     SalvageLoss loss;
     loss.range = {partition, std::move(name), 0, 0, std::move(reason)};
+    loss.unread = unread;
     return sink.lose(std::move(loss), {});
   };
   const auto listing = storage.list(partition);
-  if (!listing) return lose({}, listing.error().message);
+  if (!listing) {
+    TRY(lose({}, listing.error().message, is_unread(listing.error())));
+    return Listed::no;
+  }
   for (const std::string& name : listing->others)
     TRY(lose(name, "it is no blob"));
   for (const Bytes& name : listing->blobs) {
@@ -357,7 +382,7 @@ Status list_sections(Storage& storage, const std::string& partition, bool Sectio
     else
       TRY(lose(to_hex(name), "its name is no section number"));
   }
-  return {};
+  return Listed::yes;
 }
 
 }  // namespace
@@ -365,7 +390,9 @@ Status list_sections(Storage& storage, const std::string& partition, bool Sectio
 Status salvage_indexed_values(Storage& storage, const IndexedValueSalvageOptions& options,
                               EntrySink& sink, SalvageLog& log) {
   std::map<Section, SectionFiles> sections;
-  TRY(list_sections(storage, options.index_partition, &SectionFiles::has_index, sections, sink));
+  TRY_INTO(const Listed has_index, list_sections(storage, options.index_partition,
+                                                 &SectionFiles::has_index, sections, sink));
+  if (has_index == Listed::no) return {};  // nothing can be said of any section
   TRY(list_sections(storage, options.values_partition, &SectionFiles::has_values, sections, sink));
   Section boundary;
   if (options.floors != nullptr) {

@@ -370,7 +370,8 @@ TEST(MetadataDamage, GivenUndecodableContentUnderRightChecksum_WhenOpened_ThenCo
   EXPECT_OK(open_with_body(body("000000000000000100")));
   EXPECT_THAT(open_with_body(body("0000000000")), FailsWith(Errc::corrupt, "key is cut off"));
   EXPECT_THAT(open_with_body(body("0000000000000001")), FailsWith(Errc::corrupt, "value"));
-  EXPECT_THAT(open_with_body(body("00000000000000010241")), FailsWith(Errc::corrupt, "offset 16"));
+  EXPECT_THAT(open_with_body(body("00000000000000010241")),
+              FailsWith(Errc::corrupt, "file offset 24"));
   EXPECT_THAT(open_with_body(body("0000000000000001ffffffff0f41")), FailsWith(Errc::corrupt));
   EXPECT_THAT(open_with_body(body("0000000000000001ffffffff1f41")), FailsWith(Errc::corrupt));
   EXPECT_THAT(open_with_body(body("00000000000000018000")), FailsWith(Errc::corrupt, "value"));

@@ -8,6 +8,7 @@
 #include "firn/base/endian.h"
 #include "firn/base/text.h"
 #include "firn/codec/varint.h"
+#include "firn/io/blob_header.h"
 
 namespace firn::metadata {
 namespace {
@@ -91,8 +92,18 @@ std::optional<std::string> why_invalid(ByteSpan image) {
     return concat("has ", image.size(), " bytes, at least ", kImageSizeMinBytes, " expected");
   const uint32_t computed = computed_crc(image, load_big_endian<uint64_t>(image.data()));
   if (computed == stored_crc(image)) return std::nullopt;
-  return concat("checksum ", stored_crc(image), " stored at offset ", image.size() - kCrcSizeBytes,
-                ", ", computed, " computed");
+  return concat("checksum ", stored_crc(image), " stored at file offset ",
+                file_offset(image.size() - kCrcSizeBytes), ", ", computed, " computed");
+}
+
+std::string describe_bad_copy(std::string_view problem, ByteSpan image, uint64_t used) {
+  const bool is_older = image.size() >= kImageSizeMinBytes && image_version(image) == used - 1 &&
+                        computed_crc(image, used + 1) != stored_crc(image);
+  std::string_view meaning =
+      "; an acknowledged commit may be missing, unless it was being written when power failed";
+  if (is_older) meaning = "; it is the older copy, nothing is missing";
+  if (image.empty()) meaning = ", and a newer commit may be missing";
+  return concat(problem, "; version ", used, " in the other copy is used", meaning);
 }
 
 Result<std::vector<ImagePair>> decode_pairs(ByteSpan image, const MetadataStoreOptions& options,
@@ -100,7 +111,7 @@ Result<std::vector<ImagePair>> decode_pairs(ByteSpan image, const MetadataStoreO
   Decoded decoded = decode(image, options);
   if (decoded.problem.empty()) return std::move(decoded.pairs);
   return fail(Errc::corrupt,
-              concat(where, ", offset ", decoded.end, ": ", decoded.problem,
+              concat(where, ", file offset ", file_offset(decoded.end), ": ", decoded.problem,
                      " although the checksum is right; was it written with another key size or "
                      "value encoding than ",
                      options.key_size_bytes, "-byte keys?"));

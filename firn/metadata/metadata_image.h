@@ -30,6 +30,10 @@ inline constexpr size_t kLeft = 0;
 inline constexpr size_t kRight = 1;  // the first commit goes here
 inline constexpr std::array<std::string_view, 2> kSideNames = {"left", "right"};
 
+// Problems of a copy, see describe_bad_copy.
+inline constexpr std::string_view kIsMissing = "it is missing";
+inline constexpr std::string_view kHasNoContent = "it has no content";
+
 // Where one pair lies in an image. The spans point into the image.
 struct ImagePair {
   ByteSpan key;
@@ -49,6 +53,11 @@ struct ImagePair {
 
 // Why the image cannot be trusted; nullopt if its checksum holds.
 [[nodiscard]] std::optional<std::string> why_invalid(ByteSpan image);
+
+// What it means that a copy cannot be used: because of `problem`, while version `used` of the other
+// copy is.
+[[nodiscard]] std::string describe_bad_copy(std::string_view problem, ByteSpan image,
+                                            uint64_t used);
 
 // The pairs of an image whose checksum holds. Errc::corrupt, naming `where` and the offset, if they
 // do not decode: keys must ascend, and every byte up to the checksum must belong to a pair.

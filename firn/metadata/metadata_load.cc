@@ -5,6 +5,7 @@
 
 #include "firn/base/endian.h"
 #include "firn/base/text.h"
+#include "firn/io/blob_header.h"
 #include "firn/metadata/metadata_image.h"
 #include "firn/metadata/metadata_store.h"
 
@@ -24,8 +25,11 @@ constexpr std::string_view kAdvice =
 // How often a reader reads again what a writer may have been inside of.
 constexpr int kTornReadsMax = 64;
 
-BlobRange whole_blob(const std::string& partition, size_t side, uint64_t size, std::string reason) {
-  return {partition, to_hex(as_bytes(kSideNames[side])), 0, size, std::move(reason)};
+BlobRange whole_copy(const MetadataStoreOptions& options, size_t side, uint64_t size,
+                     std::string reason) {
+  const auto copy =
+      options.was_closed ? BlobRange::Copy::damaged : BlobRange::Copy::maybe_unfinished;
+  return {options.partition, to_hex(as_bytes(kSideNames[side])), 0, size, std::move(reason), copy};
 }
 
 }  // namespace
@@ -116,8 +120,9 @@ Status MetadataStore::read_copy(size_t side, Loaded& loaded) {
   }
   loaded.version = metadata::image_version(image).value_or(0);
   if (loaded.version == 0 || loaded.version > metadata::kVersionMax)
-    return fail(Errc::corrupt, concat(blob_name(side), ", offset 0: version ", loaded.version,
-                                      " although the checksum is right"));
+    return fail(Errc::corrupt,
+                concat(blob_name(side), ", file offset ", file_offset(0), ": version ",
+                       loaded.version, " although the checksum is right"));
   return {};
 }
 
@@ -165,8 +170,8 @@ Status MetadataStore::resolve_lone_first_copy(std::array<Loaded, 2>& loaded,
       metadata::computed_crc(image, 1) == metadata::stored_crc(image)) {
     // Everything but the version field arrived, so this is version 1.
     if (field != 0)
-      recovery.note_damage(whole_blob(
-          options_.partition, kRight, image.size(),
+      recovery.note_damage(whole_copy(
+          options_, kRight, image.size(),
           concat("version field is ", field, "; the checksum proves that it was 1, used as such")));
     first.version = 1;
     first.invalid_because.clear();
@@ -176,7 +181,7 @@ Status MetadataStore::resolve_lone_first_copy(std::array<Loaded, 2>& loaded,
       (image.size() >= metadata::kVersionSizeBytes ||
        std::ranges::all_of(image, [](std::byte byte) { return byte == std::byte{0}; }))) {
     recovery.note_damage(
-        whole_blob(options_.partition, kRight, image.size(),
+        whole_copy(options_, kRight, image.size(),
                    concat("the first commit was cut off before it was acknowledged (",
                           first.invalid_because, "); the map is empty")));
     return {};
@@ -196,30 +201,20 @@ Status MetadataStore::resolve_lone_first_copy(std::array<Loaded, 2>& loaded,
 // The copy in use is the newest valid one. Was there a newer one?
 void MetadataStore::report_other_copy(const Loaded& other, RecoveryLog& recovery) {
   const size_t side = 1 - newest_;
-  const ByteSpan image = other.image.bytes();
-  if (other.invalid_because.empty()) {
+  const bool is_missing = copies_[side].blob == nullptr;  // or its header is bad: no commit's doing
+  std::string_view problem = other.invalid_because;
+  if (problem.empty()) {
     if (other.version > 0) return;
     // Both blobs are made before the first commit, which leaves one without content.
-    const bool is_missing = copies_[side].blob == nullptr;
     if (version_ == 1 && newest_ == kRight && !is_missing) return;
-    opened_from_one_copy_ = true;
-    recovery.note_damage(whole_blob(
-        options_.partition, side, 0,
-        concat(is_missing ? "it is missing" : "it has no content", "; version ", version_,
-               " in the other copy is used, and a newer commit may be missing")));
-    return;
+    problem = is_missing ? metadata::kIsMissing : metadata::kHasNoContent;
   }
   opened_from_one_copy_ = true;
-  const bool is_older = image.size() >= kImageSizeMinBytes &&
-                        metadata::image_version(image) == version_ - 1 &&
-                        metadata::computed_crc(image, version_ + 1) != metadata::stored_crc(image);
-  const std::string_view meaning =
-      is_older ? "; it is the older copy, nothing is missing"
-               : "; an acknowledged commit may be missing, unless it was being written when power "
-                 "failed";
-  recovery.note_damage(whole_blob(options_.partition, side, image.size(),
-                                  concat(other.invalid_because, "; version ", version_,
-                                         " in the other copy is used", meaning)));
+  const ByteSpan image = other.image.bytes();
+  BlobRange found = whole_copy(options_, side, image.size(),
+                               metadata::describe_bad_copy(problem, image, version_));
+  if (is_missing) found.copy = BlobRange::Copy::damaged;
+  recovery.note_damage(std::move(found));
 }
 
 Status MetadataStore::adopt(const std::array<Loaded, 2>& loaded) {

@@ -24,8 +24,9 @@ using metadata::kSideNames;
 struct SalvagedCopy {
   Buffer image;  // empty: nothing could be read, or nothing is there
   bool is_there = false;
-  uint64_t version = 0;  // above 0: the checksum holds, and `pairs` are those of the image
-  std::string problem;   // why it cannot be trusted
+  uint64_t version = 0;    // above 0: the checksum holds, and `pairs` are those of the image
+  std::string problem;     // why it cannot be trusted
+  bool is_unread = false;  // it could not be opened
   std::vector<ImagePair> pairs;
 };
 
@@ -43,7 +44,7 @@ class CopySalvage {
     for (const size_t side : {kLeft, kRight})
       if (!copies_[side].problem.empty()) TRY(lose(side, used));
     if (used.version == 0) return SalvagedMap();
-    TRY(report_missing_copy(copies_[1 - newest], 1 - newest, used.version));
+    TRY(report_missing_copy(copies_[1 - newest], 1 - newest, used));
     SalvagedMap map;
     map.version = used.version;
     for (const ImagePair& pair : used.pairs)
@@ -58,10 +59,11 @@ class CopySalvage {
     if (!opened) {
       copy.is_there = opened.error().code != Errc::not_found;
       if (copy.is_there) copy.problem = opened.error().message;
+      copy.is_unread = opened.error().code == Errc::io;
       return {};
     }
     copy.is_there = true;
-    if (opened->damage) TRY(lose_range(side, 0, *opened->damage));
+    if (opened->damage) TRY(lose_range(side, 0, *opened->damage, BlobRange::Copy::damaged));
     const uint64_t size = opened->blob->size();
     if (size > metadata::kImageSizeMaxBytes) {
       copy.problem =
@@ -108,18 +110,31 @@ class CopySalvage {
     if (metadata::computed_crc(image, 1) == metadata::stored_crc(image)) judge(first, 1);
   }
 
-  Status lose_range(size_t side, uint64_t size, std::string reason) {
+  Status lose_range(size_t side, uint64_t size, std::string reason, BlobRange::Copy kind,
+                    bool is_unread = false) {
     SalvageLoss loss;
-    loss.range = {options_.partition, to_hex(as_bytes(kSideNames[side])), 0, size,
-                  std::move(reason)};
+    loss.range = {
+        options_.partition, to_hex(as_bytes(kSideNames[side])), 0, size, std::move(reason), kind};
+    loss.unread = is_unread;
     return log_.lose(loss);
+  }
+
+  // Of a copy that cannot be trusted beside one that can.
+  [[nodiscard]] BlobRange::Copy kind_beside(const SalvagedCopy& used) const {
+    if (used.version == 0) return BlobRange::Copy::none;
+    return options_.was_closed ? BlobRange::Copy::damaged : BlobRange::Copy::maybe_unfinished;
   }
 
   // A copy that is not trusted, and what it may say other than the one in use.
   Status lose(size_t side, const SalvagedCopy& used) {
     const SalvagedCopy& copy = copies_[side];
     const ByteSpan image = copy.image.bytes();
-    TRY(lose_range(side, image.size(), copy.problem));
+    const BlobRange::Copy kind = copy.is_unread ? BlobRange::Copy::none : kind_beside(used);
+    TRY(lose_range(side, image.size(),
+                   used.version == 0
+                       ? copy.problem
+                       : metadata::describe_bad_copy(copy.problem, image, used.version),
+                   kind, copy.is_unread));
     const bool is_older = used.version > 0 && image.size() >= metadata::kImageSizeMinBytes &&
                           metadata::image_version(image) == used.version - 1;
     if (is_older) return {};
@@ -130,10 +145,13 @@ class CopySalvage {
       const auto found = known.find(as_text(pair.key));
       if (found != known.end() && equal_bytes(found->second, pair.encoded)) continue;
       SalvageLoss loss;
-      loss.range = {options_.partition, to_hex(as_bytes(kSideNames[side])), pair.start,
+      loss.range = {options_.partition,
+                    to_hex(as_bytes(kSideNames[side])),
+                    pair.start,
                     pair.encoded.size(),
                     found == known.end() ? "a key that only the damaged copy has, if at all"
-                                         : "the damaged copy may have another value of this key"};
+                                         : "the damaged copy may have another value of this key",
+                    kind};
       loss.items = 1;
       loss.key = to_bytes(pair.key);
       loss.older_value_kept = found != known.end();
@@ -143,12 +161,13 @@ class CopySalvage {
   }
 
   // Every commit but the first leaves two copies.
-  Status report_missing_copy(const SalvagedCopy& other, size_t side, uint64_t version) {
-    const bool is_lone_first = version == 1 && side != kRight;
+  Status report_missing_copy(const SalvagedCopy& other, size_t side, const SalvagedCopy& used) {
+    const bool is_lone_first = used.version == 1 && side != kRight && other.is_there;
     if (other.version > 0 || !other.problem.empty() || is_lone_first) return {};
-    return lose_range(side, 0,
-                      concat(other.is_there ? "has no content" : "is missing", " although version ",
-                             version, " follows another one; a newer commit may be lost"));
+    const std::string_view problem =
+        other.is_there ? metadata::kHasNoContent : metadata::kIsMissing;
+    return lose_range(side, 0, metadata::describe_bad_copy(problem, {}, used.version),
+                      other.is_there ? kind_beside(used) : BlobRange::Copy::damaged);
   }
 
   Storage& source_;

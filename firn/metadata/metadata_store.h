@@ -78,6 +78,9 @@ struct MetadataStoreOptions {
   // Something else that is durable says that a commit was acknowledged. No content is then
   // Errc::corrupt, not a new map.
   bool has_commit = false;
+  // The last writer closed the store, with both copies whole: a bad one is no commit that was cut
+  // off. Tells how the report calls it.
+  bool was_closed = false;
   // Set: values are stored without a length, and this tells the size of the one at the front of
   // `rest`, or nullopt if there is none. For values that carry their own framing.
   std::function<std::optional<size_t>(ByteSpan rest)> self_delimiting = nullptr;

@@ -13,12 +13,15 @@ Result<std::unique_ptr<SalvageSource>> SalvageSource::open(Storage& storage, std
   std::unique_ptr<SalvageSource> source(new SalvageSource(storage, log));
   TRY_INTO(source->lock_, storage.lock(LockMode::observe));
   RecoveryLog recovery(source->view_, true);
+  std::string hidden;
   const Status loaded = source->load_manifest(recovery);
   if (!loaded) {
-    TRY(source->lose_manifest(loaded.error().message));
+    TRY(source->lose_manifest(loaded.error().message, loaded.error().code == Errc::io));
     // A copy whose checksum holds, because it is another kind of file, must not cost the other one.
     for (const std::string_view copy : {"left", "right"}) {
       source->view_.hide(kManifestPartition, as_bytes(copy));
+      hidden = to_hex(as_bytes(copy));
+      recovery.report() = RecoveryReport();
       if (source->load_manifest(recovery)) break;
     }
     if (source->manifest_ == nullptr) return source;
@@ -31,8 +34,12 @@ Result<std::unique_ptr<SalvageSource>> SalvageSource::open(Storage& storage, std
   TRY(source->manifest_->require_kind(kind));
   std::vector<BlobRange> damage = recovery.report().damage;
   damage.insert(damage.end(), source->view_.damage().begin(), source->view_.damage().end());
+  std::erase_if(damage, [&](const BlobRange& range) { return range.blob == hidden; });  // told
   source->is_whole_ = loaded && damage.empty() && recovery.report().notes.empty();
-  for (const BlobRange& range : damage) {
+  for (BlobRange& range : damage) {
+    // Read behind a bad header: the manifest is what its copies are.
+    if (range.blob == to_hex(as_bytes("left")) || range.blob == to_hex(as_bytes("right")))
+      if (range.copy == BlobRange::Copy::none) range.copy = BlobRange::Copy::damaged;
     SalvageLoss loss;
     loss.range = range;
     TRY(log.lose(loss));
@@ -47,9 +54,10 @@ Status SalvageSource::load_manifest(RecoveryLog& recovery) {
   return {};
 }
 
-Status SalvageSource::lose_manifest(std::string reason) {
+Status SalvageSource::lose_manifest(std::string reason, bool is_unread) {
   SalvageLoss loss;
   loss.range = {std::string(kManifestPartition), "", 0, 0, std::move(reason)};
+  loss.unread = is_unread;
   return log_.lose(loss);
 }
 

@@ -44,7 +44,7 @@ class SalvageSource {
  private:
   SalvageSource(Storage& storage, SalvageLog& log) : storage_(storage), log_(log) {}
   [[nodiscard]] Status load_manifest(RecoveryLog& recovery);
-  [[nodiscard]] Status lose_manifest(std::string reason);
+  [[nodiscard]] Status lose_manifest(std::string reason, bool is_unread = false);
 
   Storage& storage_;
   io::SalvageView view_{storage_};

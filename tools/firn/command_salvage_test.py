@@ -7,7 +7,10 @@ import shutil
 import subprocess
 
 import command_support
-from command_support import CORRUPT, DONE, LOCKED, NOT_FOUND, USAGE, CommandTest, sha256, tree_of
+from command_support import (CORRUPT, DONE, IO, LOCKED, NOT_FOUND, USAGE, CommandTest, sha256,
+                             tree_of)
+
+NOBODY = 65534
 
 
 class Salvage(CommandTest):
@@ -22,7 +25,8 @@ class Salvage(CommandTest):
         self.assertEqual(tree_of(self.store), before)
         summary = lines.pop()
         self.assertEqual("error" in summary, code != DONE)
-        self.assertEqual(len(lines), summary["losses"] + summary["torn_ends"])
+        self.assertEqual(len(lines), sum(summary[told] for told in ("losses", "torn_ends",
+                                                               "damaged_copies", "unread")))
         return [line["lost"] for line in lines], summary
 
     def make_archive(self, count=300):
@@ -75,7 +79,7 @@ class Salvage(CommandTest):
             self.assertEqual(self.output("archive", "get", self.copy, "--index", number),
                              self.lines[number])
         ran = self.expect(CORRUPT, "salvage", self.store, self.folder / "another")
-        self.assertIn(f"lost: {value} at offset".encode(), ran.stdout)
+        self.assertIn(f"lost: {value} at file offset".encode(), ran.stdout)
         self.assertIn(b"in 2 places", ran.stderr)
 
     def test_any_file_missing(self):
@@ -174,6 +178,50 @@ class Salvage(CommandTest):
             self.assertFalse(self.copy.exists())
             writer.stdin.close()
         self.salvage(DONE)
+
+    def test_what_cannot_be_opened_is_named_and_not_called_lost(self):
+        self.make_archive(40)
+        place = self.folder / "place"
+        place.mkdir()
+        place.chmod(0o777)
+        program = self.folder / "firn"
+        shutil.copy(self.firn, program)
+        program.chmod(0o755)
+        for path in self.store.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        self.store.chmod(0o755)
+        as_nobody = {"program": str(program)}
+        if os.getuid() == 0:  # who may do everything
+            as_nobody["preexec_fn"] = lambda: os.setresuid(NOBODY, NOBODY, NOBODY)
+        index, values, manifest = (self.store / name for name in ("index", "values", "manifest"))
+        cases = [(index, 0), (values, 0), (manifest, None), (min(index.iterdir()), 30),
+                 (min(values.iterdir()), 30), (manifest / b"left".hex(), 40)]
+        for path, items in cases:
+            mode = path.stat().st_mode
+            path.chmod(0)
+            lines = self.json_lines("salvage", self.store, place / "copy", code=IO, **as_nobody)
+            ran = self.expect(IO, "salvage", self.store, place / "another", **as_nobody)
+            path.chmod(mode)
+            summary = lines.pop()
+            told = [line["lost"] for line in lines]
+            unread = [loss for loss in told if loss["unread"]]
+            self.assertEqual(summary["unread"], len(unread))
+            self.assertTrue(all("Permission denied" in loss["reason"] for loss in unread), unread)
+            self.assertTrue(any(str(path) in loss["file"] or str(path) in loss["reason"]
+                                for loss in unread), (path, unread))
+            self.assertIn(b"could not be read: ", ran.stdout)
+            self.assertIn(b"nothing is known to be lost", ran.stderr)
+            if items is not None:
+                self.assertEqual(summary["items"], items, path)
+                self.assertEqual(summary["target_made"], items > 0)
+            if path != manifest:  # without it nobody knows the page size
+                self.assertEqual(summary["losses"], 0, told)
+            for made in ("copy", "another"):
+                shutil.rmtree(place / made, ignore_errors=True)
+        self.store.chmod(0)
+        self.assertIn("Permission denied",
+                      self.failure(IO, "salvage", self.store, place / "copy", **as_nobody))
+        self.store.chmod(0o755)
 
     def test_nobody_may_write_to_the_damaged_store(self):
         self.make_archive(40)

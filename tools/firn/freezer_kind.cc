@@ -87,6 +87,7 @@ Status verify_freezer_store(const VerifyRequest& request, Verified& verified, Pr
   verified.report = findings.report();
   // Opening looks at less, and its notes about torn ends are worth telling.
   const RecoveryReport& opening = opened->freezer->recovery();
+  verified.report.was_clean = opening.was_clean;
   verified.report.cuts = opening.cuts;
   verified.report.notes.insert(verified.report.notes.end(), opening.notes.begin(),
                                opening.notes.end());

@@ -42,6 +42,10 @@ std::string metadata_partition(const StoreArguments& arguments, const Manifest* 
   return arguments.metadata_partition.value_or(recorded.value_or(kDefaultMetadataPartition));
 }
 
+bool was_closed(const Manifest* manifest) {
+  return manifest == nullptr || manifest->was_clean();
+}
+
 Result<OpenedMetadata> open_metadata(const StoreArguments& arguments, Access access) {
   TRY(check_key_size(arguments));
   const NewStoreGuard guard(arguments.path, access);
@@ -63,6 +67,7 @@ Result<OpenedMetadata> open_metadata(const StoreArguments& arguments, Access acc
   options.key_size_bytes = opened.key_size_bytes;
   options.read_only = access == Access::read;
   options.has_commit = manifest != nullptr && manifest->record(kCommitRecord).has_value();
+  options.was_closed = was_closed(manifest);
   TRY_INTO(opened.metadata,
            MetadataStore::open(*opened.storage, options, opened.store->recovery()));
   TRY(opened.store->settle());

@@ -26,6 +26,9 @@ struct OpenedMetadata {
 
 [[nodiscard]] Result<OpenedMetadata> open_metadata(const StoreArguments& arguments, Access access);
 
+// Its last writer left both copies whole, as far as anybody knows.
+[[nodiscard]] bool was_closed(const Manifest* manifest);
+
 // Makes the changes durable in both copies, and closes the store.
 [[nodiscard]] Status commit_metadata(OpenedMetadata& opened);
 

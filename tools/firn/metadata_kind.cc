@@ -73,10 +73,6 @@ Status verify_metadata_store(const VerifyRequest& request, Verified& verified, P
   const auto opened = open_metadata(request.store, Access::read);
   if (opened) {
     verified.report = opened->store->recovery().report();
-    // Both copies of a store that was closed are whole.
-    const Manifest* const manifest = opened->store->manifest();
-    if (manifest != nullptr && !manifest->was_clean())
-      verified.unfinished_partition = opened->partition;
     return count_bytes(*opened->storage, opened->partition, verified, progress);
   }
   if (exit_code_of(opened.error().code) != ExitCode::corrupt)

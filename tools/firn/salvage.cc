@@ -11,9 +11,9 @@
 #include "firn/archive/archive_salvage.h"
 #include "firn/base/text.h"
 #include "firn/freezer/freezer_salvage.h"
-#include "firn/io/blob_header.h"
 #include "firn/metadata/metadata_salvage.h"
 #include "firn/store/salvage_source.h"
+#include "tools/firn/finding.h"
 #include "tools/firn/human.h"
 #include "tools/firn/metadata_access.h"
 #include "tools/firn/store_kind.h"
@@ -24,11 +24,6 @@ namespace {
 using nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-std::string file_of(const SalvageLoss& loss, const std::string& store) {
-  const BlobRange& range = loss.range;
-  return concat(store, "/", range.partition, range.blob.empty() ? "" : "/", range.blob);
-}
-
 // Names of files may hold anything, and reasons name them.
 std::string without_control_characters(std::string text) {
   for (char& c : text)
@@ -36,20 +31,17 @@ std::string without_control_characters(std::string text) {
   return text;
 }
 
-// Offsets of files count their header, those of blobs do not.
-uint64_t file_offset(const SalvageLoss& loss) {
-  return loss.range.size_bytes == 0 ? 0 : loss.range.offset + kBlobHeaderSizeBytes;
-}
-
 ordered_json loss_json(const SalvageLoss& loss, const std::string& store) {
-  ordered_json object = {{"file", file_of(loss, store)},
-                         {"offset", file_offset(loss)},
+  ordered_json object = {{"file", file_of(loss.range, store)},
+                         {"offset", offset_of(loss.range)},
                          {"length", loss.range.size_bytes},
                          {"reason", loss.range.reason},
                          {"items", loss.items},
                          {"index", nullptr},
                          {"key", nullptr},
                          {"unsynced", loss.unsynced},
+                         {"unread", loss.unread},
+                         {"damaged_copy", loss.range.copy != BlobRange::Copy::none},
                          {"older_value_kept", loss.older_value_kept}};
   if (loss.index) object["index"] = *loss.index;
   if (!loss.key.empty()) object["key"] = to_hex(loss.key);
@@ -57,10 +49,10 @@ ordered_json loss_json(const SalvageLoss& loss, const std::string& store) {
 }
 
 std::string loss_text(const SalvageLoss& loss, const std::string& store) {
-  std::string text = concat(loss.unsynced ? "torn end: " : "lost: ", file_of(loss, store));
-  if (loss.range.size_bytes > 0)
-    text += concat(" at offset ", file_offset(loss), ", ", loss.range.size_bytes, " bytes");
-  text += concat(": ", loss.range.reason);
+  const std::string_view label = loss.unread     ? "could not be read"
+                                 : loss.unsynced ? "torn end"
+                                                 : "lost";
+  std::string text = finding_text(label, loss.range, store);
   if (loss.index) text += concat("; index ", *loss.index);
   if (!loss.key.empty()) text += concat("; key ", to_hex(loss.key));
   if (loss.key.empty() && loss.items > 0) text += concat("; at most ", loss.items, " items");
@@ -117,8 +109,9 @@ Result<SalvageSummary> salvage_metadata_store(Storage& source, const StoreArgume
                                                    kDefaultKeySizeBytes, kMetadataKeySizeMaxBytes));
   options.key_size_bytes = static_cast<uint32_t>(key_size);
   options.value_size_max_bytes = UINT32_MAX;  // whatever the map had
+  options.was_closed = was_closed(opened->manifest());
   TRY_INTO(const SalvagedMap map, salvage_metadata(source, options, log));
-  if (map.version > 0 || log.summary.losses == 0) {
+  if (map.version > 0 || log.nothing_lost()) {
     TRY(write_map(map, options, target));
     log.summary.target_made = true;
   }
@@ -175,6 +168,8 @@ ordered_json summary_json(const SalvageRequest& request, std::string_view kind,
           {"value_bytes", summary.value_bytes},
           {"losses", summary.losses},
           {"torn_ends", summary.unsynced},
+          {"damaged_copies", summary.copies},
+          {"unread", summary.unread},
           {"notes", summary.notes}};
 }
 
@@ -221,6 +216,17 @@ Status run_salvage(const SalvageRequest& request, Output& output) {
       outcome = fail(Errc::corrupt, concat("nothing of '", request.store.path,
                                            "' can be read, see above; do --key-size, --page-size "
                                            "and --partition say what it is?"));
+  }
+  if (summary->unread > 0) {
+    outcome =
+        fail(Errc::io,
+             concat(human_count(summary->unread, "file or folder", "files or folders"), " of '",
+                    request.store.path,
+                    "' could not be read, listed above with the reasons; of what is in them "
+                    "nothing is known to be lost: make them readable, and salvage again into "
+                    "a new place; ",
+                    summary->target_made ? concat("what could be read is in '", request.target, "'")
+                                         : "no new store was made"));
   }
   return output.result(summary_json(request, kind, *summary), summary_text(request, kind, *summary),
                        std::move(outcome));

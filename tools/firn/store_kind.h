@@ -33,8 +33,6 @@ struct Verified {
   std::optional<Error> open_failure;
   uint64_t checked_bytes = 0;
   bool read_everything = false;  // --deep would not read more
-  // Of two copies there, one may be half written, because the last writer did not close the store.
-  std::string unfinished_partition;
   // What mends all of the damage without another copy, as the end of a sentence.
   std::string mending;
 };

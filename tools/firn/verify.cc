@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // firn verify: every index page and location, with --deep every value, too. Changes nothing.
+#include <algorithm>
+#include <string_view>
+#include <vector>
+
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include "firn/base/text.h"
-#include "firn/io/blob_header.h"
+#include "tools/firn/finding.h"
 #include "tools/firn/human.h"
 #include "tools/firn/store_kind.h"
 
@@ -14,51 +18,36 @@ namespace {
 
 using nlohmann::ordered_json;
 
-std::string file_of(const BlobRange& range, const std::string& store) {
-  return concat(store, "/", range.partition, range.blob.empty() ? "" : "/", range.blob);
-}
-
-// Offsets of files count their header, those of blobs do not.
-uint64_t file_offset(const BlobRange& range) {
-  return range.size_bytes == 0 ? 0 : range.offset + kBlobHeaderSizeBytes;
-}
-
 ordered_json damage_json(const BlobRange& range, const std::string& store) {
   return {{"partition", range.partition},  {"blob", range.blob},
-          {"file", file_of(range, store)}, {"offset", file_offset(range)},
+          {"file", file_of(range, store)}, {"offset", offset_of(range)},
           {"length", range.size_bytes},    {"reason", range.reason}};
-}
-
-std::string damage_text(const BlobRange& range, const std::string& store) {
-  if (range.size_bytes == 0)
-    return fmt::format("damaged: {}: {}\n", file_of(range, store), range.reason);
-  return fmt::format("damaged: {} at offset {}, {} bytes: {}\n", file_of(range, store),
-                     file_offset(range), range.size_bytes, range.reason);
-}
-
-std::string cut_text(const CutRange& cut, const std::string& store) {
-  return fmt::format("torn end, which the next writer will cut: {} at offset {}, {} bytes: {}\n",
-                     file_of(cut.range, store), file_offset(cut.range), cut.range.size_bytes,
-                     cut.range.reason);
 }
 
 // A program killed inside a commit leaves one of two copies half written, which cannot be told from
 // rot. The store opens with the other copy and the next writer replaces this one, so there is
-// nothing to restore: it is told, but no damage.
-void note_torn_commits(Verified& verified, const std::string& store) {
+// nothing to restore: it is found, but no damage.
+std::vector<BlobRange> take_unfinished_copies(RecoveryReport& report) {
+  const auto rest = std::ranges::stable_partition(report.damage, [](const BlobRange& range) {
+    return range.copy != BlobRange::Copy::maybe_unfinished;
+  });
+  std::vector<BlobRange> copies(rest.begin(), rest.end());
+  report.damage.erase(rest.begin(), rest.end());
+  return copies;
+}
+
+// A writer that closed the store left no torn end: somebody else wrote to these files.
+void condemn_added_bytes(Verified& verified) {
   RecoveryReport& report = verified.report;
-  const auto is_torn_commit = [&](const BlobRange& range) {
-    return range.partition == kManifestPartition ||
-           range.partition == verified.unfinished_partition;
-  };
-  for (const BlobRange& range : report.damage) {
-    if (!is_torn_commit(range)) continue;
-    report.notes.push_back(
-        concat("one of two copies is bad, by a commit that was cut off or by "
-               "damage, and the next writer replaces it: ",
-               file_of(range, store), ": ", range.reason));
+  if (!report.was_clean || report.cuts.empty()) return;
+  if (report.damage.empty())
+    verified.mending = concat("nothing is lost, the next writer saves what was added in '",
+                              kLostFoundPartition, "' and cuts it off");
+  for (CutRange& cut : report.cuts) {
+    cut.range.reason = concat("added after the store was closed: ", cut.range.reason);
+    report.damage.push_back(std::move(cut.range));
   }
-  std::erase_if(report.damage, is_torn_commit);
+  report.cuts.clear();
 }
 
 // A manifest that cannot be read says nothing about the kind; whoever verifies it reports it.
@@ -89,7 +78,9 @@ Status run_verify(const VerifyRequest& request, Output& output) {
   Progress progress("verifying", 0);
   TRY_INTO(const StoreKind* const kind, kind_of(request.store));
   TRY(kind->verify(request, verified, progress));
-  if (!verified.open_failure) note_torn_commits(verified, store);
+  std::vector<BlobRange> copies;
+  if (!verified.open_failure) copies = take_unfinished_copies(verified.report);
+  condemn_added_bytes(verified);
   const double seconds = progress.seconds();
   progress.finish();
 
@@ -99,21 +90,24 @@ Status run_verify(const VerifyRequest& request, Output& output) {
                          {"checked_bytes", verified.checked_bytes},
                          {"seconds", seconds}};
   std::string text;
+  const auto list = [&](const char* name, std::string_view label, const BlobRange& range) {
+    object[name].push_back(damage_json(range, store));
+    text += finding_text(label, range, store) + "\n";
+  };
   object["opens"] = !verified.open_failure;
   if (verified.open_failure) {
     object["open_failure"] = verified.open_failure->message;
     text += fmt::format("damaged: {}\n", verified.open_failure->message);
   }
   object["damage"] = ordered_json::array();
-  for (const BlobRange& range : report.damage) {
-    object["damage"].push_back(damage_json(range, store));
-    text += damage_text(range, store);
-  }
+  for (const BlobRange& range : report.damage)
+    list("damage", "damaged", range);
+  object["damaged_copies"] = ordered_json::array();
+  for (const BlobRange& range : copies)
+    list("damaged_copies", "damaged copy", range);
   object["torn_ends"] = ordered_json::array();
-  for (const CutRange& cut : report.cuts) {
-    object["torn_ends"].push_back(damage_json(cut.range, store));
-    text += cut_text(cut, store);
-  }
+  for (const CutRange& cut : report.cuts)
+    list("torn_ends", "torn end, which the next writer will cut", cut.range);
   object["notes"] = report.notes;
   for (const std::string& note : report.notes)
     text += fmt::format("note: {}\n", note);
@@ -134,7 +128,8 @@ Status run_verify(const VerifyRequest& request, Output& output) {
                    : verified.mending));
   } else {
     text += fmt::format(
-        "{}: no damage; checked {} in {} ({}/s){}\n", store,
+        "{}: no damage{}; checked {} in {} ({}/s){}\n", store,
+        copies.empty() ? "" : " but to one of two copies, which the next writer replaces",
         human_bytes(static_cast<double>(verified.checked_bytes)), human_seconds(seconds),
         human_bytes(static_cast<double>(verified.checked_bytes) / std::max(seconds, 1e-9)),
         request.deep || verified.read_everything ? "" : "; values were not read, --deep does that");
