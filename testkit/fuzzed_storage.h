@@ -8,9 +8,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 
+#include "firn/base/bytes.h"
 #include "firn/base/result.h"
 #include "firn/base/text.h"
 #include "firn/io/memory_storage.h"
@@ -21,6 +24,9 @@ namespace firn::testkit {
 class FuzzedStorage final : public MemoryStorage {
  public:
   [[nodiscard]] uint64_t random_seed() override { return ++drawn_; }
+  // The floors that a manifest may lose at any time: without them, nothing shows that a store whose
+  // writer was killed has lost what the last syncs covered.
+  [[nodiscard]] std::optional<Bytes> hints() const { return raw("manifest", as_bytes("floors")); }
 
  private:
   uint64_t drawn_ = 0;
