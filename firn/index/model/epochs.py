@@ -12,14 +12,17 @@ def memory(tables, sessions):
             | {("pin", n): 0 for n in range(sessions)})
 
 
-def read(world, session):
+def read(world, session, in_order=False):
     """A pinned look into the current table."""
     table = None
     if "shard read before the pin" in world.broken:
         table = yield load(("shard",))
     epoch = yield load(("epoch",))
     if "no pin" not in world.broken:
-        yield store(("pin", session), epoch, PLAIN)
+        pinned = store(("pin", session), epoch)
+        if not in_order or "pin not in order" in world.broken:
+            pinned = store(("pin", session), epoch, PLAIN)
+        yield pinned
     if table is None:
         table = yield load(("shard",))
     for _ in range(2):
@@ -29,9 +32,10 @@ def read(world, session):
     return Done(None)
 
 
-def replace_table(world, sessions):
+def replace_table(world, sessions, in_order=False):
     """A growth's end: publish, then stamp, then free what no session can hold. Sessions pay for no
-    order between their pins and their loads; the barrier of whoever frees is theirs, too."""
+    order between their pins and their loads; the barrier of whoever frees is theirs, too. Or there
+    is no such barrier, and they do."""
     table = yield load(("shard",))
     if "epoch moves before the shard" in world.broken:
         stamp = (yield load(("epoch",))) + 1
@@ -41,7 +45,7 @@ def replace_table(world, sessions):
         yield store(("shard",), table + 1)
         stamp = (yield load(("epoch",))) + 1
         yield store(("epoch",), stamp)
-    if "no barrier before the pins are read" not in world.broken:
+    if not in_order and "no barrier before the pins are read" not in world.broken:
         yield barrier()
     for session in range(sessions):
         pin = yield load(("pin", session))
@@ -51,4 +55,9 @@ def replace_table(world, sessions):
     return Done("freed")
 
 
-PHASES = {"read": read, "replace_table": replace_table}
+PHASES = {
+    "read": read,
+    "replace_table": replace_table,
+    "read_in_order": lambda world, session: read(world, session, True),
+    "replace_table_in_order": lambda world, sessions: replace_table(world, sessions, True),
+}

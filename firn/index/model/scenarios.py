@@ -215,6 +215,9 @@ EPOCHS = [
                                      (op("replace_table", 2), op("replace_table", 2)))),
     S("epochs_buffered", (), (), ((op("read", 0), op("read", 0)),
                                   (op("replace_table", 1), op("replace_table", 1))), buffered=True),
+    S("epochs_without_barrier", (), (),
+      ((op("read_in_order", 0), op("read_in_order", 0)),
+       (op("replace_table_in_order", 1), op("replace_table_in_order", 1))), buffered=True),
 ]
 # Each mistake, and scenarios that must find it.
 MISTAKES = [
@@ -242,7 +245,8 @@ MISTAKES = [
     ("log position taken last", ("snapshot",)),
     ("no pin", ("epochs",)),
     ("no barrier before the pins are read", ("epochs_buffered",)),
-    ("shard read before the pin", ("epochs",)),
+    ("pin not in order", ("epochs_without_barrier",)),
+    ("shard read before the pin", ("epochs", "epochs_without_barrier")),
     ("epoch moves before the shard", ("epochs",)),
     ("collector forgets the pins", ("epochs",)),
 ]
