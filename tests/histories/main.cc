@@ -39,7 +39,7 @@ Config config_of(uint64_t seed) {
   config.skewed = random.one_in(2);
   config.shards = random.one_in(2);
   config.observes = random.one_in(2);
-  if (!random.one_in(4)) return config;
+  if (!random.one_in(8)) return config;
   // All keys in the chain of one home, so that most inserts are displaced.
   config.drifts = true;
   config.keys = kKeys[std::size(kKeys) - 1];
@@ -115,7 +115,7 @@ bool report_moves(uint64_t operations) {
               static_cast<unsigned long long>(g_moves.growths),
               static_cast<unsigned long long>(g_moves.drifts),
               static_cast<unsigned long long>(g_moves.rebuilds));
-  constexpr uint64_t kEnough = 1'000'000;
+  constexpr uint64_t kEnough = 10'000'000;
   const bool all = g_moves.growths != 0 && g_moves.drifts != 0 && g_moves.rebuilds != 0;
   if (operations >= kEnough && !all) std::fprintf(stderr, "one of them never happened\n");
   return operations < kEnough || all;
