@@ -3,7 +3,7 @@
 # The verbs of this project. Each installs the Debian packages that it needs and that are missing
 # (scripts/setup.sh), then calls CMake or a script. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench campaign sim coverage lint format package clean
+.PHONY: help setup demo test bench campaign sim coverage lint format arm64 package clean
 
 AREA ?=
 QUICK ?=
@@ -13,7 +13,7 @@ SEED ?=
 export AREA QUICK STAGE DURATION SEED
 
 help:           ## this list
-	@awk -F ':|## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$NF}' $(MAKEFILE_LIST)
+	@awk -F ':|## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$NF}' $(MAKEFILE_LIST)
 
 setup:          ## install what building, testing and the command need (GROUPS="lint bench ..." for more)
 	@scripts/setup.sh $(GROUPS)
@@ -48,6 +48,10 @@ lint:           ## clang-format, clang-tidy and the thread-safety analysis of cl
 format:         ## apply clang-format to every source file
 	@scripts/setup.sh lint
 	@git ls-files '*.h' '*.cc' | xargs -r clang-format-19 -i
+
+arm64:          ## compile base and index for 64-bit ARM, and run histories of threads under QEMU
+	@scripts/setup.sh build library arm64
+	@scripts/arm64.sh
 
 package:        ## Debian packages in build/package
 	@scripts/setup.sh build library tools package

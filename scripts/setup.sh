@@ -33,12 +33,14 @@ packages_of() {
     coverage) echo clang-19 libclang-rt-19-dev llvm-19 ;;
     # Real file systems, and a disk of our own below them (make campaign STAGE=powercut).
     campaign) echo libfuse3-dev e2fsprogs xfsprogs btrfs-progs ;;
+    # A compiler for 64-bit ARM, and what runs its programs (make arm64).
+    arm64) echo g++-aarch64-linux-gnu qemu-user ;;
     # dpkg-shlibdeps, for the .deb files.
     package) echo dpkg-dev file ;;
     *) return 1 ;;
   esac
 }
-all_groups=(build library tools tests lint fuzz bench coverage campaign package)
+all_groups=(build library tools tests lint fuzz bench coverage campaign arm64 package)
 
 die() {
   printf 'setup: %s\n' "$@" >&2
