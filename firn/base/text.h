@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// concat: builds error messages from pieces. gcc 12 has no <format>, and the library itself does
-// not link fmt.
+// concat and counted: build error messages from pieces. gcc 12 has no <format>, and the library
+// itself does not link fmt.
 #pragma once
 
 #include <charconv>
@@ -41,6 +41,12 @@ template <class... Pieces>
   std::string out;
   (text::add(out, pieces), ...);
   return out;
+}
+
+// "1 item", "2 items".
+template <std::integral T>
+[[nodiscard]] std::string counted(T count, std::string_view noun) {
+  return concat(count, ' ', noun, count == 1 ? "" : "s");
 }
 
 }  // namespace firn

@@ -23,6 +23,10 @@ MutableByteSpan thread_scratch(size_t size) {
   return scratch.mutable_bytes().first(size);
 }
 
+std::string invalid_pages(uint64_t count) {
+  return count == 1 ? "the last page is invalid" : concat("the last ", count, " pages are invalid");
+}
+
 std::string describe_slot(std::string_view name, PageSlot slot, ByteSpan payload) {
   if (slot.size_bytes == 0) return concat(name, " is unused");
   if (slot.size_bytes > payload.size())
@@ -143,8 +147,7 @@ class EndFinder {
           keep(end - 1, *valid, physical);
       }
     }
-    if (end_.pages < pages_on_disk_)
-      end_.cut_reason = concat("the last ", pages_on_disk_ - end_.pages, " pages are all invalid");
+    if (end_.pages < pages_on_disk_) end_.cut_reason = invalid_pages(pages_on_disk_ - end_.pages);
     return note_damage_before_end();
   }
 

@@ -87,6 +87,16 @@ Status PosixFileSystem::check_writable(std::string_view directory, std::string_v
               concat("cannot change ", shown(directory, name), ": the store is open read-only"));
 }
 
+// Links are not followed below the root, so one in the place of a partition hides its blobs:
+// damage, as a missing file is.
+std::unexpected<Error> no_directory(const std::string& what) {
+  return fail(Errc::corrupt,
+              concat(what,
+                     " is not a directory: a file or a symbolic link is in the place of the "
+                     "partition, and firn follows no links below a store; move it away and put the "
+                     "directory itself there"));
+}
+
 // Also checks the name. An empty one is the root.
 Result<Descriptor> PosixFileSystem::open_directory(std::string_view directory, int flags) const {
   TRY(owner_.check());
@@ -94,6 +104,9 @@ Result<Descriptor> PosixFileSystem::open_directory(std::string_view directory, i
   Descriptor descriptor =
       io::open_at(root_.get(), directory.empty() ? std::string(".") : std::string(directory),
                   flags | O_DIRECTORY);
+  const bool is_other = errno == ENOTDIR || errno == ELOOP;
+  if (!descriptor.is_open() && is_other && !directory.empty())
+    return no_directory(shown(directory));
   if (!descriptor.is_open()) return posix_failure(errno, "open directory", shown(directory));
   return descriptor;
 }
@@ -166,7 +179,7 @@ Status PosixFileSystem::make_directory(std::string_view directory) {
   struct stat status;
   if (::fstatat(root_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
     return posix_failure(errno, "examine", shown(directory));
-  if (!S_ISDIR(status.st_mode)) return posix_failure(ENOTDIR, "make directory", shown(directory));
+  if (!S_ISDIR(status.st_mode)) return no_directory(shown(directory));
   return {};
 }
 
@@ -281,6 +294,12 @@ Status make_path(const std::string& path) {
   for (auto next = missing.rbegin(); next != missing.rend(); ++next) {
     if (::mkdir(next->c_str(), kOwnerOnlyDirectory) != 0 && errno != EEXIST)
       return posix_failure(errno, "make directory", concat("'", *next, "'"));
+    if (!open_path(*next, O_PATH).is_open() && errno == ENOENT) {
+      return fail(Errc::invalid_argument,
+                  concat("'", *next,
+                         "' is a symbolic link that leads nowhere: remove it, or make "
+                         "the directory that it names"));
+    }
     TRY(sync_entry_of(*next, true));
   }
   return {};

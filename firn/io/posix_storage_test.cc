@@ -72,6 +72,15 @@ TEST_F(PosixStorageTest, GivenNoDirectory_WhenOpenedWithoutCreating_ThenNotFound
   EXPECT_THAT(open_posix_storage("", {.create = true}), FailsWith(Errc::invalid_argument));
 }
 
+TEST_F(PosixStorageTest, GivenALinkThatLeadsNowhere_WhenCreated_ThenItIsToldAndKept) {
+  std::filesystem::create_directory_symlink("nowhere", root_);
+
+  EXPECT_THAT(open_posix_storage(root_, {.create = true}),
+              FailsWith(Errc::invalid_argument, "store' is a symbolic link that leads nowhere"));
+
+  EXPECT_TRUE(std::filesystem::is_symlink(root_));
+}
+
 TEST_F(PosixStorageTest, GivenAFileAsItsPath_WhenOpened_ThenItIsRefused) {
   std::ofstream(root_) << "x";
 
@@ -157,9 +166,12 @@ TEST_F(PosixStorageTest, GivenAPartitionThatIsALinkOrAFile_WhenUsed_ThenItIsRefu
   std::ofstream(root_ + "/file") << "x";
 
   for (const std::string_view partition : {"link", "file"}) {
-    EXPECT_THAT(storage->open(partition, name("a"), OpenMode::create),
-                FailsWith(Errc::invalid_argument));
-    EXPECT_THAT(storage->scan(partition), FailsWith(Errc::invalid_argument));
+    const std::string what = concat("store/", partition, "' is not a directory");
+    EXPECT_THAT(storage->open(partition, name("a"), OpenMode::read_only),
+                FailsWith(Errc::corrupt, what));
+    EXPECT_THAT(storage->open(partition, name("b"), OpenMode::create),
+                FailsWith(Errc::corrupt, what));
+    EXPECT_THAT(storage->scan(partition), FailsWith(Errc::corrupt, "follows no links"));
   }
   ASSERT_OK_INTO(const auto partitions, storage->partitions());
   EXPECT_THAT(partitions, ElementsAre("p"));

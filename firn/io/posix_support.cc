@@ -56,10 +56,14 @@ std::unexpected<Error> posix_failure(int error_number, std::string_view operatio
     case EROFS: return with(Errc::io, "; the file system is mounted read-only");
     case EMFILE:
     case ENFILE: return with(Errc::io, "; raise the limit of open files (ulimit -n)");
-    case ELOOP: return with(Errc::corrupt, "; a symbolic link is in the place of a regular file");
-    case EISDIR: return with(Errc::corrupt, "; a directory is in the place of a regular file");
+    case ELOOP:
+      return with(Errc::corrupt,
+                  "; a symbolic link is in the place of a regular file: move it away");
+    case EISDIR:
+      return with(Errc::corrupt, "; a directory is in the place of a regular file: move it away");
     case ENXIO:
-      return with(Errc::corrupt, "; a socket or a device is in the place of a regular file");
+      return with(Errc::corrupt,
+                  "; a socket or a device is in the place of a regular file: move it away");
     default: return with(Errc::io, "");
   }
 }

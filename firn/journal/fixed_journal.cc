@@ -73,7 +73,8 @@ Status FixedJournal::recover(const journal::KnownState& known, RecoveryLog& reco
     const bool is_interrupted = !is_pinned() || options_.floors->was_clean();
     if (!leftovers.empty() && is_interrupted) {
       recovery.note(concat(read_only_ ? "ignored" : "finished", " an interrupted prune of ",
-                           leftovers.size(), " sections in partition ", options_.partition));
+                           counted(leftovers.size(), "section"), " in partition ",
+                           options_.partition));
       if (!read_only_) TRY(journal::remove_sections(storage_, options_.partition, leftovers));
     }
     at_floors = check_floors(found);

@@ -402,8 +402,9 @@ Status salvage_indexed_values(Storage& storage, const IndexedValueSalvageOptions
   }
   const auto retained = sections.lower_bound(boundary);
   if (retained != sections.begin()) {
-    log.summary.notes.push_back(concat("ignored ", std::distance(sections.begin(), retained),
-                                       " sections that were pruned"));
+    log.summary.notes.push_back(
+        concat("ignored ", counted(std::distance(sections.begin(), retained), "section"),
+               " below the prune boundary"));
   }
   for (auto found = retained; found != sections.end(); ++found) {
     const auto& [section, files] = *found;

@@ -137,7 +137,7 @@ class Files(CommandTest):
             large.truncate(2**32 - 10 - 65_536 + 1)
         text = self.failure(USAGE, "archive", "import", self.store, tree)
         self.assertIn("large' has more than 4294901750 bytes", text)
-        self.assertIn("1 of the files are larger than an item can be", text)
+        self.assertIn("1 file is larger than an item can be", text)
         self.assertNotIn("could not be read", text)
         self.assertEqual(len(self.json_lines("archive", "list", self.store)), 2)
         ran, = self.json_lines("archive", "import", self.store, tree, code=USAGE)

@@ -144,6 +144,66 @@ class Damage(CommandTest):
         self.assertIn("README", self.failure(CORRUPT, "archive", "stat", self.store))
         self.verify_fails()
 
+    def test_a_partition_that_is_a_link_or_a_file(self):
+        for partition in ("index", "values", "manifest"):
+            directory, moved = self.store / partition, self.folder / "moved"
+            directory.rename(moved)
+            for replace in (lambda: directory.symlink_to(moved),
+                            lambda: directory.write_bytes(b"text")):
+                replace()
+                before = tree_of(self.folder)
+                with self.subTest(partition=partition, is_link=directory.is_symlink()):
+                    for verb in (("archive", "get", self.store, "--index", 1), ("info", self.store),
+                                 ("archive", "import", self.store, self.firn)):
+                        told = self.failure(CORRUPT, *verb)
+                        self.assertIn(f"store/{partition}' is not a directory", told)
+                        self.assertIn("move it away and put the directory itself there", told)
+                    self.verify_fails()
+                    self.assertEqual(tree_of(self.folder), before)
+                directory.unlink()
+            moved.rename(directory)
+        self.output("verify", self.store, "--deep")
+
+    def test_strays_beside_the_partitions_are_named_and_kept(self):
+        (self.store / "notes.txt").write_bytes(b"mine")
+        (self.store / "link\x1b[31m").symlink_to("nowhere")
+        for line in ("stray        notes.txt: not firn's", "stray        link?[31m: not firn's"):
+            self.assertIn(line, self.output("info", self.store).decode())
+        self.assertEqual(self.json_lines("info", self.store)[0]["strays"],
+                         ["link?[31m", "notes.txt"])
+        self.assertIn("/notes.txt is not firn's", self.output("verify", self.store).decode())
+        self.import_lines([b"another"])
+        self.assertEqual((self.store / "notes.txt").read_bytes(), b"mine")
+
+    def test_a_lock_file_that_is_none(self):
+        lock = self.store / "LOCK"
+        lock.unlink()
+        for replace in (lambda: lock.symlink_to("nowhere"), lock.mkdir, lambda: os.mkfifo(lock)):
+            replace()
+            for verb in (("info", self.store), ("archive", "import", self.store, self.firn)):
+                told = self.failure(CORRUPT, *verb)
+                self.assertIn("LOCK'", told)
+                self.assertIn("move it away", told)
+            if lock.is_dir() and not lock.is_symlink():
+                lock.rmdir()
+            else:
+                lock.unlink()
+        lock.write_bytes(b"whatever")  # what it holds means nothing
+        self.import_lines([b"another"])
+
+    def test_one_is_singular(self):
+        one = self.folder / "one"
+        self.output("archive", "import", one, "-", "--lines", stdin=b"a line\n")
+        told = self.failure(USAGE, "archive", "export", one, "--to", self.folder / "out")
+        self.assertIn("left out 1 item,", told)
+        (one / "index" / "0000000000000000").unlink()
+        ran = self.run_firn("salvage", one, self.folder / "saved")
+        self.assertIn(b"at most 1 item\n", ran.stdout)
+
+    def test_a_missing_verb(self):
+        for arguments in ((), ("archive",), ("metadata",)):
+            self.assertIn("a verb is required", self.failure(USAGE, *arguments))
+
     def test_a_commit_to_the_manifest_that_was_cut_off(self):
         copy = self.store / "manifest" / b"right".hex()
         content = copy.read_bytes()

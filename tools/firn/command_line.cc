@@ -48,9 +48,11 @@ Status VerbParser::parse(int argument_count, char** arguments) {
     const std::span<char* const> all(arguments, static_cast<size_t>(argument_count));
     note_chosen(all);
     const std::string unknown = unknown_verb(all);
-    return fail(Errc::invalid_argument,
-                unknown.empty() ? concat(error.what(), kUsageHint)
-                                : concat("there is no verb '", unknown, "'", kUsageHint));
+    const bool lacks_verb = !verbs_.contains(&chosen_app());
+    return fail(Errc::invalid_argument, !unknown.empty()
+                                            ? concat("there is no verb '", unknown, "'", kUsageHint)
+                                        : lacks_verb ? concat("a verb is required", kUsageHint)
+                                                     : concat(error.what(), kUsageHint));
   }
   const CLI::App& chosen = chosen_app();
   parsed_.verb = chosen.get_name();

@@ -78,14 +78,14 @@ Status visit_all(const PrunableArchive& archive,
 Status outcome_of(const Exported& exported) {
   if (exported.failure) {
     return fail(exported.failure->code,
-                concat(exported.failed, " items could not be restored, the first because: ",
-                       exported.failure->message));
+                concat(counted(exported.failed, "item"),
+                       " could not be restored, the first because: ", exported.failure->message));
   }
   if (exported.other > 0) {
     return fail(Errc::invalid_argument,
-                concat(exported.other,
-                       " items are no files (they were imported with --lines, or by "
-                       "another program) and were left out: 'export --lines' prints them"));
+                concat("left out ", counted(exported.other, "item"),
+                       ", no files, imported with --lines or by another program: 'export --lines' "
+                       "prints what is left out"));
   }
   return {};
 }

@@ -58,7 +58,7 @@ Result<StoreSurvey> survey_freezer_store(const StoreArguments& arguments) {
   survey.text += fmt::format("closed       {}\n", manifest == nullptr ? "unknown (no manifest)"
                                                   : manifest->was_clean()
                                                       ? "cleanly"
-                                                      : "no (the last writer was stopped)");
+                                                      : "no (a writer is at work, or was stopped)");
   survey.live_bytes = key_bytes + value_bytes;
   survey.pending = freezer.recovery();
   return survey;

@@ -56,6 +56,7 @@ struct StoreInfo {
   std::string kind = "unknown";
   std::unique_ptr<Manifest> manifest;
   std::vector<PartitionSize> partitions;
+  std::vector<std::string> strays;
   std::optional<StoreSurvey> survey;
   uint64_t reclaimable_bytes = 0;
   std::string locked_by;
@@ -142,6 +143,7 @@ ordered_json info_json(const StoreInfo& info, const std::string& path) {
     object["partitions"].push_back(
         {{"name", size.name}, {"role", size.role}, {"blobs", size.blobs}, {"bytes", size.bytes}});
   }
+  object["strays"] = info.strays;
   if (info.survey) {
     object[info.kind] = info.survey->facts;
     object["live_bytes"] = info.survey->live_bytes;
@@ -180,6 +182,8 @@ std::string info_text(const StoreInfo& info, const std::string& path) {
                         human_count(size.blobs, "file", "files"),
                         human_bytes(static_cast<double>(size.bytes)));
   }
+  for (const std::string& stray : info.strays)
+    text += fmt::format("stray        {}: not firn's; it is ignored\n", stray);
   if (info.manifest != nullptr) text += last_recovery_text(info.manifest->last_recovery());
   if (!info.survey) return text;
   const std::vector<std::string> pending = pending_lines(info.survey->pending);
@@ -205,6 +209,7 @@ Status run_info(const InfoRequest& request, Output& output) {
     info.problem = manifest.error();
   }
   info.partitions = measure_partitions(*storage, path, info.manifest.get());
+  info.strays = strays_of(path);
   if (info.partitions.empty())
     return fail(Errc::not_found, concat("there is no store in '", path, "'"));
   if (const auto writer = storage->find_writer(); writer && *writer)

@@ -207,7 +207,8 @@ namespace {
 Status outcome_of(const Imported& imported) {
   constexpr std::string_view kOthers = " and were left out; all others are stored";
   const std::string too_large =
-      concat(imported.too_large, " of the files are larger than an item can be");
+      concat(counted(imported.too_large, "file"), imported.too_large == 1 ? " is" : " are",
+             " larger than an item can be");
   if (imported.failed == 0) return {};
   if (imported.failed == imported.too_large)
     return fail(Errc::invalid_argument, concat(too_large, kOthers));
@@ -236,8 +237,8 @@ Status summarize_import(const Imported& imported, const ordered_json& object,
     return output.result(std::move(all), {}, std::move(outcome));
   }
   if (imported.special_files > 0)
-    warn(kImportVerb, concat(imported.special_files,
-                             " symbolic links, pipes, devices and sockets were left out"));
+    warn(kImportVerb, concat("left out ", counted(imported.special_files, "special file"),
+                             " (symbolic links, pipes, devices, sockets)"));
   fmt::print(stderr, "imported {}, {}, in {} ({}/s, {:.0f} items/s){}\n",
              human_count(imported.items, "item", "items"), human_bytes(bytes),
              human_seconds(imported.seconds), human_bytes(bytes * per_second), item_rate, text);

@@ -62,7 +62,7 @@ Result<StoreSurvey> survey_metadata_store(const StoreArguments& arguments) {
   survey.text += fmt::format("closed       {}\n", manifest == nullptr ? "unknown (no manifest)"
                                                   : manifest->was_clean()
                                                       ? "cleanly"
-                                                      : "no (the last writer was stopped)");
+                                                      : "no (a writer is at work, or was stopped)");
   survey.live_bytes = statistics.image_bytes;
   survey.pending = opened.store->recovery().report();
   return survey;

@@ -55,7 +55,7 @@ std::string loss_text(const SalvageLoss& loss, const std::string& store) {
   std::string text = finding_text(label, loss.range, store);
   if (loss.index) text += concat("; index ", *loss.index);
   if (!loss.key.empty()) text += concat("; key ", to_hex(loss.key));
-  if (loss.key.empty() && loss.items > 0) text += concat("; at most ", loss.items, " items");
+  if (loss.key.empty() && loss.items > 0) text += concat("; at most ", counted(loss.items, "item"));
   if (loss.older_value_kept) text += "; an older value of the key was kept";
   return without_control_characters(std::move(text));
 }
@@ -208,10 +208,11 @@ Status run_salvage(const SalvageRequest& request, Output& output) {
   }
   Status outcome;
   if (summary->losses > 0) {
-    outcome = fail(Errc::corrupt,
-                   concat("'", request.store.path, "' is damaged in ", summary->losses,
-                          " places, listed above; what could be read is in '", request.target,
-                          "'; keep the damaged store until you know what it lacks"));
+    outcome =
+        fail(Errc::corrupt,
+             concat("'", request.store.path, "' is damaged in ", counted(summary->losses, "place"),
+                    ", listed above; what could be read is in '", request.target,
+                    "'; keep the damaged store until you know what it lacks"));
     if (!summary->target_made)
       outcome = fail(Errc::corrupt, concat("nothing of '", request.store.path,
                                            "' can be read, see above; do --key-size, --page-size "

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "firn/base/text.h"
+#include "firn/io/blob_header.h"
 #include "firn/io/posix_storage.h"
 #include "tools/firn/output.h"
 #include "tools/firn/progress.h"
@@ -57,6 +58,25 @@ uint64_t bytes_on_disk(const std::string& store) {
 uint64_t key_bytes_on_disk(const StoreArguments& arguments) {
   return bytes_on_disk(arguments.path + "/" +
                        arguments.index_partition.value_or(kDefaultIndexPartition));
+}
+
+std::vector<std::string> strays_of(const std::string& store) {
+  std::vector<std::string> strays;
+  std::error_code failed;
+  for (fs::directory_iterator entry(store, failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    std::string name = entry->path().filename().string();
+    std::error_code unknown;
+    const bool is_partition = entry->symlink_status(unknown).type() == fs::file_type::directory &&
+                              is_partition_name(name);
+    if (!is_partition && name != "LOCK" && name != "new.tmp") {
+      // A name may hold anything, and goes to somebody's terminal.
+      std::ranges::replace_if(name, [](char c) { return c >= 0 && (c < ' ' || c > '~'); }, '?');
+      strays.push_back(std::move(name));
+    }
+  }
+  std::ranges::sort(strays);
+  return strays;
 }
 
 Result<std::unique_ptr<Storage>> open_storage(const std::string& path, Access access) {

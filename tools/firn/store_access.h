@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "firn/archive/prunable_archive.h"
 #include "firn/base/result.h"
@@ -58,6 +59,10 @@ struct OpenedArchive {
 [[nodiscard]] uint64_t bytes_on_disk(const std::string& store);
 // Of the partition that an open reads whole.
 [[nodiscard]] uint64_t key_bytes_on_disk(const StoreArguments& arguments);
+
+// What lies in the directory of a store and is not firn's, sorted: it is ignored, and never
+// touched.
+[[nodiscard]] std::vector<std::string> strays_of(const std::string& store);
 
 // Takes away the directory of a store that could not be made, if it is empty.
 class NewStoreGuard {

@@ -80,8 +80,9 @@ std::string describe_text(const ArchiveSurvey& survey) {
                       human_bytes(static_cast<double>(survey.index_bytes)));
   text += fmt::format("keys         {} bytes\n", survey.key_size_bytes);
   text += fmt::format("closed       {}\n", !survey.has_manifest ? "unknown (no manifest)"
-                                           : survey.was_clean   ? "cleanly"
-                                                              : "no (the last writer was stopped)");
+                                           : survey.was_clean
+                                               ? "cleanly"
+                                               : "no (a writer is at work, or was stopped)");
   return text;
 }
 

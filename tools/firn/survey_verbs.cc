@@ -40,8 +40,8 @@ Status check_undamaged(const PrunableArchive& archive) {
   const auto damaged = archive.damaged_sections();
   if (damaged.empty()) return {};
   return fail(Errc::corrupt,
-              concat(damaged.size(), " sections are damaged, the first is ", damaged.front(),
-                     ": what is missing in them is not counted; 'firn verify' tells more"));
+              concat(counted(damaged.size(), "damaged section"), ", the first is ", damaged.front(),
+                     ": what is missing there is not counted; 'firn verify' tells more"));
 }
 
 }  // namespace

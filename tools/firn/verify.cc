@@ -81,6 +81,8 @@ Status run_verify(const VerifyRequest& request, Output& output) {
   std::vector<BlobRange> copies;
   if (!verified.open_failure) copies = take_unfinished_copies(verified.report);
   condemn_added_bytes(verified);
+  for (const std::string& stray : strays_of(store))
+    verified.report.notes.push_back(concat(store, "/", stray, " is not firn's; it is ignored"));
   const double seconds = progress.seconds();
   progress.finish();
 
