@@ -52,6 +52,14 @@ class ArchiveSubject final : public Subject {
     return import(random);
   }
 
+  std::optional<Call> next_call_with_buffers(Random& random) override {
+    ++generation_;
+    prune_to_.reset();
+    Call call = import(random);
+    give_to_writer(call, random);
+    return call;
+  }
+
   void observe(const Outcome& outcome) override {
     if (prune_to_) {
       if (outcome.exit_code == 0) first_durable_ = std::max(first_durable_, *prune_to_);

@@ -28,8 +28,11 @@ class FreezerSubject final : public Subject {
       : store_(std::move(store)), seed_(seed) {
     constexpr std::array<uint64_t, 4> kTableSizes = {1, 4, 64, 4096};
     constexpr std::array<uint64_t, 4> kPageSizes = {64, 200, 1000, 4084};
-    geometry_ = {"--table-size", concat(kTableSizes[random.below(kTableSizes.size())]),
-                 "--page-size", concat(kPageSizes[random.below(kPageSizes.size())])};
+    constexpr std::array<uint64_t, 3> kResizeChunks = {1, 3, 50};
+    if (random.one_in(2)) resize_chunk_ = kResizeChunks[random.below(kResizeChunks.size())];
+    const uint64_t table_size = kTableSizes[random.below(kTableSizes.size())];
+    geometry_ = {"--table-size", concat(resize_chunk_ ? 1 : table_size), "--page-size",
+                 concat(kPageSizes[random.below(kPageSizes.size())])};
     if (random.one_in(3)) geometry_.insert(geometry_.end(), {"--compression", "1"});
   }
 
@@ -51,7 +54,40 @@ class FreezerSubject final : public Subject {
     return random.one_in(4) ? put(random) : import(random);
   }
 
+  // Half of these work from disk, where the table doubles slot by slot; with a small budget the
+  // table leaves memory in between.
+  std::optional<Call> next_call_with_buffers(Random& random) override {
+    constexpr std::array<uint64_t, 4> kMemoryBudgets = {0, 0, 70'000, uint64_t{1} << 30};
+    constexpr std::array<uint64_t, 3> kSectionTargets = {1000, 50'000, uint64_t{1} << 30};
+    given_ends_.clear();
+    Call call = import(random);
+    const bool has_geometry = std::ranges::count(call.arguments, "--table-size") > 0;
+    give_to_writer(call, random);
+    const auto add = [&](std::string flag, uint64_t number) {
+      call.arguments.push_back(std::move(flag));
+      call.arguments.push_back(concat(number));
+    };
+    add("--memory-budget", resize_chunk_ && !random.one_in(4)
+                               ? 0
+                               : kMemoryBudgets[random.below(kMemoryBudgets.size())]);
+    add("--section-target", kSectionTargets[random.below(kSectionTargets.size())]);
+    if (resize_chunk_ && has_geometry) add("--resize-chunk", *resize_chunk_);
+    return call;
+  }
+
+  // With the default chunk a small table doubles within one put.
+  [[nodiscard]] bool wants_buffers() const override {
+    return resize_chunk_ && (acknowledged_ == 0 || generation_ % 3 != 0);
+  }
+
+  [[nodiscard]] std::string_view interrupted_inside() const override {
+    return is_doubling_ ? "inside a doubling" : "";
+  }
+
   void observe(const Outcome& outcome) override {
+    is_doubling_ = false;
+    for (const std::string_view line : lines_of(outcome.output))
+      if (line.starts_with("doubl")) is_doubling_ = line == "doubling";
     if (outcome.exit_code == 0) acknowledged_ = puts_.size();
     for (const std::string_view line : lines_of(outcome.output)) {
       constexpr std::string_view kSynced = "synced ";
@@ -89,7 +125,10 @@ class FreezerSubject final : public Subject {
 
   // Once in a while a line that is there already, which is not put again.
   Call import(Random& random) {
-    const uint64_t count = random.below(random.one_in(3) ? 400 : 30);
+    // A table that was closed or recovered is as large as its items ask for: it doubles once there
+    // are as many new ones as it had.
+    const uint64_t many = resize_chunk_ ? 1500 : 400;
+    const uint64_t count = random.below(random.one_in(resize_chunk_ ? 2 : 3) ? many : 30);
     const size_t known = puts_.size();
     Call call;
     for (uint64_t i = 0; i < count && call.input.size() < kInputMaxBytes / 2; ++i) {
@@ -168,9 +207,11 @@ class FreezerSubject final : public Subject {
   const std::string store_;
   const uint64_t seed_;
   std::vector<std::string> geometry_;
+  std::optional<uint64_t> resize_chunk_;  // positions of the table that move with one put
   uint64_t generation_ = 0;
   std::vector<Put> puts_;           // as given to the command, in order
   size_t acknowledged_ = 0;         // a prefix of them
+  bool is_doubling_ = false;        // its table, on disk, when the last call ended
   std::vector<size_t> given_ends_;  // puts there are after each line of the present import
 };
 

@@ -17,7 +17,11 @@ namespace firn::campaign {
 namespace {
 
 constexpr uint64_t kCyclesOfLifeMax = 40;
+// Tables double while stores are small.
+constexpr uint64_t kCyclesWithBuffersMax = 8;
 constexpr uint64_t kThoroughEvery = 10;
+constexpr uint64_t kOtherBuffersEvery = 10;
+constexpr uint64_t kLaterFactor = 20;  // small buffers make many more calls
 
 class KilledLife {
  public:
@@ -28,14 +32,16 @@ class KilledLife {
         random_(seed),
         store_(concat(stage.arguments().directory, "/", row_, "-", seed)),
         firn_(stage.arguments().firn),
-        subject_(kind.make(store_, seed, random_)) {}
+        subject_(kind.make(store_, seed, random_)),
+        buffers_every_(random_.one_in(3) ? 2 : kOtherBuffersEvery) {}
 
   void run() {
     std::filesystem::remove_all(store_);
-    const uint64_t cycles = random_.between(4, kCyclesOfLifeMax);
+    const uint64_t cycles =
+        random_.between(4, subject_->wants_buffers() ? kCyclesWithBuffersMax : kCyclesOfLifeMax);
     for (uint64_t cycle = 1; cycle <= cycles; ++cycle) {
       // The last call of a life is left alone.
-      const Status done = run_cycle(cycle == cycles, cycle % kThoroughEvery == 0);
+      const Status done = run_cycle(cycle, cycle == cycles);
       if (!done) {
         stage_.add_violation(
             row_, seed_,
@@ -47,21 +53,31 @@ class KilledLife {
   }
 
  private:
-  Status run_cycle(bool last, bool thorough) {
-    const Call call = subject_->next_call(random_);
+  Status run_cycle(uint64_t cycle, bool last) {
+    // Lives end at different cycles: counted from the seed, every cycle is the tenth of some.
+    std::optional<Call> other;
+    if (subject_->wants_buffers() || (cycle + seed_) % buffers_every_ == 0)
+      other = subject_->next_call_with_buffers(random_);
+    const Call call = other ? std::move(*other) : subject_->next_call(random_);
     Interruption interruption = last ? Interruption() : drawn_interruption(random_);
     interruption.act = kill_process;
-    what_ = concat(call.arguments[0], " ", call.arguments[1], " ", described(interruption));
+    if (call.to_writer) interruption.moment *= 1 + random_.below(kLaterFactor);
+    what_ = concat(call.arguments[0], " ",
+                   call.to_writer ? std::string("import with other buffers") : call.arguments[1],
+                   " ", described(interruption));
     TRY_INTO(const Outcome outcome, firn_.run(call, interruption));
     subject_->observe(outcome);
     if (!outcome.exit_code) {
       stage_.add_case(row_);
       stage_.add_note(
           row_, interruption.when == Interruption::When::after_time ? "at a moment" : "at a call");
+      if (call.to_writer) stage_.add_note(row_, "with other buffers");
+      if (const auto inside = subject_->interrupted_inside(); !inside.empty())
+        stage_.add_note(row_, std::string(inside));
     } else if (*outcome.exit_code != call.exit_code) {
       return fail(Errc::io, concat("ended with code ", *outcome.exit_code, ": ", outcome.errors));
     }
-    return subject_->check(firn_, random_, last || thorough, Settled::yes);
+    return subject_->check(firn_, random_, last || cycle % kThoroughEvery == 0, Settled::yes);
   }
 
   Stage& stage_;
@@ -71,6 +87,7 @@ class KilledLife {
   const std::string store_;
   const Firn firn_;
   const std::unique_ptr<Subject> subject_;
+  const uint64_t buffers_every_;  // one life in three more often
   std::string what_;
 };
 

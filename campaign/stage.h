@@ -3,6 +3,7 @@
 // What the programs of the campaign share: their flags, the table of what was done, and the report.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -39,18 +40,27 @@ class Stage {
   // True while row `row` has less than its share of cases or runs, or of the time if that is
   // limited.
   [[nodiscard]] bool wants_more(const std::string& row) const;
-  // Calls run(row, seed) for the rows in turns, each with the next seed, until none wants more.
+  // Calls run(row, seed) for one row after another, each time with the row's next seed, until none
+  // wants more. The row with the fewest cases is the next one, so that all get as many; one that
+  // adds few cases a run gets at most so many more runs.
   template <class Rows, class Run>
   void run_in_turns(const Rows& rows, const Run& run) {
-    bool goes_on = true;
-    for (uint64_t seed = arguments_.seed; goes_on; ++seed) {
-      goes_on = false;
+    constexpr uint64_t kRunsForACaseMax = 4;
+    while (true) {
+      const typename Rows::value_type* next = nullptr;
+      uint64_t fewest = UINT64_MAX;
       for (const auto& row : rows) {
         if (!wants_more(std::string(row.name))) continue;
-        run(row, seed);
-        ++rows_[std::string(row.name)].runs;
-        goes_on = true;
+        const Row& known = rows_[std::string(row.name)];
+        const uint64_t done = std::max(known.cases, known.runs / kRunsForACaseMax);
+        if (done >= fewest) continue;
+        fewest = done;
+        next = &row;
       }
+      if (next == nullptr) return;
+      const std::string name(next->name);
+      run(*next, arguments_.seed + rows_[name].runs);
+      ++rows_[name].runs;
     }
   }
   void add_case(const std::string& row) { ++rows_[row].cases; }

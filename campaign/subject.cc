@@ -2,13 +2,21 @@
 #include "campaign/subject.h"
 
 #include <array>
+#include <filesystem>
 
 #include "firn/base/text.h"
 
 namespace firn::campaign {
+namespace {
+
+std::string path_of_writer() {
+  return std::filesystem::read_symlink("/proc/self/exe").replace_filename("firn_writer").string();
+}
+
+}  // namespace
 
 Result<Outcome> Firn::run(const Call& call, const Interruption& interruption) const {
-  std::vector<std::string> command = {program_};
+  std::vector<std::string> command = {call.to_writer ? path_of_writer() : program_};
   command.insert(command.end(), call.arguments.begin(), call.arguments.end());
   return run_program(command, call.input, interruption);
 }
@@ -32,6 +40,27 @@ std::span<const SubjectKind> subject_kinds() {
       SubjectKind{.name = "metadata", .make = make_metadata_subject},
   };
   return kKinds;
+}
+
+// Buffers of a page or two and one open section make every path of eviction and early flush, large
+// ones leave all to the sync.
+void give_to_writer(Call& import, Random& random) {
+  constexpr std::array<uint64_t, 4> kWriteBuffers = {1, 500, 20'000, 4 << 20};
+  constexpr std::array<uint64_t, 3> kPageCaches = {0, 10'000, 1 << 20};
+  constexpr std::array<uint64_t, 3> kOpenSections = {1, 2, 9};
+  std::vector<std::string> arguments = {import.arguments[0], import.arguments[2]};
+  for (size_t i = 4; i < import.arguments.size(); ++i)
+    if (import.arguments[i] != "--lines" && import.arguments[i] != "--ack")
+      arguments.push_back(import.arguments[i]);
+  const auto add = [&](std::string flag, uint64_t number) {
+    arguments.push_back(std::move(flag));
+    arguments.push_back(concat(number));
+  };
+  add("--write-buffer", kWriteBuffers[random.below(kWriteBuffers.size())]);
+  add("--page-cache", kPageCaches[random.below(kPageCaches.size())]);
+  add("--open-sections", kOpenSections[random.below(kOpenSections.size())]);
+  import.arguments = std::move(arguments);
+  import.to_writer = true;
 }
 
 std::vector<std::string_view> lines_of(std::string_view text) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,10 +23,13 @@ struct Call {
   std::vector<std::string> arguments;
   std::string input;
   int exit_code = 0;  // unless it is interrupted
+  // Not to the command but to firn_writer, which has flags for buffers.
+  bool to_writer = false;
 };
 
 class Firn {
  public:
+  // firn_writer is expected beside the program that runs.
   explicit Firn(std::string program) : program_(std::move(program)) {}
 
   [[nodiscard]] Result<Outcome> run(const Call& call, const Interruption& interruption = {}) const;
@@ -54,6 +58,16 @@ class Subject {
 
   // Draws the next call. Requires: the state is known, that is, new or checked since the last call.
   [[nodiscard]] virtual Call next_call(Random& random) = 0;
+  // The same, with buffers, budgets and bounds of its own; nullopt where there are none.
+  [[nodiscard]] virtual std::optional<Call> next_call_with_buffers(Random& random) {
+    (void)random;
+    return std::nullopt;
+  }
+  // The next call is to be one of those, because the store is not there yet and must have a
+  // geometry that the command has no flags for, or to see more of them.
+  [[nodiscard]] virtual bool wants_buffers() const { return false; }
+  // What the interrupted call was inside of, for the table; empty if nothing rare.
+  [[nodiscard]] virtual std::string_view interrupted_inside() const { return {}; }
   // A call that opens the store for writing, so that it recovers, and adds nothing.
   [[nodiscard]] virtual Call recovering_call() const = 0;
   // Notes how that call went.
@@ -84,6 +98,9 @@ struct SubjectKind {
 
 [[nodiscard]] std::unique_ptr<Subject> make_metadata_subject(const std::string& store,
                                                              uint64_t seed, Random& random);
+
+// Makes an import by the command one by firn_writer, with drawn buffers.
+void give_to_writer(Call& import, Random& random);
 
 // Lines, without what ends them.
 [[nodiscard]] std::vector<std::string_view> lines_of(std::string_view text);

@@ -18,7 +18,7 @@ std::string finding_text(std::string_view label, const BlobRange& range, const s
   if (range.copy != BlobRange::Copy::none) label = "damaged copy";
   std::string text = concat(label, ": ", file_of(range, store));
   if (range.size_bytes > 0)
-    text += concat(" at file offset ", offset_of(range), ", ", range.size_bytes, " bytes");
+    text += concat(" at file offset ", offset_of(range), ", ", counted(range.size_bytes, "byte"));
   return concat(text, ": ", range.reason);
 }
 
