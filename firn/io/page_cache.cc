@@ -44,8 +44,7 @@ size_t choose_shard_count(size_t capacity_bytes, size_t wanted) {
 
 }  // namespace
 
-// One cached page; its payload follows in the same allocation. All nodes of a shard form a ring. A
-// hit reads nothing but the payload: it would wait for memory once more.
+// One cached page; its payload follows in the same allocation. All nodes of a shard form a ring.
 struct PageCache::Node {
   Node* next = this;
   Node* previous = this;
@@ -55,6 +54,52 @@ struct PageCache::Node {
   bool is_in_chunk = false;
 
   [[nodiscard]] std::byte* payload() { return reinterpret_cast<std::byte*>(this + 1); }
+};
+
+// A place of a shard's table, in 16 bytes, so that a lookup finds the tables of a large cache in
+// that of the processor, and reads nothing else before the payload: whose page it is, and in one
+// word its size, its address, and whether it was used since the hand passed.
+class PageCache::Entry {
+ public:
+  Entry() = default;
+  explicit Entry(Node& node)
+      : blob_id_(static_cast<uint32_t>(node.blob_id)),
+        page_(static_cast<uint32_t>(node.page)),
+        word_(uint64_t{node.size_bytes} << kAddressBits | reinterpret_cast<uintptr_t>(&node) |
+              kReferenced) {
+    CHECK(this->node() == &node, "an address has 48 bits");
+  }
+
+  // What an entry can tell of, and so what is cached.
+  [[nodiscard]] static bool can_hold(uint64_t blob_id, uint64_t page, size_t size_bytes) {
+    return blob_id <= UINT32_MAX && page <= UINT32_MAX && size_bytes <= UINT16_MAX;
+  }
+
+  [[nodiscard]] bool is_free() const { return word_ == 0; }
+  [[nodiscard]] bool is(uint64_t blob_id, uint64_t page) const {
+    return page_ == page && blob_id_ == blob_id;
+  }
+  [[nodiscard]] uint64_t blob_id() const { return blob_id_; }
+  [[nodiscard]] uint64_t page() const { return page_; }
+  [[nodiscard]] size_t size_bytes() const { return word_ >> kAddressBits; }
+  [[nodiscard]] Node* node() const {
+    return reinterpret_cast<Node*>(word_ & ((uint64_t{1} << kAddressBits) - 1) & ~kReferenced);
+  }
+  void refer() {
+    if ((word_ & kReferenced) == 0) word_ |= kReferenced;
+  }
+  // Whether there was one.
+  [[nodiscard]] bool forget_reference() {
+    return (std::exchange(word_, word_ & ~kReferenced) & kReferenced) != 0;
+  }
+
+ private:
+  static constexpr unsigned kAddressBits = 48;
+  static constexpr uint64_t kReferenced = 1;  // of an address, which is even
+
+  uint32_t blob_id_ = 0;
+  uint32_t page_ = 0;
+  uint64_t word_ = 0;  // 0: free
 };
 
 // Where the nodes are, and the account of what all of them and the tables take. Nodes of the usual
@@ -150,23 +195,15 @@ class PageCache::Memory {
 };
 
 struct alignas(64) PageCache::Shard {
-  struct Entry {
-    uint64_t blob_id = 0;
-    uint64_t page = 0;
-    Node* node = nullptr;  // null: free
-    uint32_t size_bytes = 0;
-    bool is_referenced = true;
-  };
-
   ~Shard() {
     for (const Entry& entry : table)
-      if (entry.node != nullptr) memory->give_back(entry.node);
+      if (!entry.is_free()) memory->give_back(entry.node());
   }
 
   // The entry of a key, or the free entry where it belongs. Requires: a free entry exists.
   [[nodiscard]] Entry& find(uint64_t blob_id, uint64_t page, uint64_t hash) REQUIRES(mutex) {
     size_t at = hash & (table.size() - 1);
-    while (table[at].node != nullptr && (table[at].page != page || table[at].blob_id != blob_id))
+    while (!table[at].is_free() && !table[at].is(blob_id, page))
       at = (at + 1) & (table.size() - 1);
     return table[at];
   }
@@ -186,6 +223,11 @@ struct alignas(64) PageCache::Shard {
 
   // Three steps, each for all shards before the next one, so that all wait for memory together:
   // that of the entries, then of the pages, then the bytes are copied.
+  static void fetch_bytes(Node& node, size_t offset_in_page, size_t size_bytes) {
+    const std::byte* const from = node.payload() + offset_in_page;
+    for (size_t line = 0; line < size_bytes; line += kLineBytes)
+      __builtin_prefetch(from + line);
+  }
   void fetch_entries(const List& list) {
     MutexLock lock(mutex);
     if (count == 0) return;
@@ -197,11 +239,8 @@ struct alignas(64) PageCache::Shard {
     if (count == 0) return;
     for (uint32_t at = list.first; at != kEnd; at = list.next[at]) {
       const Wanted& one = list.wanted[at];
-      Node* const node = find(one.blob_id, one.page, list.hashes[at]).node;
-      if (node == nullptr) continue;
-      const std::byte* const from = node->payload() + one.offset_in_page;
-      for (size_t line = 0; line < one.out.size(); line += kLineBytes)
-        __builtin_prefetch(from + line);
+      const Entry& entry = find(one.blob_id, one.page, list.hashes[at]);
+      if (!entry.is_free()) fetch_bytes(*entry.node(), one.offset_in_page, one.out.size());
     }
   }
   void copy(const List& list) {
@@ -216,21 +255,22 @@ struct alignas(64) PageCache::Shard {
   bool read(const Wanted& one, uint64_t hash) REQUIRES(mutex) {
     if (count == 0) return false;
     Entry& entry = find(one.blob_id, one.page, hash);
-    if (entry.node == nullptr) return false;
-    CHECK(one.offset_in_page <= entry.size_bytes &&
-              one.out.size() <= entry.size_bytes - one.offset_in_page,
+    if (entry.is_free()) return false;
+    CHECK(one.offset_in_page <= entry.size_bytes() &&
+              one.out.size() <= entry.size_bytes() - one.offset_in_page,
           "a read stays within its page");
-    entry.is_referenced = true;
-    if (!one.out.empty())
-      std::memcpy(one.out.data(), entry.node->payload() + one.offset_in_page, one.out.size());
+    entry.refer();
+    if (!one.out.empty()) {
+      std::memcpy(one.out.data(), entry.node()->payload() + one.offset_in_page, one.out.size());
+    }
     return true;
   }
 
   // Closes the gap that linear probing would stumble over.
   void erase_entry(size_t hole) REQUIRES(mutex) {
     const size_t mask = table.size() - 1;
-    for (size_t at = (hole + 1) & mask; table[at].node != nullptr; at = (at + 1) & mask) {
-      const size_t home = hash_key(table[at].blob_id, table[at].page) & mask;
+    for (size_t at = (hole + 1) & mask; !table[at].is_free(); at = (at + 1) & mask) {
+      const size_t home = hash_key(table[at].blob_id(), table[at].page()) & mask;
       if (((at - home) & mask) < ((at - hole) & mask)) continue;  // reachable without the hole
       table[hole] = table[at];
       hole = at;
@@ -250,7 +290,7 @@ struct alignas(64) PageCache::Shard {
 
   // Requires: a page is cached.
   [[nodiscard]] Node* detach_victim() REQUIRES(mutex) {
-    while (std::exchange(entry_of(*hand).is_referenced, false))
+    while (entry_of(*hand).forget_reference())
       hand = hand->next;
     Node* victim = hand;
     detach(victim);
@@ -266,7 +306,7 @@ struct alignas(64) PageCache::Shard {
     std::vector<Entry> old(new_size);
     std::swap(old, table);
     for (const Entry& entry : old)
-      if (entry.node != nullptr) entry_of(*entry.node) = entry;
+      if (!entry.is_free()) entry_of(*entry.node()) = entry;
     used += new_cost - old.size() * sizeof(Entry);
     memory->give_back_bytes(old.size() * sizeof(Entry));
   }
@@ -293,7 +333,7 @@ struct alignas(64) PageCache::Shard {
   }
 
   void attach(Node* node, uint64_t hash) REQUIRES(mutex) {
-    find(node->blob_id, node->page, hash) = {node->blob_id, node->page, node, node->size_bytes};
+    find(node->blob_id, node->page, hash) = Entry(*node);
     ++count;
     used += cost_bytes(node->size_bytes);
     if (hand == nullptr) {
@@ -352,6 +392,15 @@ bool PageCache::read(uint64_t blob_id, uint64_t page, size_t offset_in_page, Mut
   return shard.read({blob_id, page, offset_in_page, out}, hash);
 }
 
+void PageCache::fetch(uint64_t blob_id, uint64_t page, size_t offset_in_page, size_t size_bytes) {
+  const uint64_t hash = hash_key(blob_id, page);
+  Shard& shard = shard_of(hash);
+  MutexLock lock(shard.mutex);
+  if (shard.count == 0) return;
+  const Entry& entry = shard.find(blob_id, page, hash);
+  if (!entry.is_free()) Shard::fetch_bytes(*entry.node(), offset_in_page, size_bytes);
+}
+
 void PageCache::read_many(std::span<Wanted> wanted) {
   thread_local std::vector<uint64_t> hashes;
   thread_local std::vector<uint32_t> next;
@@ -372,13 +421,14 @@ void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {
   const uint64_t hash = hash_key(blob_id, page);
   Shard& shard = shard_of(hash);
   MutexLock lock(shard.mutex);
-  if (payload.empty() || payload.size() > UINT32_MAX) return;
+  if (payload.empty() || !Entry::can_hold(blob_id, page, payload.size())) return;
   if (shard.count > 0) {
-    Shard::Entry& entry = shard.find(blob_id, page, hash);
-    if (Node* node = entry.node; node != nullptr) {
+    Entry& entry = shard.find(blob_id, page, hash);
+    if (!entry.is_free()) {
+      Node* const node = entry.node();
       if (node->size_bytes == payload.size()) {
         std::memcpy(node->payload(), payload.data(), payload.size());
-        entry.is_referenced = true;
+        entry.refer();
         return;
       }
       shard.detach(node);
@@ -387,7 +437,7 @@ void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {
   }
   shard.grow_table(cost_bytes(payload.size()));
   if (shard.table.empty() ||
-      shard.table.size() * sizeof(Shard::Entry) + cost_bytes(payload.size()) > shard.capacity)
+      shard.table.size() * sizeof(Entry) + cost_bytes(payload.size()) > shard.capacity)
     return;
   Node* const node = shard.take_node(payload.size());
   if (node == nullptr) return;
@@ -411,13 +461,13 @@ void PageCache::evict_from(uint64_t blob_id, uint64_t first_page) {
     Shard& shard = shards_[i];
     MutexLock lock(shard.mutex);
     for (size_t at = 0; at < shard.table.size();) {
-      const Shard::Entry entry = shard.table[at];
-      if (entry.node == nullptr || entry.blob_id != blob_id || entry.page < first_page) {
+      const Entry entry = shard.table[at];
+      if (entry.is_free() || entry.blob_id() != blob_id || entry.page() < first_page) {
         ++at;
         continue;
       }
-      shard.detach(entry.node);  // another entry may move here: look again
-      memory_->give_back(entry.node);
+      shard.detach(entry.node());  // another entry may move here: look again
+      memory_->give_back(entry.node());
     }
   }
 }

@@ -11,6 +11,9 @@
 // faster; those are kept, and are three quarters of the bound at most, so that pages of other sizes
 // find room.
 //
+// Not cached: a page of more than 65,535 bytes, or numbered 2^32 or more, and blobs from the 2^32th
+// on that a cache has met.
+//
 // A page that is missed while thousands of others are used once is not worth its place: is_wanted
 // tells the second miss from the first.
 //
@@ -48,7 +51,9 @@ class PageCache {
   // Requires: offset_in_page + out.size() within the page.
   [[nodiscard]] bool read(uint64_t blob_id, uint64_t page, size_t offset_in_page,
                           MutableByteSpan out);
-  // The same for many: their memory is fetched together. Says which are cached.
+  // Starts to load those bytes, for a read that follows soon. What is beyond the page is harmless.
+  void fetch(uint64_t blob_id, uint64_t page, size_t offset_in_page, size_t size_bytes);
+  // As read() for many: their memory is fetched together. Says which are cached.
   struct Wanted {
     uint64_t blob_id = 0;
     uint64_t page = 0;
@@ -74,6 +79,7 @@ class PageCache {
 
  private:
   struct Node;
+  class Entry;
   class Memory;
   struct Shard;
 

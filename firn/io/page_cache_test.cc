@@ -24,7 +24,7 @@ Bytes page_of(uint64_t blob_id, uint64_t page, size_t size = kPageSize) {
 
 // Room for exactly `pages` pages in one shard with a table for up to 12 pages, and for two misses.
 size_t capacity_for(size_t pages) {
-  return pages * PageCache::cost_bytes(kPageSize) + size_t{16} * 32 + size_t{2} * 4;
+  return pages * PageCache::cost_bytes(kPageSize) + size_t{16} * 16 + size_t{2} * 4;
 }
 
 bool is_cached(PageCache& cache, uint64_t blob_id, uint64_t page, size_t size = kPageSize) {
@@ -104,13 +104,46 @@ TEST(PageCache, GivenKeyInsertedTwice_WhenRead_ThenTheNewContentIsThere) {
 
 TEST(PageCache, GivenLargestPageNumbers_WhenCached_ThenPartsAreRead) {
   PageCache cache(kPageSize * 8);
-  const uint64_t page = UINT64_MAX / kPageSize;
-  cache.insert(UINT64_MAX, page, page_of(3, 3));
+  cache.insert(UINT32_MAX, UINT32_MAX, page_of(3, 3));
 
   Bytes out(10);
-  EXPECT_TRUE(cache.read(UINT64_MAX, page, 1014, out));
+  EXPECT_TRUE(cache.read(UINT32_MAX, UINT32_MAX, 1014, out));
   EXPECT_TRUE(equal_bytes(out, ByteSpan(page_of(3, 3)).subspan(1014)));
-  EXPECT_FALSE(cache.read(UINT64_MAX, page - 1, 0, out));
+  EXPECT_FALSE(cache.read(UINT32_MAX, UINT32_MAX - 1, 0, out));
+}
+
+TEST(PageCache, GivenNumbersOrPagesTooLargeForAnEntry_WhenInserted_ThenTheyAreNotCached) {
+  PageCache cache(1 << 20, 1);
+  constexpr uint64_t kWrap = uint64_t{1} << 32;
+  cache.insert(1, 2, page_of(1, 2));
+  cache.insert(1 + kWrap, 2, page_of(3, 3));
+  cache.insert(1, 2 + kWrap, page_of(4, 4));
+  cache.insert(1, 3, page_of(1, 3, 65536));
+  cache.insert(1, 4, page_of(1, 4, 65535));
+
+  EXPECT_TRUE(is_cached(cache, 1, 2));
+  EXPECT_FALSE(is_cached(cache, 1 + kWrap, 2));
+  EXPECT_FALSE(is_cached(cache, 1, 2 + kWrap));
+  EXPECT_FALSE(is_cached(cache, 1, 3, 65536));
+  EXPECT_TRUE(is_cached(cache, 1, 4, 65535));
+  cache.evict_from(1 + kWrap, 0);
+  EXPECT_TRUE(is_cached(cache, 1, 2));
+}
+
+TEST(PageCache, WhenBytesAreFetched_ThenNothingChangesWhateverIsThere) {
+  PageCache cache(capacity_for(3), 1);
+  cache.fetch(0, 0, 0, 256);
+  for (uint64_t page = 0; page < 4; ++page)
+    cache.insert(0, page, page_of(0, page));
+  const size_t used = cache.used_bytes();
+
+  cache.fetch(0, 1, kPageSize - 1, 256);
+  cache.fetch(0, 9, 0, 256);
+  cache.fetch(uint64_t{1} << 32, uint64_t{1} << 32, 0, 256);
+  cache.insert(0, 4, page_of(0, 4));
+
+  EXPECT_FALSE(is_cached(cache, 0, 1)) << "it was not used";
+  EXPECT_EQ(cache.used_bytes(), used);
 }
 
 TEST(PageCache, WhenManyAreRead_ThenTheCachedOnesAreFoundWhateverTheirShard) {
