@@ -84,7 +84,8 @@ struct FreezerOptions {
   size_t memory_budget_bytes = size_t{1} << 30;
   // For key journal pages and small values; at most kPageCacheBytesMax.
   size_t page_cache_bytes = 64 << 20;
-  // A touched section's keys; as much for its values. At most kWriteBufferBytesMax.
+  // For values, and four times as much for keys; at most kWriteBufferBytesMax. Whenever the keys
+  // are full, a put waits for a flush of the values.
   size_t write_buffer_bytes = 1 << 20;
   // bound on open key blobs; as many value blobs
   size_t open_sections_max = default_open_blobs_max();
