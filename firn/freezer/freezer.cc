@@ -51,8 +51,8 @@ MutableByteSpan Freezer::record_in(RecordBuffer& buffer) const {
 
 // ---- lookups
 
-Status Freezer::read_record(Place place, MutableByteSpan record) const {
-  Status read = log_->read_entry(place.section, place.position, record);
+Status Freezer::read_record(Place place, MutableByteSpan record, const Ahead& ahead) const {
+  Status read = log_->read_entry(place.section, place.position, record, ahead);
   if (read) return read;
   if (read.error().code != Errc::out_of_range) return freezer::advise(std::move(read));
   return fail(Errc::corrupt,
@@ -60,7 +60,8 @@ Status Freezer::read_record(Place place, MutableByteSpan record) const {
                      read.error().message, "; run `firn verify`, then `firn freezer rebuild`"));
 }
 
-Result<std::optional<Freezer::Place>> Freezer::locate(ByteSpan key, MutableByteSpan record) const {
+Result<std::optional<Freezer::Place>> Freezer::locate(ByteSpan key, MutableByteSpan record,
+                                                      Ahead* ahead) const {
   TRY(check_key(key));
   thread_local std::vector<Place> candidates;
   candidates.clear();
@@ -68,14 +69,17 @@ Result<std::optional<Freezer::Place>> Freezer::locate(ByteSpan key, MutableByteS
   bool is_absent = false;
   bool has_head = false;
   std::optional<Place> head;
+  uint64_t value_offset = 0;
   {
     ReaderLock lock(state_);
     if (resident_ == nullptr) {
       on_disk = table_.get();
       is_absent = filter_ != nullptr && !filter_->may_contain(crc32c(key));
     } else if (resident_->has_fingerprints()) {
-      resident_->for_each_candidate(resident_->fingerprint(key),
-                                    [](Place place) { candidates.push_back(place); });
+      resident_->for_each_candidate(resident_->fingerprint(key), [&](Place place, uint64_t offset) {
+        candidates.push_back(place);
+        value_offset = offset;
+      });
     } else {
       has_head = true;
       head = resident_->head(crc32c(key));
@@ -87,16 +91,20 @@ Result<std::optional<Freezer::Place>> Freezer::locate(ByteSpan key, MutableByteS
     has_head = true;
     if (pair.head() != nullptr) head = pair.head()->head;
   }
-  return has_head ? walk(head, key, record) : locate_among(candidates, key, record);
+  if (has_head) return walk(head, key, record);
+  if (ahead == nullptr || candidates.size() != 1) return locate_among(candidates, key, record);
+  // The memory of the record and of the value, of which this is a hint, is waited for together.
+  *ahead = log_->fetch(candidates.front().section, candidates.front().position, value_offset);
+  return locate_among(candidates, key, record, *ahead);
 }
 
 // The newest first: it is what the key has now.
 Result<std::optional<Freezer::Place>> Freezer::locate_among(std::span<Place> candidates,
-                                                            ByteSpan key,
-                                                            MutableByteSpan record) const {
+                                                            ByteSpan key, MutableByteSpan record,
+                                                            const Ahead& ahead) const {
   if (candidates.size() > 1) std::ranges::sort(candidates, std::greater<>());
   for (const Place& place : candidates) {
-    TRY(read_record(place, record));
+    TRY(read_record(place, record, ahead));
     if (equal_bytes(freezer::key_of(record), key)) return std::optional(place);
     unnecessary_reads_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -139,8 +147,8 @@ Freezer::Place Freezer::first_there(uint32_t position, Place head) const {
   return head;
 }
 
-Result<Value> Freezer::value_of(Place place, ByteSpan record) const {
-  auto value = log_->read_value(place.section, IndexedValueLog::location_of(record));
+Result<Value> Freezer::value_of(Place place, ByteSpan record, const Ahead& ahead) const {
+  auto value = log_->read_value(place.section, IndexedValueLog::location_of(record), ahead);
   if (value) return value;
   if (value.error().code != Errc::out_of_range) return freezer::advise(std::move(value));
   return fail(Errc::corrupt, concat("record ", place.position, " of key section ", place.section,
@@ -151,9 +159,10 @@ Result<std::optional<Value>> Freezer::get(ByteSpan key) const {
   gets_.fetch_add(1, std::memory_order_relaxed);
   RecordBuffer buffer;
   const MutableByteSpan record = record_in(buffer);
-  TRY_INTO(const auto place, locate(key, record));
+  Ahead ahead;
+  TRY_INTO(const auto place, locate(key, record, &ahead));
   if (!place) return std::optional<Value>();
-  TRY_INTO(Value value, value_of(*place, record));
+  TRY_INTO(Value value, value_of(*place, record, ahead));
   return std::optional(std::move(value));
 }
 
@@ -358,7 +367,7 @@ Result<FreezerCursor> Freezer::put_resident(Section section, ByteSpan key,
   bool is_shared = false;
   {
     WriterLock state(state_);
-    is_shared = resident_->add(place, hashes);
+    is_shared = resident_->add(place, hashes, cursor.location.offset);
   }
   if (is_shared) forget_older(key, hashes.fingerprint, place);
   return cursor;
@@ -370,7 +379,7 @@ void Freezer::forget_older(ByteSpan key, uint64_t fingerprint, Place newest) {
   std::vector<Place> older;
   {
     ReaderLock state(state_);
-    resident_->for_each_candidate(fingerprint, [&](Place place) {
+    resident_->for_each_candidate(fingerprint, [&](Place place, uint64_t) {
       if (place != newest) older.push_back(place);
     });
   }

@@ -27,11 +27,11 @@
 // of the table on disk that are zeroed, or go back in time, while lookups read it.
 // Threads. All calls, concurrently. Mutations are serialised inside; reads beside them wait for
 // no flush and no doubling of the table. Concurrent sync() share flushes. Forks: io/storage.h.
-// Cost, in memory. put: two copies, a checksum, two hash insertions. sync: 2 flushes. get: one
-// cache probe, one read of the value. A miss: no I/O. open: reads the key journal once, with a
-// thread beside it from 256 Ki records on. close: writes what changed of the table. Memory: about
-// 30 bytes a record. Cost, on disk. put: reads and writes a slot. sync: 3 flushes, a commit, reads
-// after a doubling. get: slot, chain, value.
+// Cost, in memory. put: two copies, a checksum, two hash insertions. sync: 2 flushes. get: a record
+// and its value, each from the cache or read. A miss: no I/O. open: reads the key journal once,
+// with a thread beside it from 256 Ki records on. close: writes what changed of the table. 30 bytes
+// of memory a record. On disk. put: a slot. sync: 3 flushes, a commit, reads after a doubling. get:
+// slot, chain, value.
 #pragma once
 
 #include <array>
@@ -42,7 +42,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -132,6 +131,7 @@ class Freezer {
   using Place = freezer::RecordPlace;
   using Located = Result<std::optional<Place>>;
   using Checkpoint = FreezerCheckpoint;
+  using Ahead = IndexedValueLog::Ahead;
   using Parts = std::span<const ByteSpan>;
   using Cursor = Result<FreezerCursor>;
   using Source = freezer::TableSource;
@@ -183,18 +183,18 @@ class Freezer {
   [[nodiscard]] uint32_t record_bytes() const;
   [[nodiscard]] MutableByteSpan record_in(RecordBuffer& buffer) const;
   [[nodiscard]] Status check_key(ByteSpan key) const;
-  [[nodiscard]] Status read_record(Place place, MutableByteSpan record) const;
-  // The newest record of the key, in `record`.
-  [[nodiscard]] Located locate(ByteSpan key, MutableByteSpan record) const;
+  [[nodiscard]] Status read_record(Place place, MutableByteSpan out, const Ahead& = {}) const;
+  // The newest record of the key, in `record`. With `ahead`, the value is about to be read.
+  [[nodiscard]] Located locate(ByteSpan key, MutableByteSpan record, Ahead* ahead = nullptr) const;
   [[nodiscard]] Located locate_among(std::span<Place> candidates, ByteSpan key,
-                                     MutableByteSpan record) const;
+                                     MutableByteSpan record, const Ahead& ahead = {}) const;
   [[nodiscard]] Located walk(std::optional<Place> head, ByteSpan key, MutableByteSpan record) const;
   [[nodiscard]] Place first_there(uint32_t position, Place head) const;
   [[nodiscard]] Located not_found() const;
   void read_cached(std::span<const ByteSpan> keys,
                    std::span<const std::pair<size_t, Place>> located,
                    std::span<std::optional<Value>> values) const;
-  [[nodiscard]] Result<Value> value_of(Place place, ByteSpan record) const;
+  [[nodiscard]] Result<Value> value_of(Place place, ByteSpan record, const Ahead& ahead = {}) const;
 
   [[nodiscard]] Status check_writable_locked() const REQUIRES(writer_);
   [[nodiscard]] Cursor put_locked(ByteSpan key, Parts value) REQUIRES(writer_);

@@ -49,7 +49,7 @@ Status Freezer::absorb(Place place, ByteSpan record) {
                  memory_budget_bytes_, " bytes"));
     }
     hashes = resident_->hash(key);
-    is_shared = resident_->add(place, hashes);
+    is_shared = resident_->add(place, hashes, IndexedValueLog::location_of(record).offset);
   }
   items_.fetch_add(1, std::memory_order_relaxed);
   if (is_shared) forget_older(key, hashes.fingerprint, place);

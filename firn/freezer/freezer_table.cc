@@ -172,7 +172,8 @@ Result<Freezer::Resident> Freezer::replay_once(uint32_t size, ResidentTable::Loo
                                                        " refers to an earlier record's value")});
     }
     values_end = std::max(values_end, location.offset + location.size_bytes);
-    group.push_back({table->hash(freezer::key_of(record)), freezer::next_of(record)});
+    group.push_back(
+        {table->hash(freezer::key_of(record)), freezer::next_of(record), location.offset});
   }
   finish_group();
   table->end_replay();

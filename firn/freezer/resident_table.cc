@@ -111,7 +111,7 @@ void ResidentTable::mark_dirty(uint32_t position) {
   any_dirty_ = true;
 }
 
-bool ResidentTable::add(RecordPlace place, const KeyHashes& hashes) {
+bool ResidentTable::add(RecordPlace place, const KeyHashes& hashes, uint64_t value_offset) {
   CHECK(has_fingerprints(), "a table for reading only has none");
   begin_run(place);
   const uint64_t number = count_;
@@ -124,17 +124,18 @@ bool ResidentTable::add(RecordPlace place, const KeyHashes& hashes) {
     ++doublings_;
   }
   if (doubling_) advance_doubling(kStepRecords);
-  auto older = fingerprints_.cursor_or_insert(hashes.fingerprint, number);
+  const uint64_t entry = entry_of(number, value_offset);
+  auto older = fingerprints_.cursor_or_insert(hashes.fingerprint, entry);
   if (!older) return false;
   CHECK(older->next().has_value(), "a fingerprint without records is none");
-  older->insert(number);
+  older->insert(entry);
   return true;
 }
 
 void ResidentTable::forget(uint64_t fingerprint, RecordPlace older) {
   const auto number = number_of(older);
   CHECK(number.has_value(), "a record of the table");
-  fingerprints_.prune(fingerprint, [&](uint64_t candidate) { return candidate == *number; });
+  fingerprints_.prune(fingerprint, [&](uint64_t entry) { return number_in(entry) == *number; });
 }
 
 // A larger table has fewer records a position, so every record leads to the one before it there, as
@@ -165,10 +166,11 @@ void ResidentTable::add_replayed(RecordPlace first, std::span<const Replayed> re
   for (size_t i = 0; i < records.size(); ++i) {
     if (i + kPrefetchDistance < records.size())
       heads_.prefetch(records[i + kPrefetchDistance].hashes.position_hash & mask);
-    const auto& [hashes, next] = records[i];
+    const auto& [hashes, next, value_offset] = records[i];
     uint32_t& head = heads_[hashes.position_hash & mask];
     check_chain(hashes.position_hash, head, next);
-    if (has_fingerprints()) entries_.push_back({hashes.fingerprint, count_});
+    if (has_fingerprints())
+      entries_.push_back({hashes.fingerprint, entry_of(count_, value_offset)});
     append_hash(hashes.position_hash);
     head = static_cast<uint32_t>(count_);
   }
@@ -226,10 +228,10 @@ std::vector<ResidentTable::Shared> ResidentTable::shared_fingerprints() const {
     }
     numbers.clear();
   };
-  fingerprints_.for_each_entry([&](uint64_t fingerprint, uint64_t number) {
+  fingerprints_.for_each_entry([&](uint64_t fingerprint, uint64_t entry) {
     if (fingerprint != current) finish();
     current = fingerprint;
-    numbers.push_back(number);
+    numbers.push_back(number_in(entry));
   });
   finish();
   // Fingerprints are keyed at random; what is read then should not be.

@@ -8,6 +8,9 @@
 //   heads         position -> newest record there      4 bytes a position, 2 records or fewer each
 //   fingerprints  keyed hash of the key -> numbers     at most 20 bytes a record
 //
+// An entry of the fingerprints has room beside the number: the line of 64 bytes where the value
+// begins, as far as 31 bits tell. It is a hint, to load the value while its record is compared.
+//
 // crc32c is linear and has no key: whoever chooses keys can make one position hold them all. So
 // lookups do not use positions but fingerprints, whose key is secret and random.
 //
@@ -90,21 +93,24 @@ class ResidentTable {
   [[nodiscard]] std::optional<RecordPlace> head_of_position(uint32_t position) const;
   void prefetch(const KeyHashes& hashes) const;
 
-  // Calls visitor(RecordPlace) for each record that may have the key, in no order.
+  // Calls visitor(RecordPlace, about where its value begins) for each record that may have the key,
+  // in no order.
   template <class Visitor>
   void for_each_candidate(uint64_t fingerprint, Visitor&& visitor) const {
-    fingerprints_.for_each(fingerprint, [&](uint64_t number) { visitor(place_of(number)); });
+    fingerprints_.for_each(fingerprint, [&](uint64_t entry) {
+      visitor(place_of(number_in(entry)), value_offset_in(entry));
+    });
   }
   // visitor(i, RecordPlace) for each candidate of fingerprints[i].
   template <class Visitor>
   void find_many(std::span<const uint64_t> fingerprints, Visitor&& visitor) const {
-    fingerprints_.find_many(fingerprints,
-                            [&](size_t i, uint64_t number) { visitor(i, place_of(number)); });
+    fingerprints_.find_many(
+        fingerprints, [&](size_t i, uint64_t entry) { visitor(i, place_of(number_in(entry))); });
   }
 
   // Adds the record behind the last one. True if the fingerprint had records already: whoever knows
   // that they have the same key calls forget().
-  [[nodiscard]] bool add(RecordPlace place, const KeyHashes& hashes);
+  [[nodiscard]] bool add(RecordPlace place, const KeyHashes& hashes, uint64_t value_offset);
   // Takes an older record of a key out of the fingerprints.
   void forget(uint64_t fingerprint, RecordPlace older);
 
@@ -112,6 +118,7 @@ class ResidentTable {
   struct Replayed {
     KeyHashes hashes;
     std::optional<RecordPlace> next;
+    uint64_t value_offset = 0;
   };
   // Fingerprints of many records are added by a thread beside the caller's, until end_replay(),
   // which comes before any lookup.
@@ -169,6 +176,16 @@ class ResidentTable {
     uint64_t next = 0;  // the first record that is not in them
   };
 
+  static constexpr unsigned kNumberBits = 32;
+  static constexpr uint64_t kLineBytes = 64;
+
+  [[nodiscard]] static uint64_t entry_of(uint64_t number, uint64_t value_offset) {
+    return (number | value_offset / kLineBytes << kNumberBits) & TokenIndex::kValueMax;
+  }
+  [[nodiscard]] static uint64_t number_in(uint64_t entry) { return static_cast<uint32_t>(entry); }
+  [[nodiscard]] static uint64_t value_offset_in(uint64_t entry) {
+    return (entry >> kNumberBits) * kLineBytes;
+  }
   [[nodiscard]] RecordPlace place_of(uint64_t number) const;
   [[nodiscard]] std::optional<uint64_t> number_of(RecordPlace place) const;
   void append_hash(uint32_t position_hash);

@@ -91,7 +91,9 @@ TokenIndex::Place TokenIndex::find(uint64_t mixed) const {
 
 uint64_t TokenIndex::lookup(uint64_t token) const {
   CHECK(!cursor_open_, kCursorOpen);
-  const Place place = find(mix(token));
+  const uint64_t mixed = mix(token);
+  shards_[shard_of(mixed)].prefetch(mixed);  // the second line, too
+  const Place place = find(mixed);
   return place.slot == TokenShard::kNoSlot ? kVacantWord : word_at(place);
 }
 

@@ -313,6 +313,24 @@ Status FixedJournal::read_part(Section section, Position position, uint32_t offs
                                MutableByteSpan out) const {
   CHECK(offset + out.size() <= options_.record_size_bytes, "a part of one record");
   TRY_INTO(const auto handle, find_retained(section));
+  return read_from(handle.get(), section, position, offset, out);
+}
+
+FixedJournal::Ahead FixedJournal::prefetch(Section section, Position position) const {
+  auto handle = table_.find_open(section);
+  if (handle != nullptr) handle->blob->prefetch(position.value * options_.record_size_bytes);
+  return handle;
+}
+
+Status FixedJournal::read(Section section, Position position, MutableByteSpan out,
+                          const Ahead& ahead) const {
+  if (ahead == nullptr) return read(section, position, out);
+  CHECK(out.size() == options_.record_size_bytes, "a record is read whole");
+  return read_from(ahead.get(), section, position, 0, out);
+}
+
+Status FixedJournal::read_from(const PagedSection* handle, Section section, Position position,
+                               uint32_t offset, MutableByteSpan out) const {
   if (handle == nullptr) {
     return fail(Errc::out_of_range,
                 concat("partition ", options_.partition, " has no section ", section));

@@ -110,6 +110,12 @@ class FixedJournal {
 
   // Copies the record into `out` (record_size_bytes). Errors: pruned, out_of_range, corrupt, io.
   [[nodiscard]] Status read(Section section, Position position, MutableByteSpan out) const;
+  // For one read that follows soon: saves it the look for the section, and begins to look into the
+  // cache. Null if the section is not open. Of a section that nobody prunes.
+  using Ahead = journal::SectionTable<PagedSection>::Held;
+  [[nodiscard]] Ahead prefetch(Section section, Position position) const;
+  [[nodiscard]] Status read(Section section, Position position, MutableByteSpan out,
+                            const Ahead& ahead) const;
   // Copies a part of the record. Requires: offset + out.size() within the record.
   [[nodiscard]] Status read_part(Section section, Position position, uint32_t offset,
                                  MutableByteSpan out) const;
@@ -192,6 +198,8 @@ class FixedJournal {
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> create_section(Section section);
   [[nodiscard]] Status begin_appending(Section section);
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> find_retained(Section section) const;
+  [[nodiscard]] Status read_from(const PagedSection* handle, Section section, Position position,
+                                 uint32_t offset, MutableByteSpan out) const;
   [[nodiscard]] Status check_retained(Section section) const;
   // For a reader that misses a blob: Errc::pruned if the writer has pruned the section by now.
   [[nodiscard]] Status check_still_retained(Section section) const;

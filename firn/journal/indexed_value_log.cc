@@ -181,10 +181,18 @@ Result<std::vector<Section>> IndexedValueLog::follow() {
   return grown;
 }
 
-Result<Value> IndexedValueLog::read_value(Section section, ValueLocation location) const {
-  auto value = values_->read(section, location);
+Result<Value> IndexedValueLog::read_value(Section section, ValueLocation location,
+                                          const Ahead& ahead) const {
+  auto value = values_->read(section, location, ahead.value);
   if (!value && value.error().code == Errc::not_found) TRY(index_->check_still_retained(section));
   return value;
+}
+
+IndexedValueLog::Ahead IndexedValueLog::fetch(Section section, Position position,
+                                              uint64_t value_offset) const {
+  Ahead ahead{index_->prefetch(section, position), values_->prefetch(section, value_offset)};
+  if (ahead.value != nullptr) ahead.value->fetch(value_offset);
+  return ahead;
 }
 
 // Recovery of a section may find damage: then it has changed nothing, and the others go on.

@@ -85,6 +85,17 @@ class IndexedValueLog {
   [[nodiscard]] Status read_entry(Section section, Position position, MutableByteSpan out) const {
     return index_->read(section, position, out);
   }
+  // For one read of an entry and its value, which begins at about `value_offset`: what both need
+  // from memory is loaded at the same time.
+  struct Ahead {
+    FixedJournal::Ahead entry;
+    ValueLog::Ahead value;
+  };
+  [[nodiscard]] Ahead fetch(Section section, Position position, uint64_t value_offset) const;
+  [[nodiscard]] Status read_entry(Section section, Position position, MutableByteSpan out,
+                                  const Ahead& ahead) const {
+    return index_->read(section, position, out, ahead.entry);
+  }
   // See FixedJournal and ValueLog.
   [[nodiscard]] std::vector<bool> read_cached(std::span<const FixedJournal::Place> places,
                                               MutableByteSpan out) const {
@@ -95,7 +106,8 @@ class IndexedValueLog {
                                                           MutableByteSpan out) const {
     return index_->read_last(section, out);
   }
-  [[nodiscard]] Result<Value> read_value(Section section, ValueLocation location) const;
+  [[nodiscard]] Result<Value> read_value(Section section, ValueLocation location,
+                                         const Ahead& ahead = {}) const;
   // See ValueLog. Requires: no rewind any more.
   void map_reads() { values_->map_reads(); }
   // The location in an entry, without the rest of it.

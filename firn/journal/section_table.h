@@ -40,6 +40,8 @@ class SectionTable {
     bool readable = true;             // false: every find() fails with the damage
     std::list<Entry*>::iterator use;  // place in recently_used_, while open
   };
+  // For readers: stays whatever becomes of the section.
+  using Held = std::shared_ptr<const Handle>;
   // Opens the blob of a known section.
   using Opener = std::function<Result<std::shared_ptr<Handle>>(Section, const Entry&)>;
 
@@ -130,9 +132,17 @@ class SectionTable {
       TRY_INTO(auto handle, opener_(section, entry));
       install(entry, std::move(handle));
     }
-    if (entry.use != recently_used_.begin())
-      recently_used_.splice(recently_used_.begin(), recently_used_, entry.use);
+    use(entry);
     return entry.handle;
+  }
+
+  // The handle of a section that is open, or null. Opens nothing, so that nothing can fail.
+  [[nodiscard]] std::shared_ptr<Handle> find_open(Section section) const {
+    MutexLock lock(mutex_);
+    const auto found = entries_.find(section);
+    if (found == entries_.end() || !found->second.readable) return nullptr;
+    if (found->second.handle != nullptr) use(found->second);
+    return found->second.handle;
   }
 
   [[nodiscard]] bool contains(Section section) const {
@@ -202,6 +212,11 @@ class SectionTable {
   }
 
  private:
+  void use(const Entry& entry) const REQUIRES(mutex_) {
+    if (entry.use != recently_used_.begin())
+      recently_used_.splice(recently_used_.begin(), recently_used_, entry.use);
+  }
+
   void close(Entry& entry) REQUIRES(mutex_) {
     if (entry.handle == nullptr) return;
     recently_used_.erase(entry.use);

@@ -179,11 +179,13 @@ Result<ValueLocation> ValueLog::append(Section section, std::span<const ByteSpan
   return ValueLocation{offset, static_cast<uint32_t>(stored_bytes)};
 }
 
-// The payload, as it is stored.
-Result<Value> ValueLog::read_checked(Section section, ValueLocation location,
-                                     bool use_cache) const {
-  TRY_INTO(const auto handle, find_existing(section));
-  const uint64_t end = handle->size();
+// The payload, as it is stored. Of a segment that was found ahead, or of the section's present one.
+Result<Value> ValueLog::read_checked(Section section, ValueLocation location, Use use,
+                                     Ahead segment) const {
+  if (segment == nullptr) {
+    TRY_INTO(segment, find_existing(section));
+  }
+  const uint64_t end = segment->size();
   if (location.size_bytes < kChecksumSizeBytes || location.offset > end ||
       location.size_bytes > end - location.offset) {
     return fail(Errc::out_of_range,
@@ -192,24 +194,35 @@ Result<Value> ValueLog::read_checked(Section section, ValueLocation location,
                        " bytes at file offset ", file_offset(location.offset)));
   }
   Value entry;
-  if (auto mapped = handle->read_mapped(location.offset, location.size_bytes)) {
+  if (auto mapped = segment->read_mapped(location.offset, location.size_bytes)) {
     entry = Value(std::move(mapped->pin), mapped->bytes);
   } else {
     Buffer buffer(location.size_bytes);
     const MutableByteSpan bytes = buffer.mutable_bytes();
-    TRY(use_cache ? handle->read_cached(location.offset, bytes)
-                  : handle->read(location.offset, bytes));
+    TRY(use == Use::cache ? segment->read_cached(location.offset, bytes)
+                          : segment->read(location.offset, bytes));
     entry = Value(std::move(buffer), 0, location.size_bytes);
   }
   return journal::check_entry(std::move(entry), {options_.partition, section, location});
 }
 
 Result<Value> ValueLog::read(Section section, ValueLocation location) const {
-  return read(section, location, true);
+  return read(section, location, Use::cache, nullptr);
 }
 
-Result<Value> ValueLog::read(Section section, ValueLocation location, bool use_cache) const {
-  TRY_INTO(Value payload, read_checked(section, location, use_cache));
+Result<Value> ValueLog::read(Section section, ValueLocation location, const Ahead& ahead) const {
+  return read(section, location, Use::cache, ahead);
+}
+
+ValueLog::Ahead ValueLog::prefetch(Section section, uint64_t offset) const {
+  auto handle = table_.find_open(section);
+  if (handle != nullptr) handle->prefetch(offset);
+  return handle;
+}
+
+Result<Value> ValueLog::read(Section section, ValueLocation location, Use use,
+                             const Ahead& ahead) const {
+  TRY_INTO(Value payload, read_checked(section, location, use, ahead));
   if (!options_.compression_level) return payload;
   return journal::decompress_entry(payload.bytes(), options_.value_size_max_bytes,
                                    {options_.partition, section, location});
@@ -258,7 +271,7 @@ void ValueLog::read_cached(std::span<CachedRead> reads) const {
 }
 
 Status ValueLog::check(Section section, ValueLocation location) const {
-  TRY(read(section, location, false));
+  TRY(read(section, location, Use::blob, nullptr));
   return {};
 }
 

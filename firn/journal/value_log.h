@@ -75,6 +75,13 @@ class ValueLog {
   // Reads, checks and decompresses. Errors: pruned, out_of_range (no such section, beyond its end,
   // size below 4), corrupt (checksum, compression), io.
   [[nodiscard]] Result<Value> read(Section section, ValueLocation location) const;
+  // For one read that follows soon, of a value at about `offset`: saves it the look for the
+  // section, and begins to look into the cache. Null if the section is not open. Of a section that
+  // nobody prunes.
+  using Ahead = journal::SectionTable<journal::ValueSegment>::Held;
+  [[nodiscard]] Ahead prefetch(Section section, uint64_t offset) const;
+  [[nodiscard]] Result<Value> read(Section section, ValueLocation location,
+                                   const Ahead& ahead) const;
   // Reads those values that are in the cache, whole in one block, and correct; the others stay
   // without a value and may be read one by one. Nothing where values are compressed. They share
   // memory, which lives as long as any of them.
@@ -143,9 +150,11 @@ class ValueLog {
   [[nodiscard]] Result<Handle> find_existing(Section section) const;
   [[nodiscard]] Status check_retained(Section section) const;
   [[nodiscard]] Status remove(const std::vector<Section>& sections);
-  [[nodiscard]] Result<Value> read(Section section, ValueLocation location, bool use_cache) const;
-  [[nodiscard]] Result<Value> read_checked(Section section, ValueLocation location,
-                                           bool use_cache) const;
+  enum class Use : uint8_t { cache, blob };
+  [[nodiscard]] Result<Value> read(Section section, ValueLocation location, Use use,
+                                   const Ahead& ahead) const;
+  [[nodiscard]] Result<Value> read_checked(Section section, ValueLocation location, Use use,
+                                           Ahead segment) const;
 
   Storage& storage_;
   const ValueLogOptions options_;

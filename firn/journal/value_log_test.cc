@@ -373,6 +373,30 @@ TEST_F(ValueLogTest, GivenValuesAcrossBlocks_WhenReadAgain_ThenEachIsWhole) {
       ASSERT_EQ(get(1, locations[k]), pattern(k, 16)) << k;
 }
 
+TEST_F(ValueLogTest, GivenALookAheadAnywhere_WhenReadWithIt_ThenTheAnswerIsThatOfAPlainRead) {
+  reopen();
+  const auto locations = append_values(1, 1000);
+  ASSERT_OK(log_->sync(Section(1)));
+  log_->map_reads();
+
+  for (int i = 0; i < 3; ++i) {
+    for (uint64_t k = 0; k < locations.size(); k += 7) {
+      for (const uint64_t offset : {locations[k].offset, uint64_t{1} << 37, UINT64_MAX}) {
+        const auto ahead = log_->prefetch(Section(1), offset);
+        ASSERT_NE(ahead, nullptr);
+        ahead->fetch(offset);
+        const auto value = log_->read(Section(1), locations[k], ahead);
+        ASSERT_OK(value);
+        EXPECT_TRUE(equal_bytes(value->bytes(), pattern(k, 16))) << k;
+      }
+    }
+  }
+  EXPECT_EQ(log_->prefetch(Section(2), 0), nullptr);
+  const ValueLocation beyond{locations.back().offset + 20, 20};
+  EXPECT_THAT(log_->read(Section(1), beyond, log_->prefetch(Section(1), 0)),
+              FailsWith(Errc::out_of_range));
+}
+
 TEST_F(ValueLogTest, GivenValuesThatMayChange_WhenReadOften_ThenNoneIsCached) {
   reopen();
   const size_t unused = value_cache_.used_bytes();

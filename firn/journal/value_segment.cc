@@ -17,6 +17,8 @@ constexpr uint64_t kUnmappedMax = 256;
 // What is cached of a blob; as large as the usual page of an index. Larger entries are read as they
 // are: the system call that the cache saves is a small part of their cost.
 constexpr size_t kBlockBytes = 4084;
+// What is loaded ahead of a value whose size is not known: the processor goes on by itself.
+constexpr size_t kFetchBytes = 256;
 
 }  // namespace
 
@@ -105,6 +107,17 @@ Status ValueSegment::read_cached(uint64_t offset, MutableByteSpan out) const {
     out = out.subspan(count);
   }
   return {};
+}
+
+void ValueSegment::prefetch(uint64_t offset) const {
+  if (cache_ != nullptr) cache_->prefetch_entry(cache_id_, offset / kBlockBytes);
+}
+
+void ValueSegment::fetch(uint64_t offset) const {
+  if (cache_ == nullptr || !only_grows_.load(std::memory_order_relaxed) ||
+      offset >= durable_size() / kBlockBytes * kBlockBytes)
+    return;
+  cache_->fetch(cache_id_, offset / kBlockBytes, offset % kBlockBytes, kFetchBytes);
 }
 
 std::optional<PageCache::Wanted> ValueSegment::cached_read(uint64_t offset,
