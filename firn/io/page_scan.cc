@@ -24,7 +24,7 @@ MutableByteSpan thread_scratch(size_t size) {
 }
 
 std::string invalid_pages(uint64_t count) {
-  return count == 1 ? "the last page is invalid" : concat("the last ", count, " pages are invalid");
+  return count == 1 ? "an invalid last page" : concat("the last ", count, " pages are all invalid");
 }
 
 std::string describe_slot(std::string_view name, PageSlot slot, ByteSpan payload) {
