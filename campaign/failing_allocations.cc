@@ -5,8 +5,13 @@
 #include <new>
 
 void* operator new(size_t size) {
-  int64_t& left = firn::campaign::allocations_left;
-  if (left >= 0 && left-- == 0) throw std::bad_alloc();
+  using namespace firn::campaign;
+  if (allocations_left == 0) {
+    ++allocations_failed;
+    if (!allocations_fail_for_ever) allocations_left = -1;
+    throw std::bad_alloc();
+  }
+  if (allocations_left > 0) --allocations_left;
   if (void* const memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
 }

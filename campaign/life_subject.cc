@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "campaign/life_subject.h"
 
+#include "firn/archive/archive_salvage.h"
 #include "firn/archive/prunable_archive.h"
 #include "firn/base/endian.h"
 #include "firn/freezer/freezer.h"
+#include "firn/freezer/freezer_salvage.h"
 #include "firn/io/posix_storage.h"
+#include "firn/metadata/metadata_salvage.h"
 #include "firn/metadata/metadata_store.h"
 #include "firn/store/store.h"
 
@@ -21,14 +24,27 @@ std::optional<Bytes> copy_of(const std::optional<Value>& value) {
   return value ? std::optional(to_bytes(value->bytes())) : std::nullopt;
 }
 
+uint64_t told_in(const SalvageSummary& summary) {
+  return summary.losses + summary.unsynced + summary.unread + summary.copies;
+}
+
+PosixOptions storage_options(LifeAccess access) {
+  return {.create = access == LifeAccess::writing, .read_only = access == LifeAccess::reading};
+}
+
 // Opens the storage below a structure, and drops both.
 template <class Structure>
 class OnDisk : public LifeSubject {
  public:
-  Status open(const std::string& directory) override {
-    TRY_INTO(storage_, open_posix_storage(directory, {.create = true}));
-    TRY_INTO(structure_, open_structure(*storage_));
+  Status open(const std::string& directory, LifeAccess access) override {
+    TRY_INTO(storage_, open_posix_storage(directory, storage_options(access)));
+    TRY_INTO(structure_, open_structure(*storage_, access));
     return {};
+  }
+  Result<uint64_t> salvage(const std::string& source, const std::string& target) override {
+    TRY_INTO(const auto from, open_posix_storage(source, storage_options(LifeAccess::reading)));
+    TRY_INTO(const auto to, open_posix_storage(target, storage_options(LifeAccess::writing)));
+    return salvage_structure(*from, *to);
   }
   void drop() override {
     structure_.reset();
@@ -36,7 +52,9 @@ class OnDisk : public LifeSubject {
   }
 
  protected:
-  [[nodiscard]] virtual Result<std::unique_ptr<Structure>> open_structure(Storage& storage) = 0;
+  [[nodiscard]] virtual Result<std::unique_ptr<Structure>> open_structure(Storage& storage,
+                                                                          LifeAccess access) = 0;
+  [[nodiscard]] virtual Result<uint64_t> salvage_structure(Storage& source, Storage& target) = 0;
   [[nodiscard]] Structure& structure() const { return *structure_; }
 
  private:
@@ -52,9 +70,18 @@ class ArchiveLife final : public OnDisk<PrunableArchive> {
     options_.page_size_bytes = static_cast<uint32_t>(random.between(64, 300));
     options_.write_buffer_bytes = random.one_in(2) ? 0 : 1 << 16;
     options_.page_cache_bytes = 1 << 16;
+    if (random.one_in(2)) options_.compression_level = 1;
   }
   Status put(uint64_t number, ByteSpan value) override {
     TRY(structure().put(number, key_of(number), value));
+    return {};
+  }
+  uint64_t gone_below(uint64_t number) const override {
+    return number - number % *options_.items_per_section;
+  }
+  Status maintain(uint64_t below) override { return structure().prune(below); }
+  Status refresh() override {
+    TRY(structure().refresh());
     return {};
   }
   Status sync() override { return structure().sync(); }
@@ -66,8 +93,15 @@ class ArchiveLife final : public OnDisk<PrunableArchive> {
   }
 
  private:
-  Result<std::unique_ptr<PrunableArchive>> open_structure(Storage& storage) override {
-    return PrunableArchive::open(storage, options_);
+  Result<std::unique_ptr<PrunableArchive>> open_structure(Storage& storage,
+                                                          LifeAccess access) override {
+    PrunableArchiveOptions options = options_;
+    if (access == LifeAccess::reading) options.access = ArchiveAccess::read_only;
+    return PrunableArchive::open(storage, options);
+  }
+  Result<uint64_t> salvage_structure(Storage& source, Storage& target) override {
+    TRY_INTO(const auto summary, salvage_archive(source, {}, target, {}));
+    return told_in(summary);
   }
   PrunableArchiveOptions options_;
 };
@@ -84,6 +118,13 @@ class FreezerLife final : public OnDisk<Freezer> {
     options_.memory_budget_bytes = memory_budget_bytes;
     options_.write_buffer_bytes = random.one_in(2) ? 0 : 1 << 16;
     options_.page_cache_bytes = 1 << 16;
+    if (random.one_in(2)) options_.compression_level = 1;
+  }
+  uint64_t gone_below(uint64_t) const override { return 0; }
+  Status maintain(uint64_t) override { return structure().rebuild_table(); }
+  Status refresh() override {
+    TRY(structure().refresh());
+    return {};
   }
   Status put(uint64_t number, ByteSpan value) override {
     TRY(structure().put(key_of(number), value));
@@ -103,8 +144,17 @@ class FreezerLife final : public OnDisk<Freezer> {
   }
 
  private:
-  Result<std::unique_ptr<Freezer>> open_structure(Storage& storage) override {
-    return Freezer::open(storage, options_);
+  Result<std::unique_ptr<Freezer>> open_structure(Storage& storage, LifeAccess access) override {
+    FreezerOptions options = options_;
+    if (access == LifeAccess::reading) {
+      options.access = FreezerAccess::read_only;
+      options.memory_budget_bytes = 1 << 20;  // beside a writer through memory only
+    }
+    return Freezer::open(storage, options);
+  }
+  Result<uint64_t> salvage_structure(Storage& source, Storage& target) override {
+    TRY_INTO(const auto summary, salvage_freezer(source, {}, target, {}));
+    return told_in(summary);
   }
   FreezerOptions options_;
 };
@@ -128,16 +178,47 @@ class MetadataLife final : public OnDisk<MetadataInStore> {
   Result<std::optional<Bytes>> get(uint64_t number) const override {
     return structure().map->get(key_of(number));
   }
+  uint64_t gone_below(uint64_t number) const override { return number; }
+  Status maintain(uint64_t below) override {
+    MetadataBatch batch;
+    for (uint64_t number = 1; number < below; ++number)
+      batch.remove(key_of(number));
+    TRY(structure().map->apply(batch));
+    return structure().map->sync();
+  }
+  Status refresh() override {
+    TRY(structure().store->refresh());
+    TRY(structure().map->refresh());
+    return {};
+  }
 
  private:
-  Result<std::unique_ptr<MetadataInStore>> open_structure(Storage& storage) override {
+  Result<std::unique_ptr<MetadataInStore>> open_structure(Storage& storage,
+                                                          LifeAccess access) override {
     StoreOptions options;
     options.identity.kind = "metadata";
+    options.read_only = access == LifeAccess::reading;
     auto opened = std::make_unique<MetadataInStore>();
     TRY_INTO(opened->store, Store::open(storage, options));
-    TRY_INTO(opened->map, MetadataStore::open(storage, {.key_size_bytes = sizeof(uint64_t)},
-                                              opened->store->recovery()));
+    MetadataStoreOptions map;
+    map.key_size_bytes = sizeof(uint64_t);
+    map.read_only = options.read_only;
+    TRY_INTO(opened->map, MetadataStore::open(storage, map, opened->store->recovery()));
     return opened;
+  }
+  // As the command does it.
+  Result<uint64_t> salvage_structure(Storage& source, Storage& target) override {
+    SalvageObserver nobody;
+    SalvageLog log(nobody);
+    MetadataStoreOptions options;
+    options.key_size_bytes = sizeof(uint64_t);
+    TRY_INTO(const SalvagedMap map, salvage_metadata(source, options, log));
+    TRY_INTO(const auto made, open_structure(target, LifeAccess::writing));
+    for (const auto& [key, value] : map.pairs)
+      TRY(made->map->put(key, value));
+    TRY(made->map->sync_both());
+    TRY(made->store->close());
+    return told_in(log.summary);
   }
 };
 

@@ -17,15 +17,27 @@
 
 namespace firn::campaign {
 
+enum class LifeAccess : uint8_t { writing, reading };
+
 class LifeSubject {
  public:
   virtual ~LifeSubject() = default;
-  [[nodiscard]] virtual Status open(const std::string& directory) = 0;
+  [[nodiscard]] virtual Status open(const std::string& directory, LifeAccess access) = 0;
   [[nodiscard]] virtual Status put(uint64_t number, ByteSpan value) = 0;
   [[nodiscard]] virtual Status sync() = 0;
   [[nodiscard]] virtual Result<std::optional<Bytes>> get(uint64_t number) const = 0;
   [[nodiscard]] virtual Status close() = 0;
   virtual void drop() = 0;  // as a killed process leaves it
+  // What else a writer does: an archive is pruned, a freezer makes its table anew, of a map keys
+  // are removed. On success the items below `below` are gone for good, which is gone_below(n): at
+  // most n.
+  [[nodiscard]] virtual uint64_t gone_below(uint64_t number) const = 0;
+  [[nodiscard]] virtual Status maintain(uint64_t below) = 0;
+  // A reader's.
+  [[nodiscard]] virtual Status refresh() = 0;
+  // Of a store that nobody has open, into a new one; returns how many losses were told.
+  [[nodiscard]] virtual Result<uint64_t> salvage(const std::string& source,
+                                                 const std::string& target) = 0;
 };
 
 struct LifeKind {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// FailingStorage and FailingFloors: one call of all that a test makes to them fails and
-// does nothing, whichever kind it is, reads too. For tests that each call that fails is told.
+// FailingStorage and FailingFloors: one call of all that a test makes to them, or each from one on,
+// fails and does nothing, whichever kind it is, reads too. For tests that each call that fails is
+// told.
 //
 //   FailingCalls calls;
 //   FailingStorage storage(memory, calls);
@@ -27,26 +28,33 @@ namespace firn::testkit {
 
 class FailingCalls {
  public:
+  enum class Repeat : uint8_t { once, for_ever };
   // The call with this number, from 0 since now.
-  void fail(uint64_t number, Errc code = Errc::io) {
+  void fail(uint64_t number, Errc code = Errc::io, Repeat repeat = Repeat::once) {
     left_ = number;
     code_ = code;
+    repeat_ = repeat;
     failed_.reset();
   }
   void stop() { left_.reset(); }
-  // What the call was that failed; nullopt: there were fewer calls.
+  // What the first call was that failed; nullopt: there were fewer calls.
   [[nodiscard]] const std::optional<std::string>& failed() const { return failed_; }
 
   [[nodiscard]] Status admit(std::string_view call) {
-    if (!left_ || (*left_)-- > 0) return {};
-    left_.reset();
-    failed_ = std::string(call);
+    if (!left_) return {};
+    if (*left_ > 0) {
+      --*left_;
+      return {};
+    }
+    if (repeat_ == Repeat::once) left_.reset();
+    if (!failed_) failed_ = std::string(call);
     return firn::fail(code_, concat("the test made this call fail: ", call));
   }
 
  private:
   std::optional<uint64_t> left_;
   Errc code_ = Errc::io;
+  Repeat repeat_ = Repeat::once;
   std::optional<std::string> failed_;
 };
 

@@ -66,8 +66,17 @@ class ArchiveSink final : public journal::EntrySink {
 };
 
 // Section numbers are multiples of it, so that every index fits its section under this one, too.
-uint64_t guess_items_per_section(Storage& storage, const std::string& partition) {
+// Without a listing it is not known, which is told.
+Result<uint64_t> guess_items_per_section(Storage& storage, const std::string& partition,
+                                         SalvageLog& log) {
   const auto listing = storage.list(partition);
+  if (!listing && listing.error().code != Errc::not_found) {
+    SalvageLoss loss;
+    loss.unread = listing.error().code == Errc::io;
+    loss.range = {partition, "", 0, 0,
+                  concat("the items of a section are not known: ", listing.error().message)};
+    TRY(log.lose(loss));
+  }
   uint64_t divisor = 0;
   if (listing)
     for (const Bytes& name : listing->blobs)
@@ -92,9 +101,12 @@ Result<SalvageSummary> salvage_archive(Storage& source, const ArchiveSalvageOpti
            opened->number("key_size", options.key_size_bytes, 32, archive::kKeySizeMaxBytes));
   TRY_INTO(const uint64_t page_size,
            opened->number("page_size", options.page_size_bytes, 4084, UINT16_MAX));
+  constexpr uint64_t kNobodySays = 0;
   TRY_INTO(made.items_per_section,
-           opened->number("items_per_section", options.items_per_section,
-                          guess_items_per_section(source, *made.index_partition), UINT64_MAX));
+           opened->number("items_per_section", options.items_per_section, kNobodySays, UINT64_MAX));
+  if (made.items_per_section == kNobodySays) {
+    TRY_INTO(made.items_per_section, guess_items_per_section(source, *made.index_partition, log));
+  }
   TRY_INTO(made.compression_level, opened->compression(options.compression_level));
   made.key_size_bytes = static_cast<uint32_t>(key_size);
   made.page_size_bytes = static_cast<uint32_t>(page_size);

@@ -119,15 +119,16 @@ void expect_synced(FailingStore& store, const Script& script) {
 }
 
 // The script, failing at each of its calls in turn.
-void run_failing(const Script& script) {
+void run_failing(const Script& script, FailingCalls::Repeat repeat) {
   for (uint64_t call = 0;; ++call) {
     FailingStore store;
     script.prepare(store);
     if (testing::Test::HasFatalFailure()) return;
-    store.calls.fail(call);
+    store.calls.fail(call, Errc::io, repeat);
     const Status outcome = script.run(store);
     store.calls.stop();
-    SCOPED_TRACE(concat(script.name, ", call ", call, ": ", store.calls.failed().value_or("-")));
+    SCOPED_TRACE(concat(script.name, repeat == FailingCalls::Repeat::once ? "" : ", for ever",
+                        ", call ", call, ": ", store.calls.failed().value_or("-")));
     if (!store.calls.failed()) {
       EXPECT_OK(outcome);
       EXPECT_GT(call, 0u) << "nothing was called";
@@ -137,6 +138,11 @@ void run_failing(const Script& script) {
     expect_synced(store, script);
     if (testing::Test::HasFailure()) return;
   }
+}
+
+void run_failing(const Script& script) {
+  run_failing(script, FailingCalls::Repeat::once);
+  run_failing(script, FailingCalls::Repeat::for_ever);
 }
 
 void kill_with_unsynced_entries(FailingStore& store) {
@@ -217,6 +223,18 @@ TEST(JournalFailureTest, WhenACallOfAReaderFails_ThenThatIsToldAndNotDamage) {
     store.read_only = true;
     ASSERT_OK(store.open());
   };
+  const auto fall_behind = [=](FailingStore& store) {
+    constexpr uint64_t kMore = 2;
+    fill(store);
+    ASSERT_OK(store.append(3, kMore));
+    ASSERT_OK(store.log->sync_all());
+    store.log.reset();
+    ASSERT_OK(store.floors.lower(Section(3), kSyncedEntries * kEntrySize));
+    store.floors.pin();
+    store.read_only = true;
+    ASSERT_OK(store.open());
+    ASSERT_OK(store.floors.raise(Section(3), (kSyncedEntries + kMore) * kEntrySize));
+  };
   const auto verify = [](FailingStore& store) -> Status {
     RecoveryLog findings(store.memory, true);
     Status verified = store.log->verify(true, findings, [](uint64_t) {});
@@ -251,6 +269,12 @@ TEST(JournalFailureTest, WhenACallOfAReaderFails_ThenThatIsToldAndNotDamage) {
             }},
            {"reads", open_for_reading, [](FailingStore& store) { return store.read_all(); }},
            {"reads beside a writer", follow, [](FailingStore& store) { return store.read_all(); }},
+           {"following", fall_behind,
+            [](FailingStore& store) -> Status {
+              TRY_INTO(const auto grown, store.log->follow());
+              EXPECT_EQ(grown, std::vector{Section(3)});
+              return store.read_all();
+            }},
            {"verify", open_for_reading, verify},
            {"replay", open_for_reading, replay}})
     run_failing(script);

@@ -58,15 +58,16 @@ struct FailingScript {
 };
 
 // The script, failing at each of its calls in turn.
-void run_failing(const FailingScript& script) {
+void run_failing(const FailingScript& script, FailingCalls::Repeat repeat) {
   for (uint64_t call = 0;; ++call) {
     MemoryStorage memory;
     FailingCalls calls;
     FailingStorage storage(memory, calls);
     script.prepare(memory);
-    calls.fail(call);
+    calls.fail(call, Errc::io, repeat);
     const Status outcome = script.run(storage);
-    SCOPED_TRACE(concat(script.name, ", call ", call, ": ", calls.failed().value_or("-")));
+    SCOPED_TRACE(concat(script.name, repeat == FailingCalls::Repeat::once ? "" : ", for ever",
+                        ", call ", call, ": ", calls.failed().value_or("-")));
     if (!calls.failed()) {
       EXPECT_OK(outcome);
       EXPECT_GT(call, 0u) << "nothing was called";
@@ -80,6 +81,11 @@ void run_failing(const FailingScript& script) {
     EXPECT_OK(store->sync());
     if (testing::Test::HasFailure()) return;
   }
+}
+
+void run_failing(const FailingScript& script) {
+  run_failing(script, FailingCalls::Repeat::once);
+  run_failing(script, FailingCalls::Repeat::for_ever);
 }
 
 Status commit_once(Storage& storage) {
@@ -131,6 +137,15 @@ TEST(MetadataFailure, WhenAnyCallFails_ThenThatIsToldAndWhatWasCommittedStays) {
               TRY_INTO(const auto store, open_metadata(storage, options));
               TRY(store->refresh());
               return {};
+            },
+            2},
+           {"removing", commits(2),
+            [](Storage& storage) -> Status {
+              TRY_INTO(const auto store, open_metadata(storage));
+              TRY(store->put(key_of(2), as_bytes("two")));
+              TRY(store->sync());
+              TRY(store->remove(key_of(2)));
+              return store->sync();
             },
             2},
            {"both copies", commits(2),

@@ -70,16 +70,17 @@ ManifestScript change_of(std::string name, const Change& change) {
           }};
 }
 
-void fail_each_call(const ManifestScript& script, bool closed) {
+void fail_each_call(const ManifestScript& script, bool closed, FailingCalls::Repeat repeat) {
   for (uint64_t call = 0;; ++call) {
     MemoryStorage memory;
     record_floors(memory, closed);
     FailingCalls calls;
     FailingStorage storage(memory, calls);
-    calls.fail(call);
+    calls.fail(call, Errc::io, repeat);
     const Status outcome = script.run(storage);
-    SCOPED_TRACE(concat(script.name, closed ? ", closed" : ", killed", ", call ", call, ": ",
-                        calls.failed().value_or("-")));
+    SCOPED_TRACE(concat(script.name, closed ? ", closed" : ", killed",
+                        repeat == FailingCalls::Repeat::once ? "" : ", for ever", ", call ", call,
+                        ": ", calls.failed().value_or("-")));
     if (!calls.failed()) {
       EXPECT_OK(outcome);
       EXPECT_GT(call, 0u) << "nothing was called";
@@ -129,8 +130,10 @@ TEST(ManifestFailure, WhenAnyCallFails_ThenThatIsToldAndFloorsStay) {
              TRY(manifest.exclude_followers());
              return {};
            })}) {
-    fail_each_call(script, false);
-    fail_each_call(script, true);
+    for (const auto repeat : {FailingCalls::Repeat::once, FailingCalls::Repeat::for_ever}) {
+      fail_each_call(script, false, repeat);
+      fail_each_call(script, true, repeat);
+    }
   }
 }
 
