@@ -94,7 +94,7 @@ Result<std::optional<Freezer::Place>> Freezer::locate(ByteSpan key, MutableByteS
   if (has_head) return walk(head, key, record);
   if (ahead == nullptr || candidates.size() != 1) return locate_among(candidates, key, record);
   // The memory of the record and of the value, of which this is a hint, is waited for together.
-  *ahead = log_->fetch(candidates.front().section, candidates.front().position, value_offset);
+  *ahead = log_->fetch(candidates.front().section, value_offset);
   return locate_among(candidates, key, record, *ahead);
 }
 

@@ -306,8 +306,6 @@ struct alignas(64) PageCache::Shard {
     if (used + new_cost + page_cost > capacity || !memory->take_bytes(new_cost)) return;
     std::vector<Entry> old(new_size);
     std::swap(old, table);
-    prefetched_table.store(table.data(), std::memory_order_relaxed);
-    prefetched_mask.store(table.size() - 1, std::memory_order_relaxed);
     for (const Entry& entry : old)
       if (!entry.is_free()) entry_of(*entry.node()) = entry;
     used += new_cost - old.size() * sizeof(Entry);
@@ -355,9 +353,6 @@ struct alignas(64) PageCache::Shard {
   Node* hand GUARDED_BY(mutex) = nullptr;
   size_t count GUARDED_BY(mutex) = 0;
   size_t used GUARDED_BY(mutex) = 0;
-  // Of the table, for whoever does not lock: to prefetch from a wrong address does no harm.
-  std::atomic<const Entry*> prefetched_table = nullptr;
-  std::atomic<size_t> prefetched_mask = 0;
   // Set before the shard is shared.
   size_t capacity = 0;
   Memory* memory = nullptr;
@@ -396,16 +391,6 @@ bool PageCache::read(uint64_t blob_id, uint64_t page, size_t offset_in_page, Mut
   Shard& shard = shard_of(hash);
   MutexLock lock(shard.mutex);
   return shard.read({blob_id, page, offset_in_page, out}, hash);
-}
-
-void PageCache::prefetch_entry(uint64_t blob_id, uint64_t page) const {
-  const uint64_t hash = hash_key(blob_id, page);
-  const Shard& shard = shard_of(hash);
-  const auto table =
-      reinterpret_cast<uintptr_t>(shard.prefetched_table.load(std::memory_order_relaxed));
-  const size_t at = hash & shard.prefetched_mask.load(std::memory_order_relaxed);
-  const uintptr_t entry = table + at * sizeof(Entry);
-  __builtin_prefetch(reinterpret_cast<const void*>(entry), 1);  // NOLINT(performance-no-int-to-ptr)
 }
 
 void PageCache::fetch(uint64_t blob_id, uint64_t page, size_t offset_in_page, size_t size_bytes) {

@@ -51,10 +51,7 @@ class PageCache {
   // Requires: offset_in_page + out.size() within the page.
   [[nodiscard]] bool read(uint64_t blob_id, uint64_t page, size_t offset_in_page,
                           MutableByteSpan out);
-  // For a read that follows soon. Two steps, because what the second one loads is known only when
-  // the first one has ended: prefetch_entry() waits for nothing, fetch() for the entry, and starts
-  // to load those bytes. What is beyond the page is harmless.
-  void prefetch_entry(uint64_t blob_id, uint64_t page) const;
+  // For a read that follows soon: starts to load those bytes. What is beyond the page is harmless.
   void fetch(uint64_t blob_id, uint64_t page, size_t offset_in_page, size_t size_bytes);
   // As read() for many: their memory is fetched together. Says which are cached.
   struct Wanted {

@@ -132,13 +132,11 @@ TEST(PageCache, GivenNumbersOrPagesTooLargeForAnEntry_WhenInserted_ThenTheyAreNo
 
 TEST(PageCache, WhenBytesAreFetched_ThenNothingChangesWhateverIsThere) {
   PageCache cache(capacity_for(3), 1);
-  cache.prefetch_entry(0, 0);
   cache.fetch(0, 0, 0, 256);
   for (uint64_t page = 0; page < 4; ++page)
     cache.insert(0, page, page_of(0, page));
   const size_t used = cache.used_bytes();
 
-  cache.prefetch_entry(0, 1);
   cache.fetch(0, 1, kPageSize - 1, 256);
   cache.fetch(0, 9, 0, 256);
   cache.fetch(uint64_t{1} << 32, uint64_t{1} << 32, 0, 256);

@@ -102,11 +102,6 @@ class PagedBlob {
   // Fills `out` from `offset`. Errc::out_of_range beyond size(), Errc::corrupt for a bad page.
   [[nodiscard]] Status read_at(uint64_t offset, MutableByteSpan out) const;
 
-  // See PageCache::prefetch_entry.
-  void prefetch(uint64_t offset) const {
-    options_.cache->prefetch_entry(options_.cache_id, offset / page_size_);
-  }
-
   // The same read as the page cache would answer it; nothing if it is of more than one page, or of
   // the tip. Whoever uses it sees pages that are cut off meanwhile.
   [[nodiscard]] std::optional<PageCache::Wanted> cached_read(uint64_t offset,

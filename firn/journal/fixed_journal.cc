@@ -316,12 +316,6 @@ Status FixedJournal::read_part(Section section, Position position, uint32_t offs
   return read_from(handle.get(), section, position, offset, out);
 }
 
-FixedJournal::Ahead FixedJournal::prefetch(Section section, Position position) const {
-  auto handle = table_.find_open(section);
-  if (handle != nullptr) handle->blob->prefetch(position.value * options_.record_size_bytes);
-  return handle;
-}
-
 Status FixedJournal::read(Section section, Position position, MutableByteSpan out,
                           const Ahead& ahead) const {
   if (ahead == nullptr) return read(section, position, out);

@@ -110,10 +110,10 @@ class FixedJournal {
 
   // Copies the record into `out` (record_size_bytes). Errors: pruned, out_of_range, corrupt, io.
   [[nodiscard]] Status read(Section section, Position position, MutableByteSpan out) const;
-  // For one read that follows soon: saves it the look for the section, and begins to look into the
-  // cache. Null if the section is not open. Of a section that nobody prunes.
+  // For one read that follows soon: saves it the look for the section. Null if the section is not
+  // open. Of a section that nobody prunes.
   using Ahead = journal::SectionTable<PagedSection>::Held;
-  [[nodiscard]] Ahead prefetch(Section section, Position position) const;
+  [[nodiscard]] Ahead look_ahead(Section section) const { return table_.find_open(section); }
   [[nodiscard]] Status read(Section section, Position position, MutableByteSpan out,
                             const Ahead& ahead) const;
   // Copies a part of the record. Requires: offset + out.size() within the record.

@@ -188,9 +188,8 @@ Result<Value> IndexedValueLog::read_value(Section section, ValueLocation locatio
   return value;
 }
 
-IndexedValueLog::Ahead IndexedValueLog::fetch(Section section, Position position,
-                                              uint64_t value_offset) const {
-  Ahead ahead{index_->prefetch(section, position), values_->prefetch(section, value_offset)};
+IndexedValueLog::Ahead IndexedValueLog::fetch(Section section, uint64_t value_offset) const {
+  Ahead ahead{index_->look_ahead(section), values_->look_ahead(section)};
   if (ahead.value != nullptr) ahead.value->fetch(value_offset);
   return ahead;
 }

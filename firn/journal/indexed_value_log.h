@@ -91,7 +91,7 @@ class IndexedValueLog {
     FixedJournal::Ahead entry;
     ValueLog::Ahead value;
   };
-  [[nodiscard]] Ahead fetch(Section section, Position position, uint64_t value_offset) const;
+  [[nodiscard]] Ahead fetch(Section section, uint64_t value_offset) const;
   [[nodiscard]] Status read_entry(Section section, Position position, MutableByteSpan out,
                                   const Ahead& ahead) const {
     return index_->read(section, position, out, ahead.entry);

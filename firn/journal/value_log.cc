@@ -214,12 +214,6 @@ Result<Value> ValueLog::read(Section section, ValueLocation location, const Ahea
   return read(section, location, Use::cache, ahead);
 }
 
-ValueLog::Ahead ValueLog::prefetch(Section section, uint64_t offset) const {
-  auto handle = table_.find_open(section);
-  if (handle != nullptr) handle->prefetch(offset);
-  return handle;
-}
-
 Result<Value> ValueLog::read(Section section, ValueLocation location, Use use,
                              const Ahead& ahead) const {
   TRY_INTO(Value payload, read_checked(section, location, use, ahead));

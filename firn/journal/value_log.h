@@ -75,11 +75,10 @@ class ValueLog {
   // Reads, checks and decompresses. Errors: pruned, out_of_range (no such section, beyond its end,
   // size below 4), corrupt (checksum, compression), io.
   [[nodiscard]] Result<Value> read(Section section, ValueLocation location) const;
-  // For one read that follows soon, of a value at about `offset`: saves it the look for the
-  // section, and begins to look into the cache. Null if the section is not open. Of a section that
-  // nobody prunes.
+  // For one read that follows soon: saves it the look for the section. Null if the section is not
+  // open. Of a section that nobody prunes.
   using Ahead = journal::SectionTable<journal::ValueSegment>::Held;
-  [[nodiscard]] Ahead prefetch(Section section, uint64_t offset) const;
+  [[nodiscard]] Ahead look_ahead(Section section) const { return table_.find_open(section); }
   [[nodiscard]] Result<Value> read(Section section, ValueLocation location,
                                    const Ahead& ahead) const;
   // Reads those values that are in the cache, whole in one block, and correct; the others stay

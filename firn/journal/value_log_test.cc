@@ -382,7 +382,7 @@ TEST_F(ValueLogTest, GivenALookAheadAnywhere_WhenReadWithIt_ThenTheAnswerIsThatO
   for (int i = 0; i < 3; ++i) {
     for (uint64_t k = 0; k < locations.size(); k += 7) {
       for (const uint64_t offset : {locations[k].offset, uint64_t{1} << 37, UINT64_MAX}) {
-        const auto ahead = log_->prefetch(Section(1), offset);
+        const auto ahead = log_->look_ahead(Section(1));
         ASSERT_NE(ahead, nullptr);
         ahead->fetch(offset);
         const auto value = log_->read(Section(1), locations[k], ahead);
@@ -391,9 +391,9 @@ TEST_F(ValueLogTest, GivenALookAheadAnywhere_WhenReadWithIt_ThenTheAnswerIsThatO
       }
     }
   }
-  EXPECT_EQ(log_->prefetch(Section(2), 0), nullptr);
+  EXPECT_EQ(log_->look_ahead(Section(2)), nullptr);
   const ValueLocation beyond{locations.back().offset + 20, 20};
-  EXPECT_THAT(log_->read(Section(1), beyond, log_->prefetch(Section(1), 0)),
+  EXPECT_THAT(log_->read(Section(1), beyond, log_->look_ahead(Section(1))),
               FailsWith(Errc::out_of_range));
 }
 

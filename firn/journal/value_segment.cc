@@ -109,10 +109,6 @@ Status ValueSegment::read_cached(uint64_t offset, MutableByteSpan out) const {
   return {};
 }
 
-void ValueSegment::prefetch(uint64_t offset) const {
-  if (cache_ != nullptr) cache_->prefetch_entry(cache_id_, offset / kBlockBytes);
-}
-
 void ValueSegment::fetch(uint64_t offset) const {
   if (cache_ == nullptr || !only_grows_.load(std::memory_order_relaxed) ||
       offset >= durable_size() / kBlockBytes * kBlockBytes)

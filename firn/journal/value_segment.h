@@ -48,8 +48,7 @@ class ValueSegment {
   [[nodiscard]] Status read(uint64_t offset, MutableByteSpan out) const;
   // The same, through the cache where that is allowed and pays.
   [[nodiscard]] Status read_cached(uint64_t offset, MutableByteSpan out) const;
-  // See PageCache: for a read of what is from about `offset` on.
-  void prefetch(uint64_t offset) const;
+  // See PageCache::fetch: for a read of what is from about `offset` on.
   void fetch(uint64_t offset) const;
   // What the cache is to be asked for these bytes; nothing if they cannot be there in one block.
   [[nodiscard]] std::optional<PageCache::Wanted> cached_read(uint64_t offset,
