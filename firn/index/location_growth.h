@@ -67,6 +67,9 @@ void LocationCore<Policy>::rebuild_if_drifted(Shard& shard, Ref ref) {
   const uint64_t displaced = Policy::load(ref.table().displaced, std::memory_order_relaxed);
   if (ref.bucket_count() < kBucketsMin || displaced * kEighth < ref.slot_count() || stalled())
     return;
+  // A table that entries still move to has its turn when it is the shard's: until then it has no
+  // successor.
+  if (current_table(shard) != ref || ref.successor()) return;
   uint32_t migrated = 0;
   if (start_growth(shard, ref, ref.size_class(), false) == LocationStatus::done)
     (void)migrate_some(shard, ref, migrated);

@@ -194,5 +194,36 @@ TEST_F(LocationRaces, GivenAnInsertThatStartsAgain_WhenItMeetsTheSameRecord_Then
   EXPECT_THAT(read, ::testing::UnorderedElementsAre(1, 2, at_d.value));
 }
 
+// The last home has moved, but the new table is not the shard's yet when inserts beside their homes
+// come to an eighth of it.
+TEST_F(LocationRaces, GivenAGrowthThatIsNotPublished_WhenTheNewTableDrifts_ThenItIsRebuiltLater) {
+  constexpr uint64_t kOf64Buckets = 353;
+  constexpr uint64_t kDrifted = 64 * 7 / 8;
+  const std::string keys = "abcdefgh";  // one more than their home holds
+  for (const char key : keys)
+    (void)index_.put(std::string(1, key), kHash);
+  const auto move_beside = [&] {
+    const Location again = index_.append("h");
+    EXPECT_TRUE(index_->remove(other_, kHash, index_.is("h")).location.value != 0);
+    EXPECT_EQ(index_->put(other_, kHash, again, index_.is("h")), LocationOutcome{});
+  };
+  uint64_t moved = 0;
+  at(LocationPoint::about_to_publish_table, [&] {
+    for (; moved < kDrifted; ++moved)
+      move_beside();
+  });
+  EXPECT_EQ(index_->reserve(session_, kOf64Buckets), LocationStatus::done);
+  EXPECT_EQ(moved, kDrifted);
+  EXPECT_EQ(index_->statistics(session_).rebuilds, 0u);
+
+  move_beside();
+
+  EXPECT_EQ(index_->statistics(session_).rebuilds, 1u);
+  EXPECT_EQ(index_->maintain(session_), LocationStatus::done);
+  EXPECT_EQ(entries(), keys.size());
+  for (const char key : keys)
+    EXPECT_NE(index_.find(std::string(1, key), kHash), 0u) << key;
+}
+
 }  // namespace
 }  // namespace firn
