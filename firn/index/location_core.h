@@ -182,6 +182,7 @@ class LocationCore {
   static bool absent(const Locked& home, InShardHash hash, LocationVerdicts& verdicts);
   bool make_room(Shard& shard, const Home& home, bool& may_stash);
   void after_insert(Shard& shard, Ref ref, bool displaced);
+  void begin_growth(Shard& shard, Ref ref, unsigned size_class);
   void grow_if_crowded(Shard& shard, Ref ref, int64_t count);
   void rebuild_if_drifted(Shard& shard, Ref ref);
 

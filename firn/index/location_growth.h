@@ -42,19 +42,25 @@ LocationStatus LocationCore<Policy>::start_growth(Shard& shard, Ref ref, unsigne
   return LocationStatus::done;
 }
 
+// Begins to move the entries of the shard's table, and moves some. A table that entries still move
+// to is not the shard's yet: it has no successor, and its turn comes later.
+template <class Policy>
+void LocationCore<Policy>::begin_growth(Shard& shard, Ref ref, unsigned size_class) {
+  if (current_table(shard) != ref || ref.successor()) return;
+  uint32_t migrated = 0;
+  // Without memory the table fills up; what cannot be placed any more is then refused.
+  if (start_growth(shard, ref, size_class, false) == LocationStatus::done)
+    (void)migrate_some(shard, ref, migrated);
+}
+
 template <class Policy>
 void LocationCore<Policy>::grow_if_crowded(Shard& shard, Ref ref, int64_t count) {
-  if (current_table(shard) != ref || ref.successor()) return;
   // What is in the stash is there because of its hashes; room elsewhere does not help it.
   const uint64_t stashed = Policy::load(ref.table().stashed, std::memory_order_relaxed);
   if (count - static_cast<int64_t>(stashed) <=
       static_cast<int64_t>(growth_limit(ref.bucket_count(), number_of(shard))))
     return;
-  uint32_t migrated = 0;
-  // Without memory the table fills up; what cannot be placed any more is then refused.
-  if (start_growth(shard, ref, larger_class(ref.size_class(), phase_of(shard)), false) ==
-      LocationStatus::done)
-    (void)migrate_some(shard, ref, migrated);
+  begin_growth(shard, ref, larger_class(ref.size_class(), phase_of(shard)));
 }
 
 // Overflow bits are never cleared in a table, so removing and inserting makes walks longer. When
@@ -67,12 +73,7 @@ void LocationCore<Policy>::rebuild_if_drifted(Shard& shard, Ref ref) {
   const uint64_t displaced = Policy::load(ref.table().displaced, std::memory_order_relaxed);
   if (ref.bucket_count() < kBucketsMin || displaced * kEighth < ref.slot_count() || stalled())
     return;
-  // A table that entries still move to has its turn when it is the shard's: until then it has no
-  // successor.
-  if (current_table(shard) != ref || ref.successor()) return;
-  uint32_t migrated = 0;
-  if (start_growth(shard, ref, ref.size_class(), false) == LocationStatus::done)
-    (void)migrate_some(shard, ref, migrated);
+  begin_growth(shard, ref, ref.size_class());
 }
 
 template <class Policy>
