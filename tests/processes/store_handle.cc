@@ -132,23 +132,34 @@ class FreezerHandle final : public StoreHandle {
   std::unique_ptr<Freezer> freezer_;
 };
 
-// What the structures below need of a store: its lock and its manifest.
-Result<std::unique_ptr<Store>> open_store(Storage& storage, Access access, std::string_view kind,
-                                          StoreRole role) {
-  StoreOptions options;
-  options.identity.kind = kind;
-  options.identity.partitions = {{role, std::string(store_role_name(role))}};
-  options.read_only = access == Access::read;
-  return Store::open(storage, options);
-}
+// A structure that has no store of its own, in one: the lock and the manifest are the store's.
+class HandleInStore : public StoreHandle {
+ public:
+  const RecoveryReport& recovery() const override { return store_->recovery().report(); }
 
-class JournalHandle final : public StoreHandle {
+ protected:
+  Status open_store(std::unique_ptr<Storage> storage, Access access, std::string_view kind,
+                    StoreRole role) {
+    storage_ = std::move(storage);
+    StoreOptions options;
+    options.identity.kind = kind;
+    options.identity.partitions = {{role, std::string(store_role_name(role))}};
+    options.read_only = access == Access::read;
+    TRY_INTO(store_, Store::open(*storage_, options));
+    return {};
+  }
+  static Section section_of(uint64_t item) { return Section((item - 1) / kItemsPerSection); }
+
+  std::unique_ptr<Storage> storage_;
+  std::unique_ptr<Store> store_;
+};
+
+class JournalHandle final : public HandleInStore {
  public:
   static Result<std::unique_ptr<StoreHandle>> open(std::unique_ptr<Storage> storage,
                                                    Access access) {
     auto handle = std::make_unique<JournalHandle>();
-    handle->storage_ = std::move(storage);
-    TRY_INTO(handle->store_, open_store(*handle->storage_, access, "journal", StoreRole::journal));
+    TRY(handle->open_store(std::move(storage), access, "journal", StoreRole::journal));
     FixedJournalOptions options;
     options.partition = "journal";
     options.record_size_bytes = 8;
@@ -187,24 +198,18 @@ class JournalHandle final : public StoreHandle {
     }
     return items;
   }
-  const RecoveryReport& recovery() const override { return store_->recovery().report(); }
 
  private:
-  static Section section_of(uint64_t item) { return Section((item - 1) / kItemsPerSection); }
-
-  std::unique_ptr<Storage> storage_;
-  std::unique_ptr<Store> store_;
   PageCache cache_{1 << 20};
   std::unique_ptr<FixedJournal> journal_;
 };
 
-class IndexedLogHandle final : public StoreHandle {
+class IndexedLogHandle final : public HandleInStore {
  public:
   static Result<std::unique_ptr<StoreHandle>> open(std::unique_ptr<Storage> storage,
                                                    Access access) {
     auto handle = std::make_unique<IndexedLogHandle>();
-    handle->storage_ = std::move(storage);
-    TRY_INTO(handle->store_, open_store(*handle->storage_, access, "log", StoreRole::index));
+    TRY(handle->open_store(std::move(storage), access, "log", StoreRole::index));
     IndexedValueLogOptions options;
     options.index.partition = "index";
     options.index.record_size_bytes = 8 + IndexedValueLog::kLocationSizeBytes;
@@ -246,26 +251,19 @@ class IndexedLogHandle final : public StoreHandle {
     }
     return items;
   }
-  const RecoveryReport& recovery() const override { return store_->recovery().report(); }
 
  private:
-  static Section section_of(uint64_t item) { return Section((item - 1) / kItemsPerSection); }
-
-  std::unique_ptr<Storage> storage_;
-  std::unique_ptr<Store> store_;
   PageCache cache_{1 << 20};
   std::unique_ptr<IndexedValueLog> log_;
 };
 
 // Item n is a commit that sets both keys to n.
-class MetadataHandle final : public StoreHandle {
+class MetadataHandle final : public HandleInStore {
  public:
   static Result<std::unique_ptr<StoreHandle>> open(std::unique_ptr<Storage> storage,
                                                    Access access) {
     auto handle = std::make_unique<MetadataHandle>();
-    handle->storage_ = std::move(storage);
-    TRY_INTO(handle->store_,
-             open_store(*handle->storage_, access, "metadata", StoreRole::metadata));
+    TRY(handle->open_store(std::move(storage), access, "metadata", StoreRole::metadata));
     MetadataStoreOptions options;
     options.partition = "metadata";
     options.read_only = access == Access::read;
@@ -299,11 +297,8 @@ class MetadataHandle final : public StoreHandle {
     if (as_text(*first) != content_of(item)) return wrong(item, as_text(*first));
     return item;
   }
-  const RecoveryReport& recovery() const override { return store_->recovery().report(); }
 
  private:
-  std::unique_ptr<Storage> storage_;
-  std::unique_ptr<Store> store_;
   std::unique_ptr<MetadataStore> metadata_;
 };
 
