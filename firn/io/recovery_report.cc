@@ -120,8 +120,8 @@ Result<std::string> save(Storage& storage, Blob& blob, const BlobRange& range,
 std::string place_of(const BlobRange& range) {
   const std::string blob = concat(range.partition, range.blob.empty() ? "" : "/", range.blob);
   if (range.size_bytes == 0) return blob;
-  return concat(blob, " at file offset ", file_offset(range.offset), ", ", range.size_bytes,
-                " bytes");
+  return concat(blob, " at file offset ", file_offset(range.offset), ", ",
+                counted(range.size_bytes, "byte"));
 }
 
 }  // namespace

@@ -16,10 +16,7 @@ uint64_t offset_of(const BlobRange& range) {
 
 std::string finding_text(std::string_view label, const BlobRange& range, const std::string& store) {
   if (range.copy != BlobRange::Copy::none) label = "damaged copy";
-  std::string text = concat(label, ": ", file_of(range, store));
-  if (range.size_bytes > 0)
-    text += concat(" at file offset ", offset_of(range), ", ", counted(range.size_bytes, "byte"));
-  return concat(text, ": ", range.reason);
+  return concat(label, ": ", store, "/", describe(range));
 }
 
 }  // namespace firn::command
