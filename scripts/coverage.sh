@@ -29,6 +29,6 @@ for name in "${programs[@]}"; do
   }
 done
 llvm-profdata-19 merge -sparse "$tree/counts" -o "$tree/counts.profdata"
-llvm-cov-19 export --skip-expansions -instr-profile="$tree/counts.profdata" "${paths[0]}" \
-  "${paths[@]:1/#/-object=}" >"$tree/coverage.json"
+llvm-cov-19 export --skip-expansions -instr-profile="$tree/counts.profdata" \
+  "${paths[@]/#/-object=}" >"$tree/coverage.json"
 scripts/coverage.py "$tree/coverage.json"
