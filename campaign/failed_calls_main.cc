@@ -4,6 +4,7 @@
 // another system call that fails, once or from then on, with each errno that it can have; with
 // every call interrupted once; with reads and writes of a few bytes each; and with each allocation
 // failing, alone or with all that follow. No process ends, and what a Life demands holds.
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -47,12 +48,18 @@ class Sweep {
     live({});
     live({.kind = TroubleKind::interrupts});
     live({.kind = TroubleKind::shortens});
-    for (const int error_number : {EIO, ENOSPC, EDQUOT, EROFS})
-      for (const TroubleKind kind : {TroubleKind::fails_once, TroubleKind::fails_from_then_on})
-        until_none_fails({.kind = kind, .error_number = error_number});
-    until_none_fails({.kind = TroubleKind::no_memory_once});
-    // Neighbours differ little: the second allocation that fails is the first of the next one.
-    until_none_fails({.kind = TroubleKind::no_memory_from_then_on, .at = seed_ % 3}, 3);
+    // A device can fail any call. The rest differs little from its neighbours: errors of calls that
+    // take room or change something, and allocations. A seed has every third of each, so that every
+    // change meets one of those errors; three seeds that follow each other have all.
+    constexpr std::array kOfChanges = {ENOSPC, EDQUOT, EROFS};
+    for (const TroubleKind kind : {TroubleKind::fails_once, TroubleKind::fails_from_then_on}) {
+      until_none_fails({.kind = kind, .error_number = EIO});
+      for (size_t i = 0; i < kOfChanges.size(); ++i)
+        until_none_fails({.kind = kind, .error_number = kOfChanges[i], .at = (seed_ + i) % 3}, 3);
+    }
+    for (const TroubleKind kind :
+         {TroubleKind::no_memory_once, TroubleKind::no_memory_from_then_on})
+      until_none_fails({.kind = kind, .at = seed_ % 3}, 3);
   }
 
  private:

@@ -9,5 +9,5 @@ source scripts/build.sh
 build release firn_sweep
 # Without a DURATION: 20 stores of each structure closed, and 20 killed; more than a million
 # flipped bits.
-build/release/campaign/firn_sweep --json "$1" --runs 20 ${DURATION:+--duration "$DURATION"} \
+build/release/campaign/firn_sweep --json "$1" --runs 40 ${DURATION:+--duration "$DURATION"} \
   ${SEED:+--seed "$SEED"}
