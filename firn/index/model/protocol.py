@@ -15,8 +15,9 @@ from checker import PLAIN, Done, Next, acquire, broken, load, store, swap, until
 Key = namedtuple("Key", "name tag fingerprint")
 Header = namedtuple("Header", "locked migrated overflow lanes")
 Word = namedtuple("Word", "location fingerprint frozen")
-# slots: of each bucket; homes: (tag, fingerprint) -> bucket; chains: home -> buckets in order.
-Table = namedtuple("Table", "slots homes chains stash_slots", defaults=(0,))
+# slots: of each bucket; homes: (tag, fingerprint) -> bucket; chains: home -> buckets in order;
+# drifts: whether one insert beyond its home is so many that the table is to be rebuilt.
+Table = namedtuple("Table", "slots homes chains stash_slots drifts", defaults=(0, False))
 Found = namedtuple("Found", "bucket slot word")
 EMPTY, NONE = 0, 0
 COPY, DROP = "copy", "drop"
@@ -228,10 +229,11 @@ def insert(world, table, key, location):
             yield unlock(table, home, header)
             return again
     end = yield from place(world, table, home, header, key, location)
-    if end == "placed":
+    if end in ("placed", "displaced"):
         if "word published with release" not in world.broken:
             yield count()
-        return Done(NONE)
+        drifted = end == "displaced" and world.tables[table].drifts
+        return Next("rebuild_if_drifted", (table,)) if drifted else Done(NONE)
     return again if end == "again" else Next("make_room", (key, location))
 
 
@@ -253,7 +255,8 @@ def vacancy(world, table, bucket):
 
 
 def place(world, table, home, header, key, location):
-    """Puts a new entry into the chain of a locked home, and unlocks: placed, again or full."""
+    """Puts a new entry into the chain of a locked home, and unlocks: placed there, displaced, again
+    or full."""
     slot = yield from vacancy(world, table, home)
     if slot is not None:
         header = yield from publish(world, table, home, slot, header, key, location)
@@ -264,7 +267,7 @@ def place(world, table, home, header, key, location):
         yield store(("header", table, home), header, PLAIN)
     end = yield from place_beyond(world, table, home, key, location)
     yield unlock(table, home, header)
-    return end
+    return "displaced" if end == "placed" else end
 
 
 def place_beyond(world, table, home, key, location):
@@ -305,6 +308,22 @@ def grow(world, then=Done(None)):
             yield store(("newest",), table + 1)
         return moves(table, world.homes(table)[0], then)
     return then
+
+
+def rebuild_if_drifted(world, table):
+    """What an insert does in the end where entries drifted: it moves them on. A table that entries
+    still move to is not the shard's yet: it gets no successor, and has its turn later."""
+    anyway = "incomplete table moves" in world.broken
+    if not anyway and "drift of an incomplete table" not in world.broken:
+        if (yield load(("shard",))) != table:
+            return Done(NONE)
+    if (yield load(("next", table))):
+        return Done(NONE)
+    if anyway or (yield load(("shard",))) == table:
+        yield swap(("next", table), 0, (table + 1, COPY))
+    if not (yield load(("next", table))):
+        yield broken(f"table {table} moves, and has no successor")
+    return moves(table, world.homes(table)[0], Done(NONE))
 
 
 def clear(world):
@@ -560,6 +579,6 @@ def logged(world, writer, count):
 
 
 PHASES = {phase.__name__: phase for phase in (
-    get, put, remove, replace_if, insert, make_room, grow, clear, move_home, gather, give_way,
-    gather_slot, gathered, copy, unlock_late, full, end_move, move_next, migrate, iterate,
-    list_homes, list_home, listed, snapshot, logged)}
+    get, put, remove, replace_if, insert, make_room, grow, rebuild_if_drifted, clear, move_home,
+    gather, give_way, gather_slot, gathered, copy, unlock_late, full, end_move, move_next, migrate,
+    iterate, list_homes, list_home, listed, snapshot, logged)}

@@ -42,6 +42,7 @@ CHAINED = (one_home(2), one_home(2), one_home(2))
 STASH = (one_home(1, stash=2), one_home(3))
 SMALL_STASH = (one_home(1, stash=1), one_home(1, stash=2))
 CLEARED = (one_home(2), one_home(2), one_home(2), one_home(2))
+DRIFT = two_homes(1, 3, ASCENDING)._replace(drifts=True)
 
 
 def op(name, *arguments):
@@ -157,6 +158,15 @@ SCENARIOS = [
     S("rebuild_crossed", (REVERSE[0], REVERSE[0]), ((0, 0, K0), (0, 1, M0)),
       ((put(M, M1), get(M)), (GROW,)), overflowed=(1,)),
 
+    S("drift", (DRIFT, DRIFT._replace(drifts=False)), ((0, 0, J0),),
+      ((put(K, K0), get(K)), (remove(J),), (get(K),))),
+    S("drift_growth", (one_home(2), DRIFT, one_home(3)), ((0, 0, J0),),
+      ((put(K, K0), get(K)), (GROW,), (get(K),))),
+    S("drift_growth_homes", (two_homes(1, 1, {0: (0,), 1: (1,)}), DRIFT, one_home(3)),
+      ((0, 0, J0), (1, 0, M0)), ((put(K, K0), get(K)), (GROW, get(M)))),
+    S("drift_growers", (one_home(1), DRIFT, one_home(3)), ((0, 0, J0),),
+      ((put(K, K0), get(K)), (GROW, GROW))),
+
     S("clear_replace", CLEARED, ((0, 0, K0),), ((put(K, K1), get(K)), (CLEAR,), (get(K),))),
     S("clear_insert", CLEARED, (), ((put(K, K0), get(K)), (CLEAR,), (remove(K),))),
     S("clear_compaction", CLEARED, ((0, 0, K0),),
@@ -236,6 +246,8 @@ MISTAKES = [
     ("migration trusts a header", ("stale_lane_growth",)),
     ("memory only for entries", ("growth_insert",)),
     ("marked before the tags are stored", ("growth_replace",)),
+    ("drift of an incomplete table", ("drift_growth", "drift_growth_homes")),
+    ("incomplete table moves", ("drift_growth_homes",)),
     ("clear joins a growth", ("clear_growth",)),
     ("remove trusts the fingerprint", ("collide_remove_absent",)),
     ("both tables listed", ("iterate_growth",)),
