@@ -104,6 +104,7 @@ class BasicEpochSession {
 
   void pin() {
     if (depth_++ != 0) return;
+    // Acquire: who announces an epoch enters nothing that was unlinked before it began.
     const uint64_t epoch = Policy::load(domain_.epoch_, std::memory_order_acquire);
     // A collector either sees it or has unlinked before our first load.
     Policy::announce(record_.announced, epoch * 2 + 1);
