@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "firn/base/check.h"
 #include "firn/base/crc32c.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
@@ -66,9 +67,9 @@ const PagedBlob::ProtectedSlot* PagedBlob::protected_slot_of(uint64_t page) cons
 }
 
 uint32_t PagedBlob::page_crc(uint64_t page, ByteSpan payload) {
-  const bool continues = running_.page == page && running_.size_bytes <= payload.size();
-  const uint32_t crc = continues ? extend_crc32c(running_.crc, payload.subspan(running_.size_bytes))
-                                 : crc32c(payload);
+  if (running_.page != page) running_ = {page, 0, crc32c({})};
+  CHECK(running_.size_bytes <= payload.size(), "a page grows until a cut forgets its checksum");
+  const uint32_t crc = extend_crc32c(running_.crc, payload.subspan(running_.size_bytes));
   running_ = {page, static_cast<uint32_t>(payload.size()), crc};
   return crc;
 }
@@ -126,25 +127,21 @@ Status PagedBlob::sync() {
   if (!written) return poison(pass_on(written));
   if (Status synced = blob_->sync(); !synced) return poison(std::move(synced));
   unsynced_ = false;
-  if (end_ % page_size_ == 0)
-    protected_.reset();
-  else if (*written)
-    protected_ = **written;
+  protected_ = *written;
   durable_size_.store(end_, std::memory_order_release);
   release_idle_tip();
   return {};
 }
 
 // Writes the full pages of the tip, which then leave it, and with `with_partial` the last, partial
-// one, whose new record is returned; none if it is already on disk with its present length.
+// one, whose new record is returned.
 Result<std::optional<PagedBlob::ProtectedSlot>> PagedBlob::write_tip(bool with_partial) {
   const uint64_t tip_offset = tip_offset_.load(std::memory_order_relaxed);
   const uint64_t first_page = tip_offset / page_size_;
   const uint64_t full = (end_ - tip_offset) / page_size_;
   const size_t rest = static_cast<size_t>((end_ - tip_offset) % page_size_);
   const ProtectedSlot* old = protected_slot_of(first_page);
-  const bool is_on_disk = full == 0 && old != nullptr && old->size_bytes == rest;
-  const bool writes_partial = with_partial && rest > 0 && !is_on_disk;
+  const bool writes_partial = with_partial && rest > 0;
   const uint64_t pages = full + (writes_partial ? 1 : 0);
   if (pages == 0) return std::nullopt;
 
@@ -204,13 +201,13 @@ void PagedBlob::drop_full_pages(uint64_t pages) {
   tip_offset_.store(tip_offset, std::memory_order_release);
 }
 
-// An idle blob pins at most one page of a large buffer.
+// After a sync less than a page is left: an idle blob pins no more of a large buffer.
 void PagedBlob::release_idle_tip() {
   MutexLock lock(mutex_);
   const size_t rest = static_cast<size_t>(end_ - tip_offset_.load(std::memory_order_relaxed));
   if (rest == 0) {
     tip_ = Buffer();
-  } else if (tip_.size() > kIdleTipMaxBytes && rest <= page_size_) {
+  } else if (tip_.size() > kIdleTipMaxBytes) {
     Buffer small(physical_size());
     copy_bytes(small.mutable_bytes(), tip_.bytes().first(rest));
     tip_ = std::move(small);
@@ -242,7 +239,7 @@ Status PagedBlob::truncate(uint64_t size) {
 }
 
 Status PagedBlob::cut_view(uint64_t size) {
-  if (size >= end_) return {};
+  CHECK(size <= end_, "a view is cut to a part of it");
   TRY_INTO(const KeptPage kept, load_kept_page(size));
   publish_cut(size, kept);
   return {};

@@ -96,7 +96,7 @@ class PagedBlob {
   // stays durable if it was; bytes that no sync covered may stay unsynced.
   [[nodiscard]] Status truncate(uint64_t size);
   // The same of what this object shows of a blob that is only read: nothing changes on disk. A
-  // writer may cut the file to that size, and append to it, meanwhile.
+  // writer may cut the file to that size, and append to it, meanwhile. Requires: not beyond size().
   [[nodiscard]] Status cut_view(uint64_t size);
 
   // Fills `out` from `offset`. Errc::out_of_range beyond size(), Errc::corrupt for a bad page.

@@ -99,13 +99,23 @@ void fail_each_blob_call(const BlobScript& script) {
   }
 }
 
-TEST(PagedBlobCalls, WhenAnyCallFails_ThenThatIsToldAndDurableBytesStay) {
-  const auto nothing = [](FailingBlobStore&) {};
-  const auto open = [](FailingBlobStore& store) { return store.open(); };
+void change_nothing(FailingBlobStore&) {}
+Status open_blob(FailingBlobStore& store) {
+  return store.open();
+}
+
+TEST(PagedBlobCalls, WhenAnyCallOfAnOpeningFails_ThenThatIsToldAndDurableBytesStay) {
   const auto add_pages = [](FailingBlobStore& store) {
     Bytes longer = store.raw();
     longer.resize(longer.size() + 40);
     store.set_raw(longer);
+  };
+  const auto tear_everything = [](FailingBlobStore& store) {
+    store.resize_raw(8 + kPhysical);
+    store.flip(0);
+  };
+  const auto spoil_longer_record = [](FailingBlobStore& store) {
+    store.flip(2 * kPhysical + 6);  // the page has records of 5 and of 8 bytes
   };
   const auto with_floor = [](uint64_t floor, const auto& prepare) {
     return [=](FailingBlobStore& store) {
@@ -113,6 +123,33 @@ TEST(PagedBlobCalls, WhenAnyCallFails_ThenThatIsToldAndDurableBytesStay) {
       store.options.floor = floor;
     };
   };
+  for (const BlobScript& script : std::vector<BlobScript>{
+           {"open, floor unknown", change_nothing, open_blob},
+           {"open, bytes follow, floor unknown", add_pages, open_blob},
+           {"open, bytes follow", with_floor(20, add_pages), open_blob},
+           {"open, no page is valid", tear_everything, open_blob, 0},
+           {"open, the longer record is invalid", spoil_longer_record, open_blob, 37},
+           {"open at the floor", with_floor(kSynced, change_nothing),
+            [](FailingBlobStore& store) {
+              store.read_only = true;
+              store.options.ends_at_floor = true;
+              return store.open();
+            }},
+           {"a fraction of a record", change_nothing,
+            [](FailingBlobStore& store) {
+              store.options.record_size = 7;
+              return store.open();
+            },
+            35},
+           {"a fraction of a record, only read", change_nothing, [](FailingBlobStore& store) {
+              store.read_only = true;
+              store.options.record_size = 21;
+              return store.open();
+            }}})
+    fail_each_blob_call(script);
+}
+
+TEST(PagedBlobCalls, WhenAnyCallFails_ThenThatIsToldAndDurableBytesStay) {
   const auto write = [](FailingBlobStore& store) -> Status {
     TRY(store.open());
     TRY(store.paged->append(as_bytes(letters(100).substr(kSynced, 1))));
@@ -136,26 +173,11 @@ TEST(PagedBlobCalls, WhenAnyCallFails_ThenThatIsToldAndDurableBytesStay) {
     return store.paged->verify(findings);
   };
   for (const BlobScript& script :
-       std::vector<BlobScript>{{"open, floor unknown", nothing, open},
-                               {"open, bytes follow, floor unknown", add_pages, open},
-                               {"open, bytes follow", with_floor(20, add_pages), open},
-                               {"open at the floor", with_floor(kSynced, nothing),
-                                [](FailingBlobStore& store) {
-                                  store.read_only = true;
-                                  store.options.ends_at_floor = true;
-                                  return store.open();
-                                }},
-                               {"a fraction of a record", nothing,
-                                [](FailingBlobStore& store) {
-                                  store.options.record_size = 7;
-                                  return store.open();
-                                },
-                                35},
-                               {"writes", nothing, write},
-                               {"a cut in the last page", nothing, cut_to(38), 38},
-                               {"a cut in an earlier page", nothing, cut_to(20), 20},
-                               {"a cut between pages", nothing, cut_to(32), 32},
-                               {"reads", nothing, read}})
+       std::vector<BlobScript>{{"writes", change_nothing, write},
+                               {"a cut in the last page", change_nothing, cut_to(38), 38},
+                               {"a cut in an earlier page", change_nothing, cut_to(20), 20},
+                               {"a cut between pages", change_nothing, cut_to(32), 32},
+                               {"reads", change_nothing, read}})
     fail_each_blob_call(script);
 }
 

@@ -232,6 +232,7 @@ TEST_F(PagedBlobTest, GivenInnerPageFellBack_WhenOpened_ThenFullSizeAndReadsPast
   Bytes prefix(5);
   ASSERT_OK(paged->read_at(0, prefix));
   EXPECT_EQ(as_text(prefix), "hello");
+  EXPECT_THAT(paged->truncate(3), FailsWith(Errc::corrupt, "cannot cut inside a page"));
 }
 
 TEST_F(PagedBlobTest, GivenDestroyedRecord_WhenTruncatedIntoItsPage_ThenCorruptAndNothingChanges) {
