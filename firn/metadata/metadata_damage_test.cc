@@ -88,6 +88,24 @@ TEST(MetadataDamage, GivenNewestCopyOverwritten_WhenReopened_ThenOlderIsUsedAndL
   EXPECT_EQ(raw(storage, "right"), damaged) << "evidence must stay";
 }
 
+TEST(MetadataDamage, GivenACloseOrNone_WhenTheNewestCopyIsDamaged_ThenTheReportTellsThemApart) {
+  MemoryStorage storage;
+  fill(storage, {"old", "hello", "newest"});
+  set_content(storage, "right", as_bytes("corrupted"));
+  for (const bool was_closed : {false, true}) {
+    MetadataStoreOptions options;
+    options.read_only = true;
+    options.was_closed = was_closed;
+    RecoveryLog recovery(storage, true);
+
+    ASSERT_OK(MetadataStore::open(storage, options, recovery));
+
+    ASSERT_EQ(recovery.report().damage.size(), 1u);
+    EXPECT_EQ(recovery.report().damage[0].copy,
+              was_closed ? BlobRange::Copy::damaged : BlobRange::Copy::maybe_unfinished);
+  }
+}
+
 // Gives the copy another version, with a checksum that fits.
 void forge_version(MemoryStorage& storage, std::string_view side, uint64_t version) {
   Bytes bytes = raw(storage, side);

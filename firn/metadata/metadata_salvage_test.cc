@@ -91,6 +91,53 @@ TEST_F(SalvageMetadata, GivenAStoreWithOneCommit_ThenItsLoneCopyIsNoLoss) {
   EXPECT_TRUE(salvaged.losses.empty());
 }
 
+TEST_F(SalvageMetadata, GivenAStoreWithOneCommit_WhenTheCopyWithoutContentIsGone_ThenThatIsTold) {
+  reopen();
+  put(1, "one");
+  sync();
+  StoreFiles files = testkit::files_of(memory_);
+  ASSERT_EQ(files.erase({"state", to_bytes(as_bytes("left"))}), 1u);
+
+  const Salvaged salvaged = salvage(files);
+
+  EXPECT_EQ(salvaged.map.version, 1u);
+  EXPECT_EQ(salvaged.map.pairs.size(), 1u);
+  ASSERT_EQ(salvaged.losses.size(), 1u);
+  EXPECT_EQ(salvaged.losses[0].range.blob, to_hex(as_bytes("left")));
+  EXPECT_EQ(salvaged.losses[0].range.copy, BlobRange::Copy::damaged);
+}
+
+// Its version is written last: without that, only the checksum tells that all else arrived.
+TEST_F(SalvageMetadata, GivenAFirstCommitWithoutItsVersion_ThenItIsTakenOnlyIfAllElseArrived) {
+  reopen();
+  put(1, "one");
+  sync();
+  StoreFiles files = testkit::files_of(memory_);
+  Bytes& first = files.at({"state", to_bytes(as_bytes("right"))});
+  ASSERT_EQ(load_big_endian<uint64_t>(first.data() + 8), 1u);
+  store_big_endian<uint64_t>(first.data() + 8, 0);
+  EXPECT_EQ(salvage(files).map.pairs, pairs_now());
+
+  first.back() ^= std::byte{1};
+  const Salvaged torn = salvage(files);
+
+  EXPECT_EQ(torn.map.version, 0u);
+  EXPECT_FALSE(torn.losses.empty());
+}
+
+TEST_F(SalvageMetadata, GivenACloseOrNone_WhenTheNewestCopyIsDamaged_ThenTheLossesTellThemApart) {
+  make_store();
+  files_.at({"state", to_bytes(as_bytes("right"))}).back() ^= std::byte{1};
+  for (const bool was_closed : {false, true}) {
+    options_.was_closed = was_closed;
+    const Salvaged salvaged = salvage(files_);
+    ASSERT_FALSE(salvaged.losses.empty());
+    for (const SalvageLoss& loss : salvaged.losses)
+      EXPECT_EQ(loss.range.copy,
+                was_closed ? BlobRange::Copy::damaged : BlobRange::Copy::maybe_unfinished);
+  }
+}
+
 TEST_F(SalvageMetadata, GivenAnyDamageOfOneCopy_ThenTheMapIsOneThatWasCommittedAndTheLossIsTold) {
   make_store();
   const std::pair<std::string, Bytes> right{"state", to_bytes(as_bytes("right"))};

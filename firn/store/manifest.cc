@@ -224,6 +224,7 @@ Status Manifest::load() {
   });
   TRY(outcome);
   if (metadata_->opened_from_one_copy()) was_clean_ = false;
+  is_clean_now_ = was_clean_;
   load_hints();
   return {};
 }

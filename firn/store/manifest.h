@@ -212,6 +212,7 @@ class Manifest {
   const std::unique_ptr<FloorHints> hints_;  // its content GUARDED_BY(mutex_)
   uint64_t generation_ GUARDED_BY(mutex_) = 0;
   bool writing_ GUARDED_BY(mutex_) = false;  // the clean mark is durably off
+  bool is_clean_now_ GUARDED_BY(mutex_) = false;
   bool changed_ GUARDED_BY(mutex_) = false;  // something waits for the next commit
   bool closed_ GUARDED_BY(mutex_) = false;
   bool kept_unclean_ GUARDED_BY(mutex_) = false;

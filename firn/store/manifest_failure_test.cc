@@ -4,15 +4,18 @@
 // The failure is what is told; what was recorded is there at the next open.
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "firn/io/memory_storage.h"
+#include "firn/store/floor_hints.h"
 #include "firn/store/manifest.h"
 #include "firn/store/manifest_format.h"
 #include "testkit/failing_calls.h"
+#include "testkit/forwarding_storage.h"
 #include "testkit/matchers.h"
 
 namespace firn {
@@ -58,8 +61,12 @@ void record_floors(MemoryStorage& memory, bool closed) {
 struct ManifestScript {
   std::string name;
   std::function<Status(Storage&)> run;
-  bool read_only = false;
+  std::function<void(MemoryStorage&)> damage = [](MemoryStorage&) {};  // before it
 };
+
+void damage_hints(MemoryStorage& memory) {
+  memory.set_raw(kManifestPartition, as_bytes("floors"), to_bytes(as_bytes("no blob of firn")));
+}
 
 template <class Change>
 ManifestScript change_of(std::string name, const Change& change) {
@@ -74,6 +81,7 @@ void fail_each_call(const ManifestScript& script, bool closed, FailingCalls::Rep
   for (uint64_t call = 0;; ++call) {
     MemoryStorage memory;
     record_floors(memory, closed);
+    script.damage(memory);
     FailingCalls calls;
     FailingStorage storage(memory, calls);
     calls.fail(call, Errc::io, repeat);
@@ -109,6 +117,12 @@ TEST(ManifestFailure, WhenAnyCallFails_ThenThatIsToldAndFloorsStay) {
               return {};
             }},
            change_of("writing", [](Manifest& manifest) { return manifest.begin_writing(); }),
+           ManifestScript{"writing beside damaged hints",
+                          [](Storage& storage) -> Status {
+                            TRY_INTO(const Handle manifest, open_manifest(storage));
+                            return manifest->begin_writing();
+                          },
+                          damage_hints},
            change_of("a checkpoint", [](Manifest& manifest) { return manifest.checkpoint(); }),
            change_of("raising",
                      [=](Manifest& manifest) { return floors(manifest).raise(Section(2), 600); }),
@@ -153,6 +167,126 @@ TEST(ManifestFailure, WhenAnyCallOfACreationFails_ThenThatIsToldAndAStoreIsThere
     ASSERT_OK_INTO(const Handle manifest, open_manifest(memory));
     EXPECT_TRUE(manifest == nullptr || manifest->number("page_size") == 4084u);
   }
+}
+
+// What is left of a manifest beside the data of its store.
+void lose_manifest_files(MemoryStorage& memory) {
+  for (const std::string_view blob : {"left", "right", "floors"}) {
+    const Bytes name = to_bytes(as_bytes(blob));
+    ASSERT_OK(memory.remove(kManifestPartition, std::span(&name, 1)));
+  }
+}
+
+void lose_manifest_content(MemoryStorage& memory) {
+  for (const std::string_view blob : {"left", "right"})
+    memory.set_raw(kManifestPartition, as_bytes(blob), *from_hex("4357494300000000"));
+}
+
+TEST(ManifestFailure, GivenALostManifest_WhenAnyCallOfAnOpeningFails_ThenThatIsToldAndNotTheLoss) {
+  for (const auto& lose : {lose_manifest_files, lose_manifest_content}) {
+    for (const bool read_only : {false, true}) {
+      MemoryStorage memory;
+      record_floors(memory, true);
+      ASSERT_OK(memory.open("index", as_bytes("x"), OpenMode::create));
+      lose(memory);
+      FailingCalls calls;
+      FailingStorage storage(memory, calls);
+      bool is_over = false;
+      for (uint64_t call = 0; !is_over; ++call) {
+        calls.fail(call);
+        const auto opened = open_manifest(storage, read_only);
+        is_over = !calls.failed();
+        SCOPED_TRACE(calls.failed().value_or("none fails"));
+        if (is_over) {
+          EXPECT_GT(call, 2u);
+          EXPECT_THAT(opened, FailsWith(Errc::corrupt, "there is a partition 'index'"));
+        } else {
+          EXPECT_THAT(opened, FailsWith(Errc::io, "the test made this call fail"));
+        }
+      }
+    }
+  }
+}
+
+// Lets another process do something at two moments of an opening.
+class BesideAnother final : public testkit::ForwardingStorage {
+ public:
+  using ForwardingStorage::ForwardingStorage;
+  std::function<void()> before_hints = [] {};
+  std::function<void()> after_listing = [] {};
+
+  Result<std::unique_ptr<Blob>> open(std::string_view partition, ByteSpan name, OpenMode mode,
+                                     BlobVersions versions) override {
+    if (as_text(name) == "floors") before_hints();
+    return ForwardingStorage::open(partition, name, mode, versions);
+  }
+  Result<PartitionListing> list(std::string_view partition) override {
+    auto listing = ForwardingStorage::list(partition);
+    after_listing();
+    return listing;
+  }
+};
+
+TEST(ManifestFailure, GivenAStoreThatIsJustBeingMade_WhenOpened_ThenThereIsNoneYet) {
+  MemoryStorage memory;
+  Handle creator;
+  BesideAnother storage(memory);
+  storage.after_listing = [&] {
+    if (creator != nullptr) return;
+    ASSERT_OK_INTO(creator, create_manifest(memory, small_identity()));
+    ASSERT_OK(memory.open("index", as_bytes("x"), OpenMode::create));
+  };
+
+  ASSERT_OK_INTO(const Handle first, open_manifest(storage, true));
+  ASSERT_OK_INTO(const Handle second, open_manifest(storage, true));
+
+  EXPECT_EQ(first, nullptr);
+  ASSERT_NE(second, nullptr);
+  EXPECT_EQ(second->id(), creator->id());
+}
+
+TEST(ManifestFailure, GivenAWriterThatIsAlwaysQuicker_WhenOpenedForReading_ThenLockedAndNoMixture) {
+  MemoryStorage memory;
+  ASSERT_OK_INTO(const Handle writer, create_manifest(memory, small_identity()));
+  Floors& floors = writer->floors(StoreRole::index);
+  ASSERT_OK(floors.raise(Section(1), kFloor));
+  BesideAnother storage(memory);
+
+  uint64_t count = kFloor;
+  storage.before_hints = [&] {
+    for (int i = 0; i < 2; ++i)  // of which one may be a checkpoint
+      ASSERT_OK(floors.raise(Section(1), ++count));
+  };
+  EXPECT_THAT(open_manifest(storage, true), FailsWith(Errc::locked, "the floors of"));
+  storage.before_hints = [&] { ASSERT_OK(writer->set_record(1, store::encode_number(++count))); };
+  EXPECT_THAT(open_manifest(storage, true), FailsWith(Errc::locked, "the manifest of"));
+  storage.before_hints = [] {};
+  ASSERT_OK_INTO(const Handle reader, open_manifest(storage, true));
+  EXPECT_EQ(reader->floors(StoreRole::index).floor(Section(1)), floors.floor(Section(1)));
+}
+
+TEST(ManifestFailure, GivenAHintOfNothing_WhenOpened_ThenItsSectionHasNoFloor) {
+  MemoryStorage memory;
+  record_floors(memory, true);
+  ASSERT_OK_INTO(const Handle before, open_manifest(memory));
+  RecoveryLog recovery(memory, false);
+  ASSERT_OK_INTO(const auto hints, FloorHints::open(memory, false, recovery));
+  ASSERT_OK(hints->make_ready_for_writing());
+  ASSERT_OK(hints->write({StoreRole::index, Section(7), 0, before->generation()}));
+
+  ASSERT_OK_INTO(const Handle manifest, open_manifest(memory));
+
+  EXPECT_EQ(manifest->floors(StoreRole::index).sections(),
+            (std::vector<Section>{Section(1), Section(2)}));
+}
+
+TEST(ManifestFailure, GivenOnlyWhatWasSavedOfOtherStores_WhenCreated_ThenThereIsRoomForAStore) {
+  MemoryStorage memory;
+  ASSERT_OK(memory.open(kLostFoundPartition, as_bytes("x"), OpenMode::create));
+
+  ASSERT_OK_INTO(const Handle manifest, create_manifest(memory, small_identity()));
+
+  EXPECT_EQ(manifest->kind(), "archive");
 }
 
 TEST(ManifestFailure, GivenAnIdentityThatCannotBe_WhenCreated_ThenRefusedAndNothingIsMade) {
@@ -254,6 +388,10 @@ TEST(ManifestFailure, GivenTheHighestGeneration_WhenWritingBegins_ThenCorruptAnd
   Floors& floors = before->floors(StoreRole::index);
   EXPECT_THAT(floors.lower(Section(1), 1), FailsWith(Errc::corrupt, "the highest number there is"));
   EXPECT_THAT(floors.forget({Section(1)}), FailsWith(Errc::poisoned));
+  ASSERT_OK_INTO(const Handle again,
+                 open_with_field({ManifestTag::generation}, store::encode_number(UINT64_MAX - 1)));
+  EXPECT_THAT(again->floors(StoreRole::index).forget({Section(1)}),
+              FailsWith(Errc::corrupt, "the highest number there is"));
 }
 
 TEST(ManifestFailure, GivenAClosedStoreOrAReader_WhenItIsToChange_ThenRefused) {
@@ -270,6 +408,7 @@ TEST(ManifestFailure, GivenAClosedStoreOrAReader_WhenItIsToChange_ThenRefused) {
     EXPECT_THAT(manifest->checkpoint(), refused);
     EXPECT_THAT(manifest->set_record(1, {}), refused);
     EXPECT_THAT(manifest->set_last_recovery({}), refused);
+    EXPECT_THAT(manifest->record_recovery({}), refused);
     EXPECT_THAT(floors.raise(Section(9), 1), refused);
     EXPECT_THAT(floors.lower(Section(1), 1), refused);
     EXPECT_THAT(floors.set_boundary(Section(9)), refused);
@@ -279,9 +418,9 @@ TEST(ManifestFailure, GivenAClosedStoreOrAReader_WhenItIsToChange_ThenRefused) {
 
 TEST(ManifestFormat, WhenARecoveryIsDescribed_ThenEveryFindingIsListedTheWorstFirst) {
   RecoveryReport report;
-  report.notes = {"a \"note\" with \\, a tab\t, and \xC3\xA4"};
+  report.notes = {"a \"note\" with \\, a tab\t, \x7F and \xC3\xA4"};
   EXPECT_THAT(store::describe_recovery(report, 7),
-              testing::HasSubstr(R"("findings":["a \"note\" with \\, a tab?, and ??"])"));
+              testing::HasSubstr(R"("findings":["a \"note\" with \\, a tab?, ? and ??"])"));
   report.cuts.push_back({{"index", "00", 8, 4, "torn"}, ""});
   EXPECT_THAT(
       store::describe_recovery(report, 7),

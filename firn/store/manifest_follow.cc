@@ -7,14 +7,9 @@
 #include "firn/base/text.h"
 #include "firn/store/floor_hints.h"
 #include "firn/store/manifest.h"
-#include "firn/store/manifest_format.h"
 #include "firn/store/role_floors.h"
 
 namespace firn {
-
-using store::decode_number;
-using store::encode_key;
-using store::ManifestTag;
 
 namespace {
 
@@ -57,6 +52,7 @@ Status Manifest::refresh() {
     floors_[key] = std::max(floors_[key], floor);
   raise_boundaries(newer->boundaries_);
   generation_ = newer->generation_;
+  is_clean_now_ = newer->is_clean_now_;
   metadata_ = std::move(newer->metadata_);
   return {};
 }
@@ -71,8 +67,7 @@ Status Manifest::reload_boundaries() {
 
 bool Manifest::is_clean_now() const {
   MutexLock lock(mutex_);
-  const auto clean = metadata_->get(encode_key({ManifestTag::clean}));
-  return clean && decode_number(*clean) == 1 && !metadata_->opened_from_one_copy();
+  return is_clean_now_;
 }
 
 uint64_t Manifest::version() const {

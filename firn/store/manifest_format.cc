@@ -52,15 +52,15 @@ std::string_view own_version() {
 }
 
 Bytes encode_geometry(const GeometryField& field) {
-  const uint64_t* number = std::get_if<uint64_t>(&field.value);
-  Bytes bytes = {number != nullptr ? kNumberType : kTextType,
-                 static_cast<std::byte>(field.name.size())};
+  Bytes bytes = {kTextType, static_cast<std::byte>(field.name.size())};
   const auto append = [&](ByteSpan part) { bytes.insert(bytes.end(), part.begin(), part.end()); };
   append(as_bytes(field.name));
-  if (number != nullptr)
+  if (const auto* number = std::get_if<uint64_t>(&field.value)) {
+    bytes[0] = kNumberType;
     append(encode_number(*number));
-  else
+  } else {
     append(as_bytes(std::get<std::string>(field.value)));
+  }
   return bytes;
 }
 
