@@ -106,6 +106,24 @@ std::string describe_bad_copy(std::string_view problem, ByteSpan image, uint64_t
   return concat(problem, "; version ", used, " in the other copy is used", meaning);
 }
 
+LoneCopy judge_lone_copy(ByteSpan image) {
+  const bool has_checksum = image.size() >= kImageSizeMinBytes;
+  if (has_checksum && computed_crc(image, 1) == stored_crc(image)) return LoneCopy::complete;
+  const bool lacks_version =
+      std::ranges::all_of(image.first(std::min(image.size(), kVersionSizeBytes)),
+                          [](std::byte byte) { return byte == std::byte{0}; });
+  return lacks_version ? LoneCopy::cut_off : LoneCopy::damaged;
+}
+
+std::string describe_completed_copy(uint64_t field) {
+  return concat("version field is ", field, "; the checksum proves that it was 1, used as such");
+}
+
+std::string describe_cut_off_copy(std::string_view problem) {
+  return concat("the first commit was cut off before it was acknowledged (", problem,
+                "); the map is empty");
+}
+
 Result<std::vector<ImagePair>> decode_pairs(ByteSpan image, const MetadataStoreOptions& options,
                                             std::string_view where) {
   Decoded decoded = decode(image, options);

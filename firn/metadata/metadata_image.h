@@ -59,6 +59,19 @@ struct ImagePair {
 [[nodiscard]] std::string describe_bad_copy(std::string_view problem, ByteSpan image,
                                             uint64_t used);
 
+// What a store holds in its only copy, if the checksum of that fails. The first commit writes its
+// version last.
+enum class LoneCopy : uint8_t {
+  complete,  // a first commit that lacks its version only, or has a wrong one
+  cut_off,   // a first commit that nobody was told of
+  damaged,
+};
+[[nodiscard]] LoneCopy judge_lone_copy(ByteSpan image);
+// What is told of one that is complete although its version is `field`, or cut off and therefore
+// invalid because of `problem`.
+[[nodiscard]] std::string describe_completed_copy(uint64_t field);
+[[nodiscard]] std::string describe_cut_off_copy(std::string_view problem);
+
 // The pairs of an image whose checksum holds. Errc::corrupt, naming `where` and the offset, if they
 // do not decode: keys must ascend, and every byte up to the checksum must belong to a pair.
 [[nodiscard]] Result<std::vector<ImagePair>> decode_pairs(ByteSpan image,

@@ -12,7 +12,6 @@
 namespace firn {
 
 using metadata::kImageSizeMaxBytes;
-using metadata::kImageSizeMinBytes;
 using metadata::kLeft;
 using metadata::kRight;
 using metadata::kSideNames;
@@ -164,27 +163,21 @@ Status MetadataStore::resolve_lone_first_copy(std::array<Loaded, 2>& loaded,
   if (first.invalid_because.empty() && loaded[kLeft].invalid_because.empty()) return {};
 
   const ByteSpan image = first.image.bytes();
-  const uint64_t field = metadata::image_version(image).value_or(0);
-  const bool is_lone_first = loaded[kLeft].invalid_because.empty() && image.size() > 0;
-  if (is_lone_first && image.size() >= kImageSizeMinBytes &&
-      metadata::computed_crc(image, 1) == metadata::stored_crc(image)) {
-    // Everything but the version field arrived, so this is version 1.
-    if (field != 0)
-      recovery.note_damage(whole_copy(
-          options_, kRight, image.size(),
-          concat("version field is ", field, "; the checksum proves that it was 1, used as such")));
-    first.version = 1;
-    first.invalid_because.clear();
-    return {};
-  }
-  if (is_lone_first && field == 0 &&
-      (image.size() >= metadata::kVersionSizeBytes ||
-       std::ranges::all_of(image, [](std::byte byte) { return byte == std::byte{0}; }))) {
-    recovery.note_damage(
-        whole_copy(options_, kRight, image.size(),
-                   concat("the first commit was cut off before it was acknowledged (",
-                          first.invalid_because, "); the map is empty")));
-    return {};
+  const bool is_lone = loaded[kLeft].invalid_because.empty() && !image.empty();
+  const auto told = [&](std::string reason) {
+    recovery.note_damage(whole_copy(options_, kRight, image.size(), std::move(reason)));
+  };
+  switch (is_lone ? metadata::judge_lone_copy(image) : metadata::LoneCopy::damaged) {
+    case metadata::LoneCopy::complete:
+      if (const uint64_t field = metadata::image_version(image).value_or(0); field != 0)
+        told(metadata::describe_completed_copy(field));
+      first.version = 1;
+      first.invalid_because.clear();
+      return {};
+    case metadata::LoneCopy::cut_off:
+      if (!options_.has_commit) told(metadata::describe_cut_off_copy(first.invalid_because));
+      return {};
+    case metadata::LoneCopy::damaged: break;
   }
   std::string message = "no copy of the metadata is readable:";
   for (const size_t side : {kLeft, kRight})

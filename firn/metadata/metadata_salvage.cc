@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "firn/base/text.h"
 #include "firn/metadata/metadata_image.h"
@@ -38,12 +39,15 @@ class CopySalvage {
   Result<SalvagedMap> run() {
     for (const size_t side : {kLeft, kRight})
       TRY(read(side));
-    complete_first_commit();
+    TRY(resolve_lone_copy());
     const size_t newest = copies_[kRight].version > copies_[kLeft].version ? kRight : kLeft;
     const SalvagedCopy& used = copies_[newest];
     for (const size_t side : {kLeft, kRight})
       if (!copies_[side].problem.empty()) TRY(lose(side, used));
-    if (used.version == 0) return SalvagedMap();
+    if (used.version == 0) {
+      TRY(report_missing_commit());
+      return SalvagedMap();
+    }
     TRY(report_missing_copy(copies_[1 - newest], 1 - newest, used));
     SalvagedMap map;
     map.version = used.version;
@@ -101,13 +105,39 @@ class CopySalvage {
     copy.pairs = std::move(*pairs);
   }
 
-  // The first commit writes its version last. See MetadataStore.
-  void complete_first_commit() {
+  // What is told as an open tells it: see MetadataStore::resolve_lone_first_copy.
+  Status resolve_lone_copy() {
     SalvagedCopy& first = copies_[kRight];
+    const SalvagedCopy& other = copies_[kLeft];
     const ByteSpan image = first.image.bytes();
-    if (first.version > 0 || copies_[0].version > 0 || !copies_[0].problem.empty()) return;
-    if (image.size() < metadata::kImageSizeMinBytes || metadata::image_version(image) != 0) return;
-    if (metadata::computed_crc(image, 1) == metadata::stored_crc(image)) judge(first, 1);
+    if (other.version > 0 || !other.problem.empty() || image.empty() ||
+        !metadata::why_invalid(image))
+      return {};
+    switch (metadata::judge_lone_copy(image)) {
+      case metadata::LoneCopy::complete:
+        judge(first, 1);
+        if (const uint64_t field = metadata::image_version(image).value_or(0); field != 0)
+          return lose_range(kRight, image.size(), metadata::describe_completed_copy(field), kind());
+        return {};
+      case metadata::LoneCopy::cut_off:
+        if (options_.has_commit) return {};
+        return lose_range(kRight, image.size(),
+                          metadata::describe_cut_off_copy(std::exchange(first.problem, {})),
+                          kind());
+      case metadata::LoneCopy::damaged: return {};
+    }
+    return {};
+  }
+
+  // Copies without content have no problem of their own.
+  Status report_missing_commit() {
+    const bool is_told = std::ranges::any_of(
+        copies_, [](const SalvagedCopy& copy) { return !copy.problem.empty(); });
+    if (!options_.has_commit || is_told) return {};
+    SalvageLoss loss;
+    loss.range.partition = options_.partition;
+    loss.range.reason = "neither copy has content, although a commit was acknowledged";
+    return log_.lose(loss);
   }
 
   Status lose_range(size_t side, uint64_t size, std::string reason, BlobRange::Copy kind,
@@ -119,9 +149,8 @@ class CopySalvage {
     return log_.lose(loss);
   }
 
-  // Of a copy that cannot be trusted beside one that can.
-  [[nodiscard]] BlobRange::Copy kind_beside(const SalvagedCopy& used) const {
-    if (used.version == 0) return BlobRange::Copy::none;
+  // Of a copy that cannot be trusted, if a commit that was cut off may be the reason.
+  [[nodiscard]] BlobRange::Copy kind() const {
     return options_.was_closed ? BlobRange::Copy::damaged : BlobRange::Copy::maybe_unfinished;
   }
 
@@ -129,7 +158,8 @@ class CopySalvage {
   Status lose(size_t side, const SalvagedCopy& used) {
     const SalvagedCopy& copy = copies_[side];
     const ByteSpan image = copy.image.bytes();
-    const BlobRange::Copy kind = copy.is_unread ? BlobRange::Copy::none : kind_beside(used);
+    const bool is_alone = copy.is_unread || used.version == 0;
+    const BlobRange::Copy kind = is_alone ? BlobRange::Copy::none : this->kind();
     TRY(lose_range(side, image.size(),
                    used.version == 0
                        ? copy.problem
@@ -167,7 +197,7 @@ class CopySalvage {
     const std::string_view problem =
         other.is_there ? metadata::kHasNoContent : metadata::kIsMissing;
     return lose_range(side, 0, metadata::describe_bad_copy(problem, {}, used.version),
-                      other.is_there ? kind_beside(used) : BlobRange::Copy::damaged);
+                      other.is_there ? kind() : BlobRange::Copy::damaged);
   }
 
   Storage& source_;

@@ -2,7 +2,8 @@
 //
 // salvage_metadata: the map of a MetadataStore that is damaged in any way: that of its newest copy
 // whose checksum holds, whatever the other one is like. A map counts as a whole, so nothing of a
-// copy that fails its checksum is taken; what differs there is told, key by key, as a loss.
+// copy that fails its checksum is taken; what differs there is told, key by key, as a loss. A first
+// commit that was cut off is no loss, as nobody was told of it.
 #pragma once
 
 #include <cstdint>

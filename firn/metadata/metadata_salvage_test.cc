@@ -4,6 +4,7 @@
 // newest one if its copy is whole, and what may differ is told.
 #include "firn/metadata/metadata_salvage.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,7 @@ class SalvageMetadata : public MetadataStoreTest {
   struct Salvaged {
     SalvagedMap map;
     std::vector<SalvageLoss> losses;
+    SalvageSummary summary;
   };
   Salvaged salvage(const StoreFiles& files) {
     MemoryStorage memory;
@@ -46,6 +48,7 @@ class SalvageMetadata : public MetadataStoreTest {
     auto map = salvage_metadata(source, options_, log);
     EXPECT_OK(map);
     if (map) salvaged.map = std::move(*map);
+    salvaged.summary = log.summary;
     EXPECT_TRUE(source.log().empty());
     EXPECT_EQ(testkit::files_of(memory), files);
     return salvaged;
@@ -135,6 +138,72 @@ TEST_F(SalvageMetadata, GivenACloseOrNone_WhenTheNewestCopyIsDamaged_ThenTheLoss
     for (const SalvageLoss& loss : salvaged.losses)
       EXPECT_EQ(loss.range.copy,
                 was_closed ? BlobRange::Copy::damaged : BlobRange::Copy::maybe_unfinished);
+  }
+}
+
+// A first commit that a crash cut off after `size` bytes: the version is written last.
+TEST_F(SalvageMetadata, GivenAFirstCommitThatWasCutOff_ThenItIsToldAsAnOpenTellsItAndIsNoLoss) {
+  reopen();
+  put(1, "one");
+  sync();
+  store_.reset();
+  const std::pair<std::string, Bytes> left{"state", to_bytes(as_bytes("left"))};
+  const std::pair<std::string, Bytes> right{"state", to_bytes(as_bytes("right"))};
+  StoreFiles files = testkit::files_of(memory_);
+  const Bytes empty = files.at(left);
+  Bytes whole = files.at(right);
+  std::fill_n(whole.begin() + 8, 8, std::byte{0});
+  for (size_t size = 9; size < whole.size(); ++size) {
+    for (const bool is_alone : {false, true}) {
+      files[left] = empty;
+      if (is_alone) files.erase(left);
+      files[right] = Bytes(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(size));
+      options_.has_commit = false;
+      const Salvaged salvaged = salvage(files);
+      EXPECT_EQ(salvaged.map.version, 0u);
+
+      MemoryStorage opened;
+      testkit::load_files(opened, files);
+      RecoveryLog recovery(opened, true);
+      options_.read_only = true;
+      ASSERT_OK(MetadataStore::open(opened, options_, recovery));
+      ASSERT_EQ(recovery.report().damage.size(), 1u);
+      ASSERT_EQ(salvaged.losses.size(), 1u);
+      EXPECT_EQ(salvaged.summary.copies, 1u) << size;
+      EXPECT_EQ(salvaged.losses[0].range.copy, BlobRange::Copy::maybe_unfinished);
+      EXPECT_EQ(describe(salvaged.losses[0].range), describe(recovery.report().damage[0]));
+
+      options_.has_commit = true;
+      EXPECT_EQ(salvage(files).summary.losses, 1u) << "of a commit that was acknowledged";
+    }
+  }
+}
+
+TEST_F(SalvageMetadata, GivenAFirstCommitWithAWrongVersion_ThenItIsTakenAsAnOpenTakesItAndTold) {
+  reopen();
+  put(1, "one");
+  sync();
+  StoreFiles files = testkit::files_of(memory_);
+  store_big_endian<uint64_t>(files.at({"state", to_bytes(as_bytes("right"))}).data() + 8, 5);
+
+  const Salvaged salvaged = salvage(files);
+
+  EXPECT_EQ(salvaged.map.version, 1u);
+  EXPECT_EQ(salvaged.map.pairs, pairs_now());
+  ASSERT_EQ(salvaged.losses.size(), 1u);
+  EXPECT_THAT(salvaged.losses[0].range.reason, testing::HasSubstr("version field is 5"));
+}
+
+TEST_F(SalvageMetadata, GivenAnAcknowledgedCommit_WhenNoCopyHasContent_ThenThatIsALoss) {
+  make_store();
+  options_.has_commit = true;
+  for (auto& [name, content] : files_)
+    content.resize(8);
+  for (int removed = 0; removed < 3; ++removed) {
+    const Salvaged salvaged = salvage(files_);
+    EXPECT_EQ(salvaged.map.version, 0u);
+    EXPECT_EQ(salvaged.summary.losses, 1u);
+    if (!files_.empty()) files_.erase(files_.begin());
   }
 }
 

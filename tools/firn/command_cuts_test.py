@@ -4,12 +4,13 @@
 
 usage: command_cuts_test.py FIRN [unittest arguments]
 """
+import resource
 import shutil
 import signal
 import subprocess
 
 import command_support
-from command_support import CORRUPT, DONE, CommandTest, tree_of
+from command_support import CORRUPT, DONE, IO, CommandTest, tree_of
 
 ADDED = b"bytes that are not firn's"
 
@@ -144,6 +145,22 @@ class Cuts(CommandTest):
         self.assertEqual(self.told_copies(code, "salvage", copy)[0], said)
         shutil.rmtree(copy)
         self.assertEqual(tree_of(self.store), before)
+
+    def test_a_first_commit_that_was_cut_off_is_no_loss(self):
+        """A file may not grow beyond a limit in the middle of the commit: nobody was told of it."""
+        value = self.folder / "value"
+        value.write_bytes(bytes(100_000))
+        self.expect(IO, "metadata", "put", self.store, "key", "--file", value,
+                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000,) * 2),
+                    restore_signals=False)
+        left, right = (self.store / "state" / side.hex() for side in (b"left", b"right"))
+        self.assertEqual((left.stat().st_size, right.stat().st_size), (8, 60_000))
+        self.expect_copy_told(right, DONE)
+        left.unlink()
+        self.expect_copy_told(right, DONE)
+        self.assertEqual(self.json_lines("metadata", "list", self.store), [])
+        self.expect(DONE, "metadata", "put", self.store, "key", "--file", value)
+        self.assertIn(b": no damage;", self.output("verify", self.store))
 
     def test_one_bad_copy_is_told_by_verify_and_salvage_in_the_same_words(self):
         makers = (self.make_archive, self.make_freezer, self.make_metadata)

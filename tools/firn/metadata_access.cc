@@ -46,6 +46,10 @@ bool was_closed(const Manifest* manifest) {
   return manifest == nullptr || manifest->was_clean();
 }
 
+bool has_commit(const Manifest* manifest) {
+  return manifest != nullptr && manifest->record(kCommitRecord).has_value();
+}
+
 Result<OpenedMetadata> open_metadata(const StoreArguments& arguments, Access access) {
   TRY(check_key_size(arguments));
   const NewStoreGuard guard(arguments.path, access);
@@ -66,7 +70,7 @@ Result<OpenedMetadata> open_metadata(const StoreArguments& arguments, Access acc
   options.partition = opened.partition;
   options.key_size_bytes = opened.key_size_bytes;
   options.read_only = access == Access::read;
-  options.has_commit = manifest != nullptr && manifest->record(kCommitRecord).has_value();
+  options.has_commit = has_commit(manifest);
   options.was_closed = was_closed(manifest);
   TRY_INTO(opened.metadata,
            MetadataStore::open(*opened.storage, options, opened.store->recovery()));
@@ -78,7 +82,7 @@ Status commit_metadata(OpenedMetadata& opened) {
   Manifest* const manifest = opened.store->manifest();
   if (manifest != nullptr) TRY(manifest->begin_writing());
   TRY(opened.metadata->sync_both());
-  if (manifest != nullptr && !manifest->record(kCommitRecord)) {
+  if (manifest != nullptr && !has_commit(manifest)) {
     constexpr std::array<std::byte, 1> kThereIsOne = {std::byte{1}};
     TRY(manifest->set_record(kCommitRecord, kThereIsOne));
   }

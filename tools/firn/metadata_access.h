@@ -29,6 +29,9 @@ struct OpenedMetadata {
 // Its last writer left both copies whole, as far as anybody knows.
 [[nodiscard]] bool was_closed(const Manifest* manifest);
 
+// Some writer acknowledged a commit, as the manifest records.
+[[nodiscard]] bool has_commit(const Manifest* manifest);
+
 // Makes the changes durable in both copies, and closes the store.
 [[nodiscard]] Status commit_metadata(OpenedMetadata& opened);
 

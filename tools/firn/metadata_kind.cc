@@ -37,6 +37,7 @@ Status verify_copies(const StoreArguments& arguments, Verified& verified, Progre
   options.key_size_bytes = arguments.key_size_bytes.value_or(
       recorded > 0 && recorded <= kMetadataKeySizeMaxBytes ? static_cast<uint32_t>(recorded) : 32);
   options.read_only = true;
+  options.has_commit = has_commit(known);
   const auto opened = MetadataStore::open(*storage, options, findings);
   if (!opened && exit_code_of(opened.error().code) == ExitCode::corrupt)
     findings.note(opened.error().message);

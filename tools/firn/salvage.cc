@@ -92,7 +92,9 @@ Status write_map(const SalvagedMap& map, const MetadataStoreOptions& options, St
   store.identity.partitions = {{StoreRole::metadata, options.partition}};
   OpenedMetadata made;
   TRY_INTO(made.store, Store::open(target, store));
-  TRY_INTO(made.metadata, MetadataStore::open(target, options, made.store->recovery()));
+  MetadataStoreOptions of_target = options;
+  of_target.has_commit = false;
+  TRY_INTO(made.metadata, MetadataStore::open(target, of_target, made.store->recovery()));
   for (const auto& [key, value] : map.pairs)
     TRY(made.metadata->put(key, value));
   return commit_metadata(made);
@@ -110,6 +112,7 @@ Result<SalvageSummary> salvage_metadata_store(Storage& source, const StoreArgume
   options.key_size_bytes = static_cast<uint32_t>(key_size);
   options.value_size_max_bytes = UINT32_MAX;  // whatever the map had
   options.was_closed = was_closed(opened->manifest());
+  options.has_commit = has_commit(opened->manifest());
   TRY_INTO(const SalvagedMap map, salvage_metadata(source, options, log));
   if (map.version > 0 || log.nothing_lost()) {
     TRY(write_map(map, options, target));
