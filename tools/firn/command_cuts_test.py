@@ -162,6 +162,24 @@ class Cuts(CommandTest):
         self.expect(DONE, "metadata", "put", self.store, "key", "--file", value)
         self.assertIn(b": no damage;", self.output("verify", self.store))
 
+    def test_one_missing_copy_needs_no_backup(self):
+        for make in (self.make_archive, self.make_freezer, self.make_metadata):
+            make()
+            for path in sorted(self.store.glob("*/*")):
+                if path.name not in (b"left".hex(), b"right".hex()):
+                    continue
+                path.unlink()
+                advice = self.expect(CORRUPT, "verify", self.store).stderr.decode()
+                self.assertIn("the next commit writes this one again", advice)
+                self.assertNotIn("firn salvage", advice)
+                write = ("metadata", "put", self.store, "key", path.name)
+                if make != self.make_metadata:
+                    kind = self.json_lines("info", self.store)[0]["kind"]
+                    write = (kind, "import", self.store, "-", "--lines")
+                self.expect(DONE, *write, stdin=b"more\n")
+                self.assertIn(b": no damage;", self.output("verify", self.store))
+            shutil.rmtree(self.store)
+
     def test_one_bad_copy_is_told_by_verify_and_salvage_in_the_same_words(self):
         makers = (self.make_archive, self.make_freezer, self.make_metadata)
         for make in makers:

@@ -50,6 +50,17 @@ void condemn_added_bytes(Verified& verified) {
   report.cuts.clear();
 }
 
+// Nothing but one of two copies is damaged, and the store opens with the other one.
+void advise_on_copies(Verified& verified) {
+  const std::vector<BlobRange>& damage = verified.report.damage;
+  const bool is_of_copies = std::ranges::all_of(
+      damage, [](const BlobRange& range) { return range.copy != BlobRange::Copy::none; });
+  if (verified.open_failure || damage.empty() || !is_of_copies) return;
+  verified.mending =
+      "the other copy is in use, and the next commit writes this one again; where a newer commit "
+      "may be missing, a backup of the file may have it: restore that first";
+}
+
 // A manifest that cannot be read says nothing about the kind; whoever verifies it reports it.
 Result<const StoreKind*> kind_of(const StoreArguments& arguments) {
   TRY_INTO(const auto storage, open_storage(arguments.path, Access::read));
@@ -81,6 +92,7 @@ Status run_verify(const VerifyRequest& request, Output& output) {
   std::vector<BlobRange> copies;
   if (!verified.open_failure) copies = take_unfinished_copies(verified.report);
   condemn_added_bytes(verified);
+  advise_on_copies(verified);
   for (const std::string& stray : strays_of(store))
     verified.report.notes.push_back(concat(store, "/", stray, " is not firn's; it is ignored"));
   const double seconds = progress.seconds();
