@@ -47,7 +47,7 @@ class Contest {
   std::map<std::string, double> add_row(const std::string& phase, unsigned threads,
                                         const ByName& figures);
 
-  MakeWork gets(Distribution distribution, bool absent);
+  MakeWork gets(Distribution distribution, unsigned threads, bool absent);
   MakeWork mix(Distribution distribution, uint64_t puts_every);
 
   [[nodiscard]] std::string name_of(const std::string& phase) const {
@@ -77,6 +77,7 @@ void Contest::build(int repetitions) {
   Row row{name_of("put, growing from empty"), "ns", Better::lower, 0, {}, {}, {}};
   for (const auto& [name, values] : samples)
     (name == "firn" ? row.firn : row.peers[name]) = median(values);
+  row.counters["repetitions"] = repetitions;
   phases_.report.add(row);
   loads_ = std::make_unique<RandomLoads>(firn().statistics().bytes_live);
 }
@@ -144,17 +145,17 @@ std::map<std::string, double> Contest::add_row(const std::string& phase, unsigne
   return medians;
 }
 
-MakeWork Contest::gets(Distribution distribution, bool absent) {
-  return [this, distribution, absent](int repetition) {
+MakeWork Contest::gets(Distribution distribution, unsigned threads, bool absent) {
+  return [this, distribution, threads, absent](int repetition) {
     std::vector<std::vector<uint64_t>> keys;
-    for (uint64_t thread = 0; thread < 2; ++thread) {
+    for (uint64_t thread = 0; thread < threads; ++thread) {
       Picker picker(distribution, items_, static_cast<uint64_t>(repetition) * 2 + thread + 1);
       keys.push_back(make_gets(picker, operations_, absent));
     }
     return Work{
         .run = [keys](IndexEngine& engine, unsigned i) { return engine.gets(keys[i]); },
         .floor = [keys](RandomLoads& loads, unsigned i) { return loads.independent(keys[i]); },
-        .found = std::nullopt};
+        .found = absent ? 0 : operations_ * threads};
   };
 }
 
@@ -174,20 +175,14 @@ MakeWork Contest::mix(Distribution distribution, uint64_t puts_every) {
 
 GetFigures Contest::measure_gets() {
   GetFigures result;
-  const MakeWork uniform = gets(Distribution::uniform, false);
   for (unsigned threads = 1; threads <= 2; ++threads) {
-    const auto medians = measure("get hit, uniform", threads, true, [&](int repetition) {
-      Work work = uniform(repetition);
-      work.found = operations_ * threads;
-      return work;
-    });
-    if (threads == 1) result.tbb = medians.at("tbb");
+    const auto hits =
+        measure("get hit, uniform", threads, true, gets(Distribution::uniform, threads, false));
+    if (threads == 1) result.tbb = hits.at("tbb");
+    measure("get hit, zipf", threads, true, gets(Distribution::zipf, threads, false));
+    measure("get miss, uniform", threads, true, gets(Distribution::uniform, threads, true));
+    measure("get miss, zipf", threads, true, gets(Distribution::zipf, threads, true));
   }
-  measure("get miss, uniform", 1, true, [&](int repetition) {
-    Work work = gets(Distribution::uniform, true)(repetition);
-    work.found = 0;
-    return work;
-  });
   const auto dependent = measure("get hit, dependent", 1, true, [&](int repetition) {
     Picker picker(Distribution::uniform, items_, static_cast<uint64_t>(repetition) + 1);
     return Work{
@@ -198,8 +193,6 @@ GetFigures Contest::measure_gets() {
   });
   result.floor = dependent.at("floor");
   result.firn = dependent.at("firn");
-  for (unsigned threads = 1; threads <= 2; ++threads)
-    measure("get hit, zipf", threads, true, gets(Distribution::zipf, false));
 
   ByName figures;
   Picker picker(Distribution::uniform, items_, 7);
@@ -254,8 +247,8 @@ void Contest::measure_churn() {
 }  // namespace
 
 GetFigures measure_operations(const IndexPhases& phases, uint64_t items) {
-  // Beyond it, peers take minutes.
-  const uint64_t large = phases.arguments.quick ? 2'000'000 : 20'000'000;
+  // Filling so many takes peers minutes: once is what there is time for.
+  const uint64_t large = phases.arguments.quick ? 2'000'000 : 5'000'000;
   Contest contest(phases, items);
   contest.build(items > large ? 1 : phases.repetitions);
   const GetFigures figures = contest.measure_gets();
