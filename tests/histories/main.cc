@@ -28,6 +28,12 @@ struct YieldingPolicy : LocationPolicy {
   }
 };
 
+// Where the system has no barrier for all threads.
+struct InOrderPolicy : YieldingPolicy {
+  static void announce(Word& word, uint64_t value) { announce_in_order(word, value); }
+  static void order_announcements() {}
+};
+
 Config config_of(uint64_t seed) {
   Random random(seed);
   Config config{.seed = seed};
@@ -101,8 +107,10 @@ constexpr uint64_t kOperations = 60'000;
 
 std::optional<std::string> run_seed(uint64_t seed) {
   const Config config = config_of(seed);
-  const auto violation = seed % 4 == 0 ? run<LocationPolicy>(config, kOperations)
-                                       : run<YieldingPolicy>(config, kOperations);
+  const auto run_it = seed % 4 == 0   ? run<LocationPolicy>
+                      : seed % 4 == 1 ? run<InOrderPolicy>
+                                      : run<YieldingPolicy>;
+  const auto violation = run_it(config, kOperations);
   if (!violation) return std::nullopt;
   return concat(config.threads, " threads, ", config.keys, " keys, hashes ",
                 kLayoutNames[static_cast<size_t>(config.layout)], config.shards ? ", 2 shards" : "",
