@@ -2,6 +2,7 @@
 //
 // LocationIndex: growth, iteration across it, memory that is refused, and sessions that stay.
 #include <algorithm>
+#include <array>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -283,6 +284,25 @@ TEST_F(LocationGrowth, GivenAReaderInsideOfATable_WhenItIsReplacedTwice_ThenTheR
   }
   EXPECT_EQ(index->maintain(session), LocationStatus::done);
   EXPECT_EQ(index->statistics(session).bytes_retired, 0u);
+}
+
+// The old table still has the entries that have moved, as they were then.
+TEST_F(LocationGrowth, GivenAMoveUnderWay_WhenCandidatesAreAsked_ThenThoseOfTheNewTable) {
+  IndexUnderTest index({.shard_bits = 0});
+  auto& session = index.session();
+  uint64_t keys = 0;
+  const auto put = [&](uint64_t key, uint64_t at) {
+    ASSERT_TRUE(index->put(session, KeyHash(mixed(key)), Location(at), AnyKey{}).ok());
+  };
+  for (; keys < 10'000 || index->statistics(session).shards_growing == 0; ++keys)
+    put(keys, keys + 1);
+  for (uint64_t key = 0; key < 20; ++key) {
+    put(key, keys + key + 1);
+    std::array<Location, 2> found{};
+    EXPECT_EQ(index->candidates(session, KeyHash(mixed(key)), found), 1u);
+    EXPECT_EQ(found[0], Location(keys + key + 1));
+  }
+  EXPECT_EQ(index->statistics(session).shards_growing, 1u);
 }
 
 // The table that a reader knows has moved to one that is moving itself: most entries are in that

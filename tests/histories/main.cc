@@ -45,6 +45,7 @@ Config config_of(uint64_t seed) {
   config.skewed = random.one_in(2);
   config.shards = random.one_in(2);
   config.observes = random.one_in(2);
+  config.compares = seed % 2 == 0;
   if (!random.one_in(8)) return config;
   // All keys in the chain of one home, so that most inserts are displaced.
   config.drifts = true;
