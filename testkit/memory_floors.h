@@ -41,13 +41,17 @@ class MemoryFloors : public Floors {
   [[nodiscard]] Section boundary() const override { return boundary_; }
   [[nodiscard]] bool was_clean() const override { return clean_; }
   [[nodiscard]] bool pinned() const override { return pinned_; }
-  [[nodiscard]] Result<Section> reload_boundary() override { return boundary_; }
+  [[nodiscard]] Result<Section> reload_boundary() override {
+    return std::max(boundary_, pruned_elsewhere_);
+  }
   [[nodiscard]] Result<std::unique_ptr<StorageLock>> exclude_followers() override {
     return std::unique_ptr<StorageLock>();
   }
 
   // For a reader: from now on sections end at their floors.
   void pin() { pinned_ = true; }
+  // For a reader: what the writer has set since these floors were read.
+  void prune_elsewhere(Section oldest_retained) { pruned_elsewhere_ = oldest_retained; }
 
   // What closing the store does, after the journals are closed.
   void mark_clean() { clean_ = true; }
@@ -99,6 +103,7 @@ class MemoryFloors : public Floors {
 
   std::map<Section, uint64_t> floors_;
   Section boundary_;
+  Section pruned_elsewhere_;
   bool pinned_ = false;
   bool clean_ = false;
   bool begun_ = false;

@@ -170,6 +170,11 @@ TEST_F(DamagedSectionTest, GivenOrphanValues_WhenTheirHeaderIsDamaged_ThenTheySt
   append_entries(8, 1);
   ASSERT_OK(log_->sync_all());
   EXPECT_EQ(blobs_of(9), before);
+
+  used_floors_ = nullptr;
+  reopen();
+  EXPECT_THAT(log_->damaged(), ElementsAre(Key(Section(9))));
+  EXPECT_EQ(blobs_of(9), before);
 }
 
 // After a clean close damage shows when a section is used, and does not spread.
@@ -197,6 +202,28 @@ TEST_F(DamagedSectionTest, GivenACleanClose_WhenAHeaderIsDamaged_ThenOnlyItsSect
     log_.reset();
     break_header(partition, 2);
   }
+}
+
+TEST_F(DamagedSectionTest, GivenACleanClose_WhenValuesHaveANewerVersion_ThenVerifySaysSo) {
+  floors_.mark_clean();
+  const Bytes name = journal::section_name(Section(2));
+  Bytes newer = *storage_.raw(kValues, name);
+  copy_bytes(newer, encode_blob_header(99));
+  storage_.set_raw(kValues, name, newer);
+
+  reopen();
+
+  EXPECT_THAT(verify(), ElementsAre(HasSubstr("found 99")));
+  expect_entries(1, 3);
+}
+
+// The damage of its values shows first, and its index cannot be opened either.
+TEST_F(DamagedSectionTest, GivenACleanClose_WhenBothBlobsAreDamaged_ThenTheOthersGoOn) {
+  floors_.mark_clean();
+  break_header(kIndex, 2);
+  remove_blob(kValues, 2);
+
+  expect_the_others_go_on();
 }
 
 TEST_F(DamagedSectionTest, WhenVerified_ThenEverySectionIsLookedAt) {

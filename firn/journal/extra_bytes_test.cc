@@ -103,6 +103,27 @@ TEST_F(ExtraJournalBytesTest, WhenAddedToASectionThatIsClosed_ThenItFailsAndStay
   EXPECT_FALSE(has_lost_found());
 }
 
+// Whole records in valid pages are no less added.
+TEST_F(ExtraJournalBytesTest, WhenRecordsAreAddedToASectionThatIsClosed_ThenItFailsAndStays) {
+  MemoryStorage other;
+  used_floors_ = nullptr;
+  ASSERT_OK_INTO(journal_, try_open(other));
+  append_records(1, 6);
+  ASSERT_OK(journal_->close());
+  used_floors_ = &floors_;
+  open_sections_max_ = 1;
+  reopen();
+  ASSERT_EQ(get(2, 0), record(200));  // closes section 1
+  const Bytes name = journal::section_name(Section(1));
+  storage_.set_raw(kIndex, name, *other.raw(kIndex, name));
+  const auto before = all_blobs();
+
+  EXPECT_THAT(get(1, 0), FailsWith(Errc::corrupt, "no longer ends behind 160 payload bytes"));
+  EXPECT_THAT(append(1, 7), FailsWith(Errc::corrupt, "changed from outside"));
+
+  EXPECT_EQ(all_blobs(), before);
+}
+
 class ExtraValueBytesTest : public IndexedValueLogTest {
  protected:
   void SetUp() override {

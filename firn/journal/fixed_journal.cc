@@ -125,10 +125,9 @@ Status FixedJournal::recover_section(Section section, const Error* known_damage,
 }
 
 bool FixedJournal::ends_at_floors() const {
-  return table_.damaged().empty() &&
-         std::ranges::all_of(table_.known_sizes(), [&](const auto& known) {
-           return known.second == options_.floors->floor(known.first);
-         });
+  return std::ranges::all_of(table_.known_sizes(), [&](const auto& known) {
+    return known.second == options_.floors->floor(known.first);
+  });
 }
 
 // What is wrong with a section whose floor cannot be right.
@@ -158,9 +157,10 @@ void FixedJournal::set_aside(Section section, const Error& damage, RecoveryLog& 
 }
 
 Status FixedJournal::freeze(Section section, const Error& damage) {
-  TRY_INTO(const auto handle, table_.find(section));
-  if (handle != nullptr) handle->frozen = true;
-  table_.set_aside(section, damage, handle == nullptr ? Table::Readable::no : Table::Readable::yes);
+  auto handle = table_.find(section);
+  if (!handle && handle.error().code != Errc::corrupt) return pass_on(handle);
+  const bool is_readable = handle && *handle != nullptr;
+  table_.set_aside(section, damage, is_readable ? Table::Readable::yes : Table::Readable::no);
   if (options_.floors != nullptr) options_.floors->keep_unclean();
   return {};
 }
@@ -197,7 +197,6 @@ Result<std::shared_ptr<PagedSection>> FixedJournal::reopen_section(
                        " no longer ends behind ", *entry.size,
                        " payload bytes: it was changed from outside "
                        "while the store was open; open the store anew"));
-  handle->frozen = entry.damage.has_value();
   return handle;
 }
 
@@ -222,8 +221,7 @@ Result<std::shared_ptr<PagedSection>> FixedJournal::open_blob(Section section,
   return handle;
 }
 
-Status FixedJournal::check_retained(Section section) const {
-  const uint64_t boundary = boundary_.load();
+Status FixedJournal::check_retained(Section section, uint64_t boundary) const {
   if (section.value >= boundary) return {};
   return fail(Errc::pruned, concat("section ", section, " of partition ", options_.partition,
                                    " is pruned: sections from ", boundary, " on are retained"));
@@ -245,11 +243,12 @@ Status FixedJournal::check_undamaged(Section section) const {
 }
 
 Result<std::shared_ptr<PagedSection>> FixedJournal::find_retained(Section section) const {
-  TRY(check_retained(section));
   auto handle = table_.find(section);
-  if (!handle && handle.error().code == Errc::not_found) TRY(check_still_retained(section));
-  // A prune that began in between has removed it: its boundary came first.
-  if (handle && *handle == nullptr) TRY(check_retained(section));
+  if (handle && *handle != nullptr) return handle;
+  // Only now: a prune raises the boundary before it removes anything.
+  TRY(check_retained(section, boundary_));
+  if (!handle && handle.error().code == Errc::not_found)
+    return std::unexpected(explain_missing(section, handle.error()));
   return handle;
 }
 
@@ -266,8 +265,8 @@ Result<std::shared_ptr<PagedSection>> FixedJournal::create_section(Section secti
 
 Status FixedJournal::begin_appending(Section section) {
   // Damage is no failure of the journal: other sections go on.
+  TRY(check_undamaged(section));
   TRY_INTO(auto handle, find_retained(section));
-  if (handle != nullptr && handle->frozen) TRY(check_undamaged(section));
   if (options_.floors != nullptr) TRY(poison_.watch(options_.floors->begin_writing()));
   if (handle == nullptr) {
     TRY_INTO(handle, poison_.watch(create_section(section)));
@@ -487,17 +486,20 @@ Status FixedJournal::cut_section(Section section, uint64_t size_bytes) {
   return raise_floor(section, durable - durable % record);
 }
 
+PagedBlob& FixedJournal::recovered_blob(Section section) const {
+  const auto handle = table_.find_open(section);
+  CHECK(handle != nullptr, "its records were just counted");
+  return *handle->blob;
+}
+
 Status FixedJournal::save_before_cut(Section section, uint64_t size_bytes, std::string reason,
                                      RecoveryLog& recovery) const {
-  TRY_INTO(const auto handle, table_.find(section));
-  return handle == nullptr ? Status()
-                           : handle->blob->save_before_cut(size_bytes, std::move(reason), recovery);
+  return recovered_blob(section).save_before_cut(size_bytes, std::move(reason), recovery);
 }
 
 Status FixedJournal::cut_recovered(Section section, uint64_t size_bytes) {
-  if (!read_only_) return cut_section(section, size_bytes);
-  TRY_INTO(const auto handle, table_.find(section));
-  return handle == nullptr ? Status() : handle->blob->cut_view(size_bytes);
+  return read_only_ ? recovered_blob(section).cut_view(size_bytes)
+                    : cut_section(section, size_bytes);
 }
 
 Status FixedJournal::clear() {

@@ -71,7 +71,6 @@ struct FixedJournalOptions {
 // One blob of a FixedJournal while it is open.
 struct PagedSection {
   std::unique_ptr<PagedBlob> blob;
-  bool frozen = false;  // the section is set aside; the writer's
 
   [[nodiscard]] uint64_t size() const { return blob->size(); }
   [[nodiscard]] bool dirty() const { return blob->size() != blob->durable_size(); }
@@ -200,9 +199,10 @@ class FixedJournal {
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> find_retained(Section section) const;
   [[nodiscard]] Status read_from(const PagedSection* handle, Section section, Position position,
                                  uint32_t offset, MutableByteSpan out) const;
-  [[nodiscard]] Status check_retained(Section section) const;
-  // For a reader that misses a blob: Errc::pruned if the writer has pruned the section by now.
-  [[nodiscard]] Status check_still_retained(Section section) const;
+  [[nodiscard]] Status check_retained(Section section, uint64_t boundary) const;
+  // What a blob is that was there and is `not_found`: pruned by the writer meanwhile, for a reader;
+  // else damage.
+  [[nodiscard]] Error explain_missing(Section section, const Error& not_found) const;
   [[nodiscard]] bool is_pinned() const {
     return read_only_ && options_.floors != nullptr && options_.floors->pinned();
   }
@@ -215,17 +215,19 @@ class FixedJournal {
   [[nodiscard]] static Result<std::unique_ptr<FixedJournal>> open_unraised(
       Storage& storage, const FixedJournalOptions& options, const journal::KnownState& known,
       RecoveryLog& recovery);
-  // No section is damaged, and none is longer than its floor. Requires: floors.
+  // No section is longer than its floor. Requires: floors.
   [[nodiscard]] bool ends_at_floors() const;
   // What the records of a section refer to is damaged: from now on nothing of it changes.
   [[nodiscard]] Status freeze(Section section, const Error& damage);
   // Raises the floor to `size_bytes`. Requires: they are durable.
   [[nodiscard]] Status raise_floor(Section section, uint64_t size_bytes);
-  // Recovery of the owner: saves the pages of records that it cannot adopt.
+  // Recovery of the owner, of a section whose records it has just counted: saves the pages of
+  // records that it cannot adopt.
   [[nodiscard]] Status save_before_cut(Section section, uint64_t size_bytes, std::string reason,
                                        RecoveryLog& recovery) const;
   // Then cuts the section, or only the view of it if the journal is read-only.
   [[nodiscard]] Status cut_recovered(Section section, uint64_t size_bytes);
+  [[nodiscard]] PagedBlob& recovered_blob(Section section) const;
 
   friend class IndexedValueLog;
   friend class FixedReplay;

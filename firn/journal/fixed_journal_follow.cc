@@ -9,12 +9,17 @@
 
 namespace firn {
 
-Status FixedJournal::check_still_retained(Section section) const {
-  if (!read_only_ || options_.floors == nullptr) return {};
-  TRY_INTO(const Section boundary, options_.floors->reload_boundary());
-  for (uint64_t known = boundary_; known < boundary.value;)
-    if (boundary_.compare_exchange_weak(known, boundary.value)) break;
-  return check_retained(section);
+Error FixedJournal::explain_missing(Section section, const Error& not_found) const {
+  if (read_only_ && options_.floors != nullptr) {
+    const auto boundary = options_.floors->reload_boundary();
+    if (!boundary) return boundary.error();
+    // Of two threads the lower one may win: who misses a blob next looks again.
+    boundary_ = std::max(boundary_.load(), boundary->value);
+    if (const Status retained = check_retained(section, boundary->value); !retained)
+      return retained.error();
+  }
+  return {Errc::corrupt, concat(not_found.message, ", although section ", section,
+                                " was there before and is not pruned: restore it")};
 }
 
 Result<std::vector<Section>> FixedJournal::follow() {

@@ -281,6 +281,31 @@ TEST_F(FixedJournalTest, GivenFloors_WhenAFloorSplitsARecord_ThenTheSectionIsSet
 }
 
 // Pinned 7.2.9
+// With floors the geometry is known: another one is damage of the section, not of the call.
+TEST_F(FixedJournalTest, GivenFloors_WhenASectionHasAnotherPageSize_ThenItIsSetAside) {
+  used_floors_ = &floors_;
+  reopen();
+  append_records(1, 5);
+  ASSERT_OK(journal_->sync_all());
+  MemoryStorage other;
+  FixedJournalOptions changed = options();
+  changed.page_size_bytes = 20;
+  changed.floors = nullptr;
+  RecoveryLog recovery(other, false);
+  ASSERT_OK_INTO(journal_, FixedJournal::open(other, changed, recovery));
+  append_records(1, 5);
+  ASSERT_OK(journal_->close());
+  journal_.reset();
+  const Bytes name = journal::section_name(Section(1));
+  storage_.set_raw(kIndex, name, *other.raw(kIndex, name));
+  const auto before = all_blobs();
+
+  reopen();
+
+  expect_set_aside(1, "page size 44 does not fit");
+  EXPECT_EQ(all_blobs(), before);
+}
+
 TEST_F(FixedJournalTest, GivenSyncedRecords_WhenReopened_ThenTheySurvive) {
   reopen();
   append_records(1, 5);
@@ -496,6 +521,27 @@ TEST_F(FixedJournalTest, GivenADamagedPage_WhenItIsSkipped_ThenReplayGoesOnBehin
   for (uint64_t i = 0; i < 20; ++i)
     if (i != 4 && i != 5) all_but_two.push_back(i);
   EXPECT_EQ(positions, all_but_two);
+}
+
+TEST_F(FixedJournalTest, GivenADamagedPage_WhenSkippedLater_ThenTheSectionsThatFollowAreWhole) {
+  reopen();
+  append_records(1, 20);
+  append_records(2, 2);
+  ASSERT_OK(journal_->sync_all());
+  patch_blob(kIndex, 1, 0, eight_bytes(UINT64_MAX));
+  reopen();
+  ASSERT_OK_INTO(FixedReplay items, journal_->replay());
+  EXPECT_THAT(items.next(), FailsWith(Errc::corrupt));
+
+  std::vector<Bytes> records;
+  while (true) {
+    ASSERT_OK_INTO(const auto item, items.next());
+    items.skip_damaged_page();
+    if (!item) break;
+    records.push_back(to_bytes(item->record));
+  }
+
+  EXPECT_EQ(records, (std::vector{record(200), record(201)}));
 }
 
 TEST_F(FixedJournalTest, GivenReadOnly_WhenMoreSectionsThanMayBeOpenAreRead_ThenAllRead) {

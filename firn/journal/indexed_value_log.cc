@@ -155,7 +155,7 @@ Status IndexedValueLog::recover(const journal::KnownState& known, RecoveryLog& r
   for (const Section section : index_->sections()) {
     if (damaged.contains(section)) {
       // The journal has told of its own damage; what is left is that of the values.
-      if (index_->size(section)) TRY(set_aside(section, known.damage.at(section), recovery));
+      if (index_->size(section)) set_values_aside(section, known.damage.at(section), recovery);
       continue;
     }
     Status outcome = recover_section(section, recovery);
@@ -181,11 +181,16 @@ Result<std::vector<Section>> IndexedValueLog::follow() {
   return grown;
 }
 
+// Of values whose blob was there when it was looked for.
+template <class T>
+Result<T> IndexedValueLog::unless_missing(Section section, Result<T> outcome) const {
+  if (outcome || outcome.error().code != Errc::not_found) return outcome;
+  return std::unexpected(index_->explain_missing(section, outcome.error()));
+}
+
 Result<Value> IndexedValueLog::read_value(Section section, ValueLocation location,
                                           const Ahead& ahead) const {
-  auto value = values_->read(section, location, ahead.value);
-  if (!value && value.error().code == Errc::not_found) TRY(index_->check_still_retained(section));
-  return value;
+  return unless_missing(section, values_->read(section, location, ahead.value));
 }
 
 IndexedValueLog::Ahead IndexedValueLog::fetch(Section section, uint64_t value_offset) const {
@@ -201,9 +206,14 @@ Status IndexedValueLog::unless_damaged(Section section, Status outcome, Recovery
 }
 
 Status IndexedValueLog::set_aside(Section section, const Error& damage, RecoveryLog& recovery) {
+  set_values_aside(section, damage, recovery);
+  return index_->freeze(section, damage);
+}
+
+void IndexedValueLog::set_values_aside(Section section, const Error& damage,
+                                       RecoveryLog& recovery) {
   recovery.note_damage({values_->partition(), journal::section_hex(section), 0, 0, damage.message});
   values_->set_aside(section, damage);
-  return index_->freeze(section, damage);
 }
 
 Status IndexedValueLog::recover_section(Section section, RecoveryLog& recovery) {
@@ -221,7 +231,7 @@ Status IndexedValueLog::recover_section(Section section, RecoveryLog& recovery) 
   const bool above_floor =
       floors_ == nullptr || kept > floors_->floor(section) / index_->record_size_bytes();
   if (above_floor && kept > 0 && !recovery.read_only()) TRY(values_->adopt(section));
-  TRY(cut(section, count, kept, reason, recovery));
+  TRY(cut(section, {count, kept, value_bytes}, reason, recovery));
   if (!above_floor || recovery.read_only()) return {};
   return index_->raise_floor(section, kept * index_->record_size_bytes());
 }
@@ -263,13 +273,13 @@ Result<uint64_t> IndexedValueLog::count_like_original(Section section, uint64_t 
   return 0;
 }
 
-Status IndexedValueLog::cut(Section section, uint64_t count, uint64_t kept,
-                            const std::string& reason, RecoveryLog& recovery) {
+Status IndexedValueLog::cut(Section section, const Found& found, const std::string& reason,
+                            RecoveryLog& recovery) {
+  const auto [count, kept, value_bytes] = found;
   uint64_t values_end = 0;
   if (kept > 0) {
     TRY_INTO(values_end, end_of_entry(section, kept - 1));
   }
-  TRY_INTO(const uint64_t value_bytes, values_->size(section));
   if (kept < count) {
     const uint64_t kept_bytes = kept * index_->record_size_bytes();
     const std::string dropped =
@@ -328,7 +338,7 @@ Status IndexedValueLog::begin_appending(Section section) {
     // replaced by others under the entries that refer to them.
     TRY(index_->check_undamaged(section));
     TRY_INTO(const uint64_t needed, value_size(section));
-    TRY_INTO(const uint64_t found, values_->size(section));
+    TRY_INTO(const uint64_t found, unless_missing(section, values_->size(section)));
     if (found < needed) return std::unexpected(missing_values(section, found, needed));
     // Unsynced sections stay open; a bound on them bounds the descriptors.
     if (unsynced_.size() >= unsynced_max_) TRY(sync_all());
@@ -448,9 +458,7 @@ Status IndexedValueLog::destroy() {
 Status IndexedValueLog::verify(bool values, RecoveryLog& findings,
                                const std::function<void(uint64_t)>& progress) const {
   for (const Section section : index_->sections()) {
-    Status verified = verify_section(section, values, findings, progress);
-    if (!verified && verified.error().code == Errc::not_found)
-      verified = index_->check_still_retained(section);
+    const Status verified = verify_section(section, values, findings, progress);
     if (!verified && verified.error().code != Errc::pruned) return verified;
   }
   return {};
@@ -458,15 +466,15 @@ Status IndexedValueLog::verify(bool values, RecoveryLog& findings,
 
 Status IndexedValueLog::verify_section(Section section, bool values, RecoveryLog& findings,
                                        const std::function<void(uint64_t)>& progress) const {
+  auto count = index_->record_count(section);
+  if (!count && count.error().code != Errc::corrupt) return pass_on(count);
   TRY(index_->verify_section(section, findings));
-  const auto count = index_->record_count(section);
-  if (!count && count.error().code == Errc::corrupt) return {};  // noted
-  if (!count) return fail(count.error().code, count.error().message);
+  if (!count) return {};  // noted
   progress(*count * index_->record_size_bytes());
-  const auto value_bytes = values_->size(section);
+  const auto value_bytes = unless_missing(section, values_->size(section));
   const std::string blob = journal::section_hex(section);
-  if (!value_bytes || (*count > 0 && !values_->contains(section))) {
-    const Error failure = value_bytes ? missing_values(section, 0, 0) : Error(value_bytes.error());
+  if (!value_bytes) {
+    const Error& failure = value_bytes.error();
     if (failure.code != Errc::corrupt && failure.code != Errc::unsupported_version)
       return std::unexpected(failure);
     findings.note_damage({values_->partition(), blob, 0, 0, failure.message});
@@ -490,7 +498,7 @@ Status IndexedValueLog::verify_section(Section section, bool values, RecoveryLog
     } else if (end_of(*location) > *value_bytes) {
       lost.add(position, *location);
     } else if (values) {
-      const Status checked = values_->check(section, *location);
+      const Status checked = unless_missing(section, values_->check(section, *location));
       if (!checked && checked.error().code != Errc::corrupt)
         return fail(checked.error().code, checked.error().message);
       if (!checked) damaged(checked.error().message);

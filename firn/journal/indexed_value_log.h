@@ -183,12 +183,21 @@ class IndexedValueLog {
   [[nodiscard]] Status recover_section(Section section, RecoveryLog& recovery);
   [[nodiscard]] Status unless_damaged(Section section, Status outcome, RecoveryLog& recovery);
   [[nodiscard]] Status set_aside(Section section, const Error& damage, RecoveryLog& recovery);
+  void set_values_aside(Section section, const Error& damage, RecoveryLog& recovery);
+  template <class T>
+  [[nodiscard]] Result<T> unless_missing(Section section, Result<T> outcome) const;
   [[nodiscard]] Result<uint64_t> count_from_floor(Section section, uint64_t count,
                                                   uint64_t value_bytes, std::string& reason) const;
   [[nodiscard]] Result<uint64_t> count_like_original(Section section, uint64_t count,
                                                      uint64_t value_bytes) const;
-  [[nodiscard]] Status cut(Section section, uint64_t count, uint64_t kept,
-                           const std::string& reason, RecoveryLog& recovery);
+  // What recovery finds of a section, and how many of its entries it keeps.
+  struct Found {
+    uint64_t count = 0;
+    uint64_t kept = 0;
+    uint64_t value_bytes = 0;
+  };
+  [[nodiscard]] Status cut(Section section, const Found& found, const std::string& reason,
+                           RecoveryLog& recovery);
   [[nodiscard]] Result<uint64_t> end_of_entry(Section section, uint64_t position) const;
   [[nodiscard]] Status begin_appending(Section section);
   [[nodiscard]] Error missing_values(Section section, uint64_t found, uint64_t needed) const;

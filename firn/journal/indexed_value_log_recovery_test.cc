@@ -432,6 +432,19 @@ TEST_F(IndexedValueLogRecoveryTest, GivenALocationThatOverflows_WhenReopened_The
   expect_entries(1, 1);
 }
 
+// Values end before entries 2 and 3, and what entry 2 says of its value is not known.
+TEST_F(IndexedValueLogRecoveryTest, GivenCutValuesAndADamagedPage_WhenReopened_ThenTheRestStays) {
+  use_one_entry_a_page();
+  write_sections({{1, 4}});
+  keep_values(1, 2);
+  patch_blob(kIndex, 1, 2 * kPagedEntrySizeBytes, eight_bytes(UINT64_MAX));
+
+  reopen();
+
+  expect_entries(1, 2);
+  expect_next_position(1, 2);
+}
+
 // Pinned 7.1.33
 TEST_F(IndexedValueLogRecoveryTest, GivenAnIndexCutToZero_WhenReopened_ThenItsValueBytesAreKept) {
   write_sections({{1, 3}, {2, 1}});
@@ -575,6 +588,34 @@ TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenALocationOverflows_ThenItIsS
   patch_blob(kIndex, 1, 0, page_of(1, UINT64_MAX - 10, 100));
 
   expect_set_aside(1, "values/0000000000000001");
+  EXPECT_THAT(log_->value_size(Section(1)), FailsWith(Errc::corrupt, "ends nowhere"));
+}
+
+// Below the floor, what an entry says of its value is looked at by verify.
+TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenLocationsCannotBe_ThenVerifyNamesEach) {
+  use_floors();
+  use_one_entry_a_page();
+  write_sections({{1, 5}});
+  const std::vector<ValueLocation> locations = {{1000, 20}, {500, 20}, {UINT64_MAX - 10, 100}};
+  for (size_t i = 0; i < locations.size(); ++i)
+    patch_blob(kIndex, 1, (i + 1) * kPagedEntrySizeBytes,
+               page_of(id_of(1, i + 1), locations[i].offset, locations[i].size_bytes));
+  reopen();
+
+  std::vector<std::string> found;
+  RecoveryLog findings(storage_, true);
+  EXPECT_OK(log_->verify(false, findings, [](uint64_t) {}));
+  for (const BlobRange& range : findings.report().damage)
+    found.push_back(concat(range.offset, "+", range.size_bytes, " ", range.reason));
+  EXPECT_THAT(found, ::testing::UnorderedElementsAre(
+                         "1000+20 the values of 1 entries, 1 to 1, end beyond the blob, which "
+                         "has 100 bytes",
+                         "500+20 the values of 1 entries, 2 to 2, end beyond the blob, which has "
+                         "100 bytes",
+                         concat(UINT64_MAX - 10,
+                                "+100 value of entry 3: its location is "
+                                "impossible"),
+                         "80+20 value of entry 4: its location is impossible"));
 }
 
 // As 7.1.18 and 7.1.31: what follows the synced bytes was never promised.
@@ -628,6 +669,19 @@ TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenAnEntryAboveThemLeadsBack_Th
   reopen();
 
   expect_entries(1, 3);
+}
+
+TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenAValueAboveThemHasNoChecksum_ThenItIsCut) {
+  use_one_entry_a_page();
+  write_sections({{1, 6}});  // no floors: a power cut lost the raises
+  use_floors();
+  floors_.plant(Section(1), 2 * kEntrySizeBytes);
+  patch_blob(kIndex, 1, 3 * kPagedEntrySizeBytes, page_of(id_of(1, 3), 3 * kStoredSizeBytes, 3));
+
+  reopen();
+
+  expect_entries(1, 3);
+  expect_next_position(1, 3);
 }
 
 TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenAValueBelowThemRots_ThenOnlyItsReadFails) {

@@ -223,6 +223,7 @@ class FixedJournalTest : public JournalTest {
     EXPECT_THAT(replay(0, 0), FailsWith(Errc::corrupt, part));
     EXPECT_THAT(append(section, 1), FailsWith(Errc::corrupt, part));
     EXPECT_THAT(journal_->rewind(Section(section), 0), FailsWith(Errc::corrupt, part));
+    EXPECT_THAT(journal_->rewind_section(Section(section), 0), FailsWith(Errc::corrupt, part));
   }
 
   size_t open_sections_max_ = 128;
