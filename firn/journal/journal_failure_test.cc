@@ -345,6 +345,9 @@ TEST_F(JournalRefusals, GivenSections_WhenAskedForWhatIsNotThere_ThenTold) {
   append_records(2, 1);
 
   EXPECT_OK(journal_->sync(Section(7)));
+  RecoveryLog findings(storage_, true);
+  EXPECT_OK(journal_->verify_section(Section(7), findings));
+  EXPECT_TRUE(findings.report().empty());
   EXPECT_EQ(journal_->size(Section(7)), 0u);
   EXPECT_THAT(journal_->replay_section(Section(7), Position(0)), testing::Not(FailsWith(Errc::io)));
   Bytes out(2 * kRecordSizeBytes);
@@ -355,6 +358,37 @@ TEST_F(JournalRefusals, GivenSections_WhenAskedForWhatIsNotThere_ThenTold) {
   EXPECT_THAT(journal_->replay_section(Section(1), Position(0)), FailsWith(Errc::pruned));
   EXPECT_EQ(journal_->read_cached(places, out), std::vector<bool>(2, false));
   EXPECT_THAT(journal_->sync(Section(1)), FailsWith(Errc::pruned));
+}
+
+TEST_F(JournalRefusals, GivenAReplay_WhenItsSectionIsRemoved_ThenToldAndNothingIsInvented) {
+  reopen();
+  append_records(1, 3);
+  ASSERT_OK_INTO(FixedReplay items, journal_->replay());
+
+  ASSERT_OK(journal_->clear());
+
+  EXPECT_THAT(items.next(), FailsWith(Errc::out_of_range, "was removed"));
+  ASSERT_OK_INTO(const auto end, items.next());
+  EXPECT_FALSE(end.has_value());
+}
+
+TEST_F(JournalRefusals, GivenASectionThatCannotBeOpened_WhenAppended_ThenToldAndItGoesOnLater) {
+  FailingCalls calls;
+  FailingStorage storage(storage_, calls);
+  open_sections_max_ = 1;
+  ASSERT_OK_INTO(journal_, try_open(storage));
+  for (const uint64_t section : {1u, 2u}) {
+    append_records(section, 1);
+    ASSERT_OK(journal_->sync_all());
+  }
+
+  calls.fail(0);
+  EXPECT_FALSE(journal_->append_would_write(Section(1))) << "the append tells why it fails";
+  calls.fail(0);
+  EXPECT_THAT(append(1, 101), FailsWith(Errc::io));
+
+  EXPECT_EQ(append(1, 101), Position(1));
+  journal_.reset();
 }
 
 TEST_F(JournalRefusals, GivenADamagedPage_WhenVerified_ThenItIsNamedAndTheOthersAreWhole) {
@@ -408,7 +442,6 @@ TEST_F(ValueLogRefusals, GivenAPrune_WhenAPrunedSectionIsUsed_ThenEveryCallSaysS
   ASSERT_OK(log->prune(Section(3)));
   const Section pruned(2);
 
-  EXPECT_THAT(log->create(pruned), FailsWith(Errc::pruned));
   EXPECT_THAT(log->append(pruned, pattern(1, 16)), FailsWith(Errc::pruned));
   EXPECT_THAT(log->read(pruned, {0, 20}), FailsWith(Errc::pruned));
   EXPECT_THAT(log->size(pruned), FailsWith(Errc::pruned));

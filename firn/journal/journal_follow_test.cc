@@ -242,18 +242,21 @@ TEST_F(IndexedReaderTest, GivenAMissingBlob_WhenACallFails_ThenThatIsToldAndNotD
         TRY_INTO(log_, try_open(storage, true));
         return {};
       };
-      if (missed.use) ASSERT_OK(open());
+      if (missed.use) {
+        ASSERT_OK(open());
+      }
       remove_blob(missed.partition, 1);
       calls.fail(call);
       const Status outcome = missed.use ? missed.use(*log_) : open();
       failed = calls.failed().has_value();
       SCOPED_TRACE(concat(missed.name, ", call ", call, ": ", calls.failed().value_or("-")));
-      if (failed)
+      if (failed) {
         EXPECT_THAT(outcome, FailsWith(Errc::io, "the test made this call fail"));
-      else if (missed.use)
+      } else if (missed.use) {
         EXPECT_THAT(outcome, FailsWith(Errc::corrupt, "is not pruned"));
-      else
+      } else {
         EXPECT_THAT(log_->damaged(), ElementsAre(Key(Section(1))));
+      }
       log_.reset();
       storage_.set_raw(missed.partition, name, *blob);
     }

@@ -140,7 +140,7 @@ class SectionTable {
   [[nodiscard]] std::shared_ptr<Handle> find_open(Section section) const {
     MutexLock lock(mutex_);
     const auto found = entries_.find(section);
-    if (found == entries_.end() || !found->second.readable) return nullptr;
+    if (found == entries_.end()) return nullptr;
     if (found->second.handle != nullptr) use(found->second);
     return found->second.handle;
   }
@@ -150,11 +150,11 @@ class SectionTable {
     return entries_.contains(section);
   }
 
-  // Drops a section from the table; returns its cache id.
+  // Drops a section from the table; returns its cache id. Requires: it is there.
   uint64_t erase(Section section) {
     MutexLock lock(mutex_);
     const auto found = entries_.find(section);
-    if (found == entries_.end()) return 0;
+    CHECK(found != entries_.end(), "a section is erased once");
     const uint64_t cache_id = found->second.cache_id;
     if (found->second.handle != nullptr) recently_used_.erase(found->second.use);
     entries_.erase(found);

@@ -97,10 +97,9 @@ Status ValueLog::check_writable() const {
 }
 
 Result<ValueLog::Handle> ValueLog::find_existing(Section section) const {
-  TRY(check_retained(section));
   TRY_INTO(auto handle, table_.find(section));
   if (handle != nullptr) return handle;
-  // A prune that began in between has removed it: its boundary came first.
+  // Only now: a prune raises the boundary before it removes anything.
   TRY(check_retained(section));
   return fail(Errc::out_of_range,
               concat("there is no blob ", options_.partition, "/", journal::section_hex(section)));
@@ -126,13 +125,6 @@ Result<journal::ValueSegment*> ValueLog::begin_appending(Section section) {
 void ValueLog::set_aside(Section section, const Error& damage) {
   using Readable = decltype(table_)::Readable;
   table_.set_aside(section, damage, table_.contains(section) ? Readable::yes : Readable::no);
-}
-
-Status ValueLog::create(Section section) {
-  TRY(check_writable());
-  TRY(check_retained(section));
-  TRY(poison_.watch(find_or_create(section)));
-  return {};
 }
 
 Result<ValueLocation> ValueLog::append(Section section, std::span<const ByteSpan> value) {

@@ -73,7 +73,8 @@ class ValueLog {
   }
 
   // Reads, checks and decompresses. Errors: pruned, out_of_range (no such section, beyond its end,
-  // size below 4), corrupt (checksum, compression), io.
+  // size below 4), corrupt (checksum, compression), not_found (the blob is gone: IndexedValueLog
+  // tells why), io.
   [[nodiscard]] Result<Value> read(Section section, ValueLocation location) const;
   // For one read that follows soon: saves it the look for the section. Null if the section is not
   // open. Of a section that nobody prunes.
@@ -112,8 +113,6 @@ class ValueLog {
 
   [[nodiscard]] const std::string& partition() const { return options_.partition; }
 
-  // Creates the (empty) blob of a section durably, if it does not exist.
-  [[nodiscard]] Status create(Section section);
   // From now on the section is opened for reading only; if its blob is missing, reads fail with
   // `damage`.
   void set_aside(Section section, const Error& damage);

@@ -3,11 +3,15 @@
 // The behaviours of the original's glob, in its order ("Pinned 7.3.n"), and what is ours.
 #include "firn/journal/value_log.h"
 
+#include <functional>
+
 #include <zstd.h>
 
 #include "firn/base/crc32c.h"
 #include "firn/base/units.h"
 #include "firn/journal/journal_test_support.h"
+#include "firn/journal/value_entry.h"
+#include "testkit/failing_calls.h"
 #include "testkit/logged_storage.h"
 
 namespace firn {
@@ -39,6 +43,35 @@ class ValueLogTest : public JournalTest {
   Result<Bytes> get(uint64_t section, ValueLocation location) const {
     TRY_INTO(const Value read, log_->read(Section(section), location));
     return to_bytes(read.bytes());
+  }
+
+  // A blob with this payload and its checksum.
+  ValueLocation plant(uint64_t section, Bytes payload) {
+    const uint32_t checksum = crc32c(payload);
+    payload.resize(payload.size() + 4);
+    store_big_endian(payload.data() + payload.size() - 4, checksum);
+    EXPECT_OK(storage_.open(kValues, journal::section_name(Section(section)), OpenMode::create));
+    patch_blob(kValues, section, 0, payload);
+    reopen();
+    return {0, static_cast<uint32_t>(payload.size())};
+  }
+
+  static Bytes compress(ByteSpan plain) {
+    Bytes frame(ZSTD_compressBound(plain.size()));
+    frame.resize(ZSTD_compress(frame.data(), frame.size(), plain.data(), plain.size(), 3));
+    return frame;
+  }
+
+  // A zstd frame of one uncompressed block that says that it holds `claimed` bytes.
+  static Bytes frame_that_claims(uint64_t claimed, ByteSpan block) {
+    Bytes frame = *from_hex("28b52ffde0");  // the size has eight bytes, little-endian
+    for (int shift = 0; shift < 64; shift += 8)
+      frame.push_back(static_cast<std::byte>(claimed >> shift));
+    const size_t header = block.size() << 3 | 1;  // the last one, as it is
+    for (int shift = 0; shift < 24; shift += 8)
+      frame.push_back(static_cast<std::byte>(header >> shift));
+    frame.insert(frame.end(), block.begin(), block.end());
+    return frame;
   }
 
   std::vector<ValueLocation> append_values(uint64_t section, uint64_t count) {
@@ -246,39 +279,34 @@ TEST_F(ValueLogTest, WhenTheValueIsLargerThanTheLimit_ThenAppendRefusesAndChange
 TEST_F(ValueLogTest, GivenAFrameThatClaimsTooMuch_WhenRead_ThenItIsCorrupt) {
   compression_level_ = 3;
   value_size_max_bytes_ = 1000;
-  reopen();
-  const Bytes plain(100'000);
-  Bytes entry(ZSTD_compressBound(plain.size()));
-  entry.resize(ZSTD_compress(entry.data(), entry.size(), plain.data(), plain.size(), 3));
-  const uint32_t checksum = crc32c(entry);
-  entry.resize(entry.size() + 4);
-  store_big_endian(entry.data() + entry.size() - 4, checksum);
-  ASSERT_OK(log_->create(Section(1)));
-  patch_blob(kValues, 1, 0, entry);
-  reopen();
 
-  EXPECT_THAT(get(1, {0, static_cast<uint32_t>(entry.size())}),
+  EXPECT_THAT(get(1, plant(1, compress(Bytes(100'000)))),
               FailsWith(Errc::corrupt, "impossible size"));
 }
 
 TEST_F(ValueLogTest, GivenAShortFrameThatClaimsALargeValue_WhenRead_ThenNoMemoryIsTakenForIt) {
   compression_level_ = 3;
-  reopen();
-  const Bytes plain(100'000);
-  Bytes entry(ZSTD_compressBound(plain.size()));
-  entry.resize(ZSTD_compress(entry.data(), entry.size(), plain.data(), plain.size(), 3));
+  Bytes entry = compress(Bytes(100'000));
   constexpr size_t kClaimOffset = 5;  // behind the magic and the descriptor; little-endian
   ASSERT_EQ(entry[kClaimOffset], std::byte{0xA0}) << "100,000 is 0x186A0";
   entry[kClaimOffset + 3] = std::byte{0x10};  // 256 MiB, within the limit of values
-  const uint32_t checksum = crc32c(entry);
-  entry.resize(entry.size() + 4);
-  store_big_endian(entry.data() + entry.size() - 4, checksum);
-  ASSERT_OK(log_->create(Section(1)));
-  patch_blob(kValues, 1, 0, entry);
-  reopen();
 
-  EXPECT_THAT(get(1, {0, static_cast<uint32_t>(entry.size())}),
-              FailsWith(Errc::corrupt, "impossible size"));
+  EXPECT_THAT(get(1, plant(1, entry)), FailsWith(Errc::corrupt, "impossible size"));
+  EXPECT_FALSE(journal::is_compressed(entry));
+}
+
+TEST_F(ValueLogTest, GivenFramesWhoseClaimsDoNotHold_WhenRead_ThenTheyAreCorrupt) {
+  compression_level_ = 3;
+  const Bytes five = pattern(1, 5);
+  EXPECT_EQ(get(1, plant(1, frame_that_claims(5, five))), five);
+
+  EXPECT_THAT(get(2, plant(2, frame_that_claims(6, five))),
+              FailsWith(Errc::corrupt, "does not decompress: "));
+
+  // Together more than a number holds.
+  Bytes two = frame_that_claims(uint64_t{1} << 63, {});
+  two.insert(two.end(), two.begin(), two.end());
+  EXPECT_THAT(get(3, plant(3, two)), FailsWith(Errc::corrupt, "no zstd frame of known size"));
 }
 
 TEST_F(ValueLogTest, GivenValuesWithoutCompression_WhenReadWithIt_ThenTheyAreRefused) {
@@ -293,22 +321,14 @@ TEST_F(ValueLogTest, GivenValuesWithoutCompression_WhenReadWithIt_ThenTheyAreRef
 
 TEST_F(ValueLogTest, GivenAConcatenationOfFrames_WhenRead_ThenItIsTheirConcatenation) {
   compression_level_ = 3;
-  reopen();
   const Bytes plain = pattern(5, 50);
-  Bytes frame(ZSTD_compressBound(plain.size()));
-  frame.resize(ZSTD_compress(frame.data(), frame.size(), plain.data(), plain.size(), 3));
-  Bytes entry = frame;
+  Bytes entry = compress(plain);
+  const Bytes frame = entry;
   entry.insert(entry.end(), frame.begin(), frame.end());
-  const uint32_t checksum = crc32c(entry);
-  entry.resize(entry.size() + 4);
-  store_big_endian(entry.data() + entry.size() - 4, checksum);
-  ASSERT_OK(log_->create(Section(1)));
-  patch_blob(kValues, 1, 0, entry);
-  reopen();
 
   Bytes twice = plain;
   twice.insert(twice.end(), plain.begin(), plain.end());
-  EXPECT_EQ(get(1, {0, static_cast<uint32_t>(entry.size())}), twice);
+  EXPECT_EQ(get(1, plant(1, entry)), twice);
 }
 
 TEST_F(ValueLogTest, GivenMoreSectionsThanMayBeOpen_WhenAppendedWithSyncs_ThenFewStayOpen) {
@@ -343,8 +363,60 @@ TEST_F(ValueLogTest, GivenAFailedSync_WhenMutatedAgain_ThenTheLogIsPoisonedAndSt
   EXPECT_THAT(log_->rewind(Section(1), 0), FailsWith(Errc::poisoned));
   EXPECT_THAT(log_->prune(Section(1)), FailsWith(Errc::poisoned));
   EXPECT_THAT(log_->clear(), FailsWith(Errc::poisoned));
+  EXPECT_THAT(log_->adopt(Section(1)), FailsWith(Errc::poisoned));
   EXPECT_EQ(get(1, locations[0]), pattern(0, 16));
   log_.reset();
+}
+
+// Each of its calls fails with each call to the storage in turn, its sections closed.
+TEST_F(ValueLogTest, WhenACallToTheStorageFails_ThenThatIsTold) {
+  open_sections_max_ = 1;
+  const auto status_of = [](const auto& result) {
+    return result ? Status() : Status(std::unexpected(result.error()));
+  };
+  const Section first(1);
+  const std::vector<std::function<Status(RecoveryLog&)>> uses = {
+      [&](RecoveryLog&) { return status_of(log_->append(first, pattern(9, 2000))); },
+      [&](RecoveryLog&) { return status_of(log_->read(first, {0, 20})); },
+      [&](RecoveryLog&) { return status_of(log_->size(first)); },
+      [&](RecoveryLog&) { return log_->check(first, {0, 20}); },
+      [&](RecoveryLog&) { return log_->sync(first); },
+      [&](RecoveryLog&) { return log_->adopt(first); },
+      [&](RecoveryLog&) { return log_->rewind(first, 20); },
+      [&](RecoveryLog&) { return log_->rewind_section(first, 20); },
+      [&](RecoveryLog&) { return status_of(log_->prune(Section(2))); },
+      [&](RecoveryLog&) { return log_->remove_section(first); },
+      [&](RecoveryLog&) { return log_->clear(); },
+      [&](RecoveryLog&) { return log_->destroy(); },
+      [&](RecoveryLog& recovery) { return log_->save_before_cut(first, 20, "why", recovery); }};
+  for (size_t use = 0; use < uses.size(); ++use) {
+    bool failed = true;
+    for (uint64_t call = 0; failed; ++call) {
+      ASSERT_OK(storage_.remove_partition(kValues));
+      ASSERT_OK(storage_.remove_partition(kLostFoundPartition));
+      testkit::FailingCalls calls;
+      testkit::FailingStorage storage(storage_, calls);
+      ASSERT_OK_INTO(log_, try_open(storage));
+      for (const uint64_t section : {1u, 2u, 3u}) {
+        append_values(section, 3);
+        ASSERT_OK(log_->sync_all());
+      }
+      RecoveryLog recovery(storage, false);
+
+      calls.fail(call);
+      const Status outcome = uses[use](recovery);
+
+      failed = calls.failed().has_value();
+      SCOPED_TRACE(concat("use ", use, ", call ", call, ": ", calls.failed().value_or("-")));
+      EXPECT_GT(call + (failed ? 1 : 0), 0u) << "nothing was called";
+      if (failed) {
+        EXPECT_THAT(outcome, FailsWith(Errc::io, "the test made this call fail"));
+      } else {
+        EXPECT_OK(outcome);
+      }
+      log_.reset();
+    }
+  }
 }
 
 TEST_F(ValueLogTest, GivenASmallValue_WhenReadAgain_ThenItComesFromTheCacheButChecksDoNot) {
@@ -360,6 +432,58 @@ TEST_F(ValueLogTest, GivenASmallValue_WhenReadAgain_ThenItComesFromTheCacheButCh
   EXPECT_EQ(get(1, locations[7]), pattern(7, 16));
   EXPECT_EQ(get(1, locations[9]), pattern(9, 16));  // of the same block
   EXPECT_THAT(log_->check(Section(1), locations[7]), FailsWith(Errc::corrupt));
+}
+
+TEST_F(ValueLogTest, GivenABatchOfReads_WhenSomeAreCached_ThenThoseThatAreRightHaveAValue) {
+  reopen();
+  const auto locations = append_values(1, 1000);
+  ASSERT_OK(log_->sync(Section(1)));
+  log_->map_reads();
+  for (int i = 0; i < 3; ++i)
+    ASSERT_EQ(get(1, locations[7]), pattern(7, 16));
+  const auto found = [](const ValueLog& log, ValueLocation location) {
+    std::vector<ValueLog::CachedRead> reads;
+    reads.push_back({Section(1), location});
+    log.read_cached(reads);
+    return reads[0].value ? to_bytes(reads[0].value->bytes()) : Bytes();
+  };
+
+  EXPECT_EQ(found(*log_, locations[7]), pattern(7, 16));
+  EXPECT_EQ(found(*log_, locations[9]), pattern(9, 16)) << "of the same block";
+  EXPECT_EQ(found(*log_, locations[300]), Bytes()) << "of another block";
+  EXPECT_EQ(found(*log_, {locations[7].offset + 1, 20}), Bytes()) << "no value begins there";
+
+  compression_level_ = 3;
+  ASSERT_OK_INTO(const auto compressed, try_open(storage_));
+  EXPECT_EQ(found(*compressed, locations[7]), Bytes());
+  compression_level_.reset();
+  ValueLogOptions without_cache = options();
+  without_cache.cache = nullptr;
+  RecoveryLog recovery(storage_, true);
+  ASSERT_OK_INTO(const auto uncached, ValueLog::open(storage_, without_cache, recovery));
+  EXPECT_EQ(found(*uncached, locations[7]), Bytes());
+}
+
+// What a reader is told of the end of a section, see IndexedValueLog.
+TEST_F(ValueLogTest, GivenAReader_WhenItsSectionsEndsAreKnown_ThenItReadsUpToThere) {
+  reopen();
+  const auto locations = append_values(1, 2);
+  ASSERT_OK(log_->sync(Section(1)));
+  ASSERT_OK_INTO(log_, try_open(storage_, true));
+  Result<uint64_t> end = 20;
+  const auto follow = [&](Result<uint64_t> told) {
+    end = std::move(told);
+    log_->follow([&](Section) { return end; });
+  };
+
+  follow(20);
+  EXPECT_EQ(get(1, locations[0]), pattern(0, 16));
+  EXPECT_THAT(get(1, locations[1]), FailsWith(Errc::out_of_range));
+  follow(fail(Errc::corrupt, "its entries are damaged"));
+  EXPECT_EQ(get(1, locations[1]), pattern(1, 16));
+  follow(fail(Errc::io, "its entries cannot be read"));
+  EXPECT_THAT(get(1, locations[1]), FailsWith(Errc::io, "its entries cannot be read"));
+  log_.reset();
 }
 
 TEST_F(ValueLogTest, GivenValuesAcrossBlocks_WhenReadAgain_ThenEachIsWhole) {
@@ -444,7 +568,6 @@ TEST_F(ValueLogTest, GivenReadOnly_WhenMutated_ThenItRefusesAndChangesNothing) {
   ASSERT_OK_INTO(log_, try_open(storage_, true));
 
   EXPECT_THAT(log_->append(Section(1), pattern(1, 16)), FailsWith(Errc::invalid_argument));
-  EXPECT_THAT(log_->create(Section(2)), FailsWith(Errc::invalid_argument));
   EXPECT_THAT(log_->rewind(Section(1), 0), FailsWith(Errc::invalid_argument));
   EXPECT_THAT(log_->rewind_section(Section(1), 0), FailsWith(Errc::invalid_argument));
   EXPECT_THAT(log_->remove_section(Section(1)), FailsWith(Errc::invalid_argument));

@@ -81,9 +81,9 @@ Status ValueSegment::read(uint64_t offset, MutableByteSpan out) const {
     from_blob = std::min<uint64_t>(written - offset, out.size());
     TRY(blob_->read_at(offset, out.first(from_blob)));
   }
-  const MutableByteSpan rest = out.subspan(from_blob);
-  if (!rest.empty())
-    copy_bytes(rest, ByteSpan(buffer_).subspan(offset + from_blob - written, rest.size()));
+  const MutableByteSpan rest = out.subspan(from_blob);  // nothing, if it was written meanwhile
+  const uint64_t in_buffer = std::max(offset, written) - written;
+  copy_bytes(rest, ByteSpan(buffer_).subspan(in_buffer).first(rest.size()));
   return {};
 }
 
@@ -138,7 +138,7 @@ std::optional<ValueSegment::Mapped> ValueSegment::read_mapped(uint64_t offset,
     // Not for every sync: a new mapping starts with no page in place.
     const bool worth_it = durable >= mapped_size + mapped_size / 4 + kMapStepBytes ||
                           ++unmapped_reads_ > kUnmappedMax;
-    if (cannot_map_ || !worth_it) return std::nullopt;
+    if (!worth_it) return std::nullopt;
     unmapped_reads_ = 0;
     auto mapped = blob_->map(durable);
     cannot_map_ = !mapped || *mapped == nullptr;
