@@ -52,6 +52,34 @@ TEST_P(FreezerEnd, GivenADamagedKeyPage_WhenClosedInMemory_ThenTheTableForgetsNo
   freezer::expect_range(freezer, 0, kPutKeys);
 }
 
+// In memory a doubling is never left in the middle.
+TEST(FreezerDoubling, GivenADoublingUnderWay_WhenClosed_ThenItIsFinished) {
+  for (const Engine engine : {Engine::immediate, Engine::on_disk}) {
+    SCOPED_TRACE(freezer::engine_name(engine));
+    MemoryStorage storage;
+    FreezerOptions options = ended_options(engine);
+    options.table.resize_frequency = 1;
+    options.table.resize_chunk = 1;
+    ASSERT_OK_INTO(Store freezer, Freezer::open(storage, options));
+    uint64_t keys = 0;
+    while (keys < kPutKeys && !freezer->statistics().resizing) {
+      freezer::put_range(freezer, keys, keys + 1);
+      ++keys;
+      ASSERT_OK(freezer->sync());
+    }
+    ASSERT_TRUE(freezer->statistics().resizing);
+    ASSERT_OK(freezer->close());
+    freezer.reset();
+
+    ASSERT_OK_INTO(freezer, Freezer::open(storage, options));
+
+    EXPECT_FALSE(freezer->statistics().resizing);
+    EXPECT_EQ(freezer->statistics().table_size, 2 * *options.table.initial_size);
+    freezer::expect_range(freezer, 0, keys);
+    EXPECT_EQ(freezer::findings_of(freezer, storage), "");
+  }
+}
+
 TEST_P(FreezerEnd, WhenAnyChangeOfDestroyFails_ThenWhatIsLeftCanBeDestroyed) {
   bool has_failed = true;
   for (uint64_t change = 0; has_failed; ++change) {
