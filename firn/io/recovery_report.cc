@@ -91,10 +91,13 @@ std::string lost_found_name(const BlobRange& range, uint32_t copy) {
   return name;
 }
 
-// Saves the range under the first free name, or finds that an interrupted recovery already did.
-// Returns the blob's hexadecimal name.
-Result<std::string> save(Storage& storage, Blob& blob, const BlobRange& range,
-                         uint64_t size_bytes) {
+struct Copy {
+  std::string name;
+  bool is_there = false;
+};
+
+// A copy that an interrupted recovery made of the range, flushed; or the first free name.
+Result<Copy> find_copy(Storage& storage, Blob& blob, const BlobRange& range, uint64_t size_bytes) {
   for (uint32_t copy = 1; copy <= kCopiesMax; ++copy) {
     const std::string name = lost_found_name(range, copy);
     auto saved = storage.open(kLostFoundPartition, as_bytes(name), OpenMode::read_write);
@@ -102,19 +105,28 @@ Result<std::string> save(Storage& storage, Blob& blob, const BlobRange& range,
       TRY_INTO(const Comparison comparison, compare(**saved, blob, range.offset, size_bytes));
       if (comparison == Comparison::different) continue;
       TRY((*saved)->sync());
-      return to_hex(as_bytes(name));
+      return Copy{name, true};
     }
     if (saved.error().code == Errc::corrupt) continue;  // a damaged old copy blocks nothing
     if (saved.error().code != Errc::not_found) return pass_on(saved);
-    TRY_INTO(const std::unique_ptr<Blob> target,
-             storage.open(kLostFoundPartition, as_bytes(name), OpenMode::create_new));
-    TRY(copy_durably(*target, blob, range.offset, size_bytes));
-    return to_hex(as_bytes(name));
+    return Copy{name, false};
   }
   return fail(
       Errc::no_space,
       concat("partition '", kLostFoundPartition, "' of ", storage.description(), " already holds ",
              kCopiesMax, " different copies of '", lost_found_name(range, 1), "'; move them away"));
+}
+
+// Returns the blob's hexadecimal name.
+Result<std::string> save(Storage& storage, Blob& blob, const BlobRange& range,
+                         uint64_t size_bytes) {
+  TRY_INTO(const Copy copy, find_copy(storage, blob, range, size_bytes));
+  if (!copy.is_there) {
+    TRY_INTO(const std::unique_ptr<Blob> target,
+             storage.open(kLostFoundPartition, as_bytes(copy.name), OpenMode::create_new));
+    TRY(copy_durably(*target, blob, range.offset, size_bytes));
+  }
+  return to_hex(as_bytes(copy.name));
 }
 
 std::string place_of(const BlobRange& range) {
@@ -138,6 +150,18 @@ Status RecoveryLog::save_before_cut(Blob& blob, BlobRange range) {
   }
   report_.cuts.push_back(std::move(cut));
   return {};
+}
+
+void RecoveryLog::note_cut(Blob& blob, BlobRange range) {
+  CutRange cut{.range = std::move(range), .saved_as = {}, .saved_size_bytes = 0};
+  const uint64_t size_bytes = std::min(cut.range.size_bytes, kSavedPerCutMaxBytes);
+  // It is only named: what cannot be read in lost-found must not end a recovery.
+  const auto copy = read_only_ ? Result<Copy>() : find_copy(storage_, blob, cut.range, size_bytes);
+  if (copy && copy->is_there) {
+    cut.saved_as = to_hex(as_bytes(copy->name));
+    cut.saved_size_bytes = size_bytes;
+  }
+  report_.cuts.push_back(std::move(cut));
 }
 
 std::string describe(const BlobRange& range) {

@@ -70,10 +70,9 @@ class RecoveryLog {
   // nothing may be cut then.
   [[nodiscard]] Status save_before_cut(Blob& blob, BlobRange range);
 
-  // A cut of bytes that nobody was promised.
-  void note_unsaved_cut(BlobRange range) {
-    report_.cuts.push_back({.range = std::move(range), .saved_as = {}, .saved_size_bytes = 0});
-  }
+  // A cut of bytes that nobody was promised: no copy is made. If a recovery that was interrupted
+  // made one, which then took them for more than that, it is named.
+  void note_cut(Blob& blob, BlobRange range);
   void note_damage(BlobRange range) { report_.damage.push_back(std::move(range)); }
   void note(std::string sentence) { report_.notes.push_back(std::move(sentence)); }
 

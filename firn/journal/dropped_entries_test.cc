@@ -169,6 +169,8 @@ void DroppedEntriesTest::expect_none_lost_unsaved(Torn what) {
       expect_entries(1, kKept);
       EXPECT_TRUE(has_copy(storage, lost_entries));
       EXPECT_TRUE(has_copy(storage, lost_values));
+      for (const CutRange& cut : report_.cuts)
+        EXPECT_NE(cut.saved_as, "") << "whichever recovery saved it: " << describe(cut);
       log_.reset();
     }
   }

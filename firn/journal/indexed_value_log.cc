@@ -292,11 +292,12 @@ Status IndexedValueLog::cut(Section section, const Found& found, const std::stri
              has_cut(recovery.report(), index_->partition(), section)) {
     TRY(values_->save_before_cut(section, values_end, "value bytes that no entry refers to",
                                  recovery));
-  } else if (value_bytes > values_end) {
+  } else {
     // The ordinary end of a writer that was stopped, which may be large: nobody was promised them.
-    recovery.note_unsaved_cut(
-        {values_->partition(), journal::section_hex(section), values_end, value_bytes - values_end,
-         "values that were written ahead of their entries and never acknowledged"});
+    // If a recovery was stopped, too, they may be values whose entries it had cut, and saved.
+    TRY(values_->note_cut(section, values_end,
+                          "values that were written ahead of their entries and never acknowledged",
+                          recovery));
   }
   if (value_bytes > values_end && !recovery.read_only())
     TRY(values_->rewind_section(section, values_end));

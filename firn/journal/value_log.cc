@@ -364,13 +364,26 @@ Status ValueLog::destroy() {
   return poison_.watch(storage_.remove_partition(options_.partition));
 }
 
+BlobRange ValueLog::rest_of(Section section, const Handle& handle, uint64_t offset,
+                            std::string reason) const {
+  return {options_.partition, journal::section_hex(section), offset, handle->size() - offset,
+          std::move(reason)};
+}
+
 Status ValueLog::save_before_cut(Section section, uint64_t offset, std::string reason,
                                  RecoveryLog& recovery) const {
   TRY_INTO(const auto handle, table_.find(section));
   if (handle == nullptr || handle->size() <= offset) return {};
   return recovery.save_before_cut(handle->blob(),
-                                  {options_.partition, journal::section_hex(section), offset,
-                                   handle->size() - offset, std::move(reason)});
+                                  rest_of(section, handle, offset, std::move(reason)));
+}
+
+Status ValueLog::note_cut(Section section, uint64_t offset, std::string reason,
+                          RecoveryLog& recovery) const {
+  TRY_INTO(const auto handle, table_.find(section));
+  if (handle != nullptr && handle->size() > offset)
+    recovery.note_cut(handle->blob(), rest_of(section, handle, offset, std::move(reason)));
+  return {};
 }
 
 }  // namespace firn

@@ -133,9 +133,16 @@ class ValueLog {
   // Saves [offset, size) of a section to lost-found and notes it, before the caller cuts it.
   [[nodiscard]] Status save_before_cut(Section section, uint64_t offset, std::string reason,
                                        RecoveryLog& recovery) const;
+  // Notes that the caller cuts [offset, size), of which nothing was promised to anybody.
+  [[nodiscard]] Status note_cut(Section section, uint64_t offset, std::string reason,
+                                RecoveryLog& recovery) const;
 
  private:
   using Handle = std::shared_ptr<journal::ValueSegment>;
+
+  // From `offset` to the end of a section.
+  [[nodiscard]] BlobRange rest_of(Section section, const Handle& handle, uint64_t offset,
+                                  std::string reason) const;
 
   ValueLog(Storage& storage, const ValueLogOptions& options, bool read_only);
   [[nodiscard]] Result<Handle> open_section(Section section, OpenMode mode,
