@@ -21,7 +21,7 @@ namespace {
 
 constexpr size_t kHolderMaxBytes = 1024;
 constexpr int kReplacedRetriesMax = 16;
-constexpr int kProbedRetriesMax = 16;
+constexpr int kDyingRetriesMax = 16;
 
 class PosixLock final : public StorageLock {
  public:
@@ -66,14 +66,19 @@ struct flock lock_bytes(LockMode mode) {
 PosixLock::~PosixLock() {
   if (!owner_.is_this()) return;
   struct flock unlock = lock_bytes(0, kLockedBytes, F_UNLCK);
+  if (root_.is_open()) {
+    static_cast<void>(::fcntl(root_.get(), F_OFD_SETLK, &unlock));
+    static_cast<void>(::flock(root_.get(), LOCK_UN));
+  }
+  // Last, because whoever gets it demands the directory next.
   if (file_.is_open()) static_cast<void>(::fcntl(file_.get(), F_OFD_SETLK, &unlock));
-  if (root_.is_open()) static_cast<void>(::flock(root_.get(), LOCK_UN));
 }
 
 // No other lock is touched, and none can be in the way.
 Status PosixLock::settle() {
   TRY(owner_.check());
   struct flock unlock = lock_bytes(kRecoveringByte, 1, F_UNLCK);
+  if (root_.is_open()) static_cast<void>(::fcntl(root_.get(), F_OFD_SETLK, &unlock));
   if (!file_.is_open() || ::fcntl(file_.get(), F_OFD_SETLK, &unlock) == 0) return {};
   return posix_failure(errno, "unlock a byte of", kLockFileName);
 }
@@ -146,7 +151,8 @@ std::unexpected<Error> locked_by_another(int fd, const std::string& root_path, L
 }
 
 // LOCK can be deleted, and a second writer would then lock a file of its own. The directory of the
-// store cannot, so it is locked as well, where the file system knows how.
+// store cannot, so it is locked as well, where the file system knows how. A writer's bytes 0 and 1
+// are there, too, for find_writer_of_root.
 Result<Descriptor> lock_root(int root_fd, const std::string& root_path, LockMode mode) {
   if (mode == LockMode::follower || mode == LockMode::no_followers) return Descriptor();
   Descriptor root = open_at(root_fd, ".", O_RDONLY | O_DIRECTORY);
@@ -155,13 +161,17 @@ Result<Descriptor> lock_root(int root_fd, const std::string& root_path, LockMode
   while (::flock(root.get(), (is_for_writing(mode) ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) return Descriptor();
-    if (++attempt < kProbedRetriesMax) continue;  // somebody only looked for a writer
+    if (++attempt < kDyingRetriesMax) continue;  // who dies lets go of LOCK a moment before
     return fail(Errc::locked,
                 concat("store '", root_path,
                        "' is open in another place, which holds a lock on the "
                        "directory itself: was ",
                        kLockFileName, " deleted? ('fuser ", root_path, "' lists who has it open)"));
   }
+  // A directory has no such locks for writing, but one for reading can be seen, and disturbs
+  // nobody.
+  struct flock mark = lock_bytes(0, 2, F_RDLCK);
+  if (is_for_writing(mode)) static_cast<void>(::fcntl(root.get(), F_OFD_SETLK, &mark));
   return root;
 }
 
@@ -194,13 +204,15 @@ bool is_current_lock_file(int root_fd, int fd) {
          at_path.st_dev == opened.st_dev;
 }
 
-// No writer has put its name into LOCK: there was none yet, or its LOCK was deleted.
+// A writer that does not hold LOCK: it was deleted, or replaced by another file.
 std::optional<StorageWriter> find_writer_of_root(int root_fd) {
   const Descriptor root = open_at(root_fd, ".", O_RDONLY | O_DIRECTORY);
-  if (!root.is_open() || ::flock(root.get(), LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+  struct flock probe = lock_bytes(0, 2, F_WRLCK);
+  if (!root.is_open() || ::fcntl(root.get(), F_OFD_GETLK, &probe) != 0 || probe.l_type == F_UNLCK)
     return std::nullopt;
-  return StorageWriter{
-      .name = concat("another place that ", kLockFileName, " does not name: was it deleted?")};
+  return StorageWriter{.name = concat("another place that ", kLockFileName,
+                                      " does not name: was it deleted or replaced?"),
+                       .is_settled = probe.l_len == 1};
 }
 
 Status write_holder(int fd, const std::string& what) {
@@ -252,9 +264,7 @@ Result<std::optional<StorageWriter>> find_posix_writer(int root_fd, const std::s
   if (::fcntl(file.get(), F_OFD_GETLK, &probe) != 0) return posix_failure(errno, "ask for", what);
   if (probe.l_type != F_UNLCK)
     return StorageWriter{.name = describe_holder(file.get()), .is_settled = probe.l_len == 1};
-  struct stat status;
-  const bool is_new = ::fstat(file.get(), &status) == 0 && status.st_size == 0;
-  return is_new ? find_writer_of_root(root_fd) : std::optional<StorageWriter>();
+  return find_writer_of_root(root_fd);
 }
 
 }  // namespace firn::io

@@ -280,9 +280,14 @@ TEST_F(PosixStorageTest, GivenAWriter_WhenLockAndStoreAreReachedInOtherWays_Then
   EXPECT_TRUE(storage->find_writer()->has_value());  // an empty LOCK is there now
   std::ofstream(root_ + "/LOCK") << "replaced";
   expect_locked(root_);
+  ASSERT_TRUE(storage->find_writer()->has_value());
+  EXPECT_FALSE(storage->find_writer().value()->is_settled);
+  ASSERT_OK(lock->settle());
+  EXPECT_TRUE(storage->find_writer().value()->is_settled);
   ASSERT_EQ(::unlink((root_ + "/LOCK").c_str()), 0);
 
   lock.reset();
+  EXPECT_FALSE(storage->find_writer()->has_value());
   ASSERT_OK_INTO(const auto second, open_posix_storage(root_, {}));
   EXPECT_OK(second->lock(LockMode::exclusive));
 }
