@@ -105,8 +105,8 @@ class BasicLocationIndex {
   template <LocationPredicate SameKey>
   LocationOutcome find(Session& session, KeyHash hash, SameKey&& same_key) const;
 
-  // The locations whose keys may be the one: those that share the 37 bits, nearly always none or
-  // one. Writes as many as fit and returns how many there are.
+  // The locations whose keys may be the one: those that share the 37 bits (beside writers perhaps
+  // fewer), nearly always none or one. Writes as many as fit and returns how many there are.
   size_t candidates(Session& session, KeyHash hash, std::span<Location> locations) const;
 
   // find for each hash, overlapping the memory accesses of 128 at a time; absent ones become 0.
