@@ -15,7 +15,6 @@
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/freezer_test_support.h"
 #include "firn/io/page_record.h"
-#include "firn/store/manifest.h"
 
 namespace firn {
 namespace {
@@ -117,6 +116,19 @@ TEST(FreezerOptionsTest, GivenLargestOptions_WhenUsed_ThenTheyWork) {
   freezer.reset();
   ASSERT_OK_INTO(freezer, Freezer::open(storage, options));
   freezer::expect_range(freezer, 0, 3);
+}
+
+TEST(FreezerOptionsTest, GivenAnImmediateTable_WhenThereIsMemoryForIt_ThenItIsWrittenWithEachPut) {
+  MemoryStorage storage;
+  FreezerOptions options = freezer::shared_options(Engine::immediate);
+  options.memory_budget_bytes = 64 << 20;
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+  const Bytes before = freezer::table_bytes(storage);
+
+  ASSERT_OK(put(freezer, "key", "1"));
+
+  EXPECT_FALSE(freezer->statistics().resident);
+  EXPECT_NE(freezer::table_bytes(storage), before);
 }
 
 TEST_P(FreezerDamage, GivenAStore_WhenOpenedWithOtherGeometry_ThenRefusedAndNothingChanges) {
@@ -384,16 +396,6 @@ TEST_P(FreezerDamage, GivenACheckpointOfAnotherStore_WhenGiven_ThenRefusedAndNot
   freezer::expect_range(freezer, 0, kKeys);
 }
 
-// Makes the manifest say something else about the table.
-void set_table_record(Storage& storage, const std::function<void(Bytes&)>& change) {
-  RecoveryLog recovery(storage, false);
-  ASSERT_OK_INTO(const auto manifest, Manifest::open(storage, false, recovery));
-  Bytes record = *manifest->record(freezer::kTableRecord);
-  change(record);
-  ASSERT_OK(manifest->set_record(freezer::kTableRecord, record));
-  ASSERT_OK(manifest->close());
-}
-
 TEST_P(FreezerDamage, GivenAManifestThatDisagrees_WhenOpened_ThenTheErrorSaysHowToRebuild) {
   const std::vector<std::function<void(Bytes&)>> changes = {
       [](Bytes& record) { record.pop_back(); },
@@ -412,7 +414,7 @@ TEST_P(FreezerDamage, GivenAManifestThatDisagrees_WhenOpened_ThenTheErrorSaysHow
     SCOPED_TRACE(i);
     MemoryStorage storage;
     make_store(storage, GetParam());
-    set_table_record(storage, changes[i]);
+    freezer::set_table_record(storage, changes[i]);
     for (const Engine engine : freezer::kEngines) {
       EXPECT_THAT(Freezer::open(storage, damaged_options(engine)),
                   FailsWith(Errc::corrupt, "firn freezer rebuild"));
@@ -435,7 +437,7 @@ TEST_P(FreezerDamage, GivenAManifestOfAnEarlierSection_WhenOpenedAfterACleanClos
     SCOPED_TRACE(records);
     MemoryStorage storage;
     make_store(storage, GetParam());
-    set_table_record(storage, [&](Bytes& record) {
+    freezer::set_table_record(storage, [&](Bytes& record) {
       store_big_endian<uint64_t>(record.data() + 10, 0);
       store_big_endian<uint64_t>(record.data() + 18, records * freezer::record_size_bytes(8));
     });
@@ -446,38 +448,13 @@ TEST_P(FreezerDamage, GivenAManifestOfAnEarlierSection_WhenOpenedAfterACleanClos
   }
 }
 
-struct WrittenRecord {
-  std::string key;
-  std::optional<freezer::RecordPlace> next;
-};
-
-// Writes a key journal by hand: what the `next` of each record says is the test's choice. Values
-// are the numbers of the records.
-void write_journal(Storage& storage, const std::vector<WrittenRecord>& records) {
-  RecoveryLog recovery(storage, false);
-  PageCache cache(1 << 16);
-  IndexedValueLogOptions options;
-  options.index.partition = "index";
-  options.index.record_size_bytes = freezer::record_size_bytes(8);
-  options.index.page_size_bytes = 128;
-  options.index.cache = &cache;
-  options.values.partition = "values";
-  ASSERT_OK_INTO(const auto log, IndexedValueLog::open(storage, options, recovery));
-  for (size_t i = 0; i < records.size(); ++i) {
-    Bytes prefix;
-    freezer::encode_prefix(prefix, freezer::test_key(records[i].key, 8), records[i].next);
-    ASSERT_OK(log->append(Section(0), prefix, as_bytes(concat(i))));
-  }
-  ASSERT_OK(log->sync_all());
-}
-
 TEST_P(FreezerDamage, GivenAChainThatLeadsForwardOrNowhere_WhenOpened_ThenNoLoopAndNoWrongAnswer) {
   using freezer::RecordPlace;
   for (const RecordPlace next :
        {RecordPlace{Section(0), Position(1)}, RecordPlace{Section(0), Position(2)},
         RecordPlace{Section(0), Position(77)}, RecordPlace{Section(5), Position(0)}}) {
     MemoryStorage storage;
-    write_journal(
+    freezer::write_journal(
         storage,
         {{"key0", std::nullopt}, {"key1", next}, {"key2", RecordPlace{Section(0), Position(1)}}});
     FreezerOptions options = damaged_options(GetParam());
@@ -623,8 +600,8 @@ TEST(FreezerRebuild,
     ASSERT_OK_INTO(const Store empty, Freezer::open(storage, options));
     ASSERT_OK(empty->close());
   }
-  write_journal(storage,
-                {{"one", {}}, {"two", {}}, {"two", {}}, {"three", {}}, {"one", {}}, {"four", {}}});
+  freezer::write_journal(
+      storage, {{"one", {}}, {"two", {}}, {"two", {}}, {"three", {}}, {"one", {}}, {"four", {}}});
   options.access = FreezerAccess::rebuild;
   {
     ASSERT_OK_INTO(const Store in_memory, Freezer::open(storage, options));

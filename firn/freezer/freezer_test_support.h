@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,8 +18,10 @@
 
 #include "firn/base/bytes.h"
 #include "firn/base/text.h"
+#include "firn/freezer/format.h"
 #include "firn/freezer/freezer.h"
 #include "firn/io/memory_storage.h"
+#include "firn/store/manifest.h"
 #include "testkit/matchers.h"
 
 namespace firn::freezer {
@@ -137,6 +140,42 @@ inline std::string notes_of(const Store& freezer) {
   for (const std::string& note : freezer->recovery().notes)
     text += concat(note, "\n");
   return text;
+}
+
+// Makes the manifest say something else about the table.
+inline void set_table_record(Storage& storage, const std::function<void(Bytes&)>& change) {
+  RecoveryLog recovery(storage, false);
+  ASSERT_OK_INTO(const auto manifest, Manifest::open(storage, false, recovery));
+  Bytes record = *manifest->record(kTableRecord);
+  change(record);
+  ASSERT_OK(manifest->set_record(kTableRecord, record));
+  ASSERT_OK(manifest->close());
+}
+
+struct WrittenRecord {
+  std::string key;
+  std::optional<RecordPlace> next;
+  Section section = {};
+};
+
+// Writes a key journal by hand: what the `next` of each record says is the test's choice. Values
+// are the numbers of the records.
+inline void write_journal(Storage& storage, const std::vector<WrittenRecord>& records) {
+  RecoveryLog recovery(storage, false);
+  PageCache cache(1 << 16);
+  IndexedValueLogOptions options;
+  options.index.partition = "index";
+  options.index.record_size_bytes = record_size_bytes(8);
+  options.index.page_size_bytes = 128;
+  options.index.cache = &cache;
+  options.values.partition = "values";
+  ASSERT_OK_INTO(const auto log, IndexedValueLog::open(storage, options, recovery));
+  for (size_t i = 0; i < records.size(); ++i) {
+    Bytes prefix;
+    encode_prefix(prefix, test_key(records[i].key, 8), records[i].next);
+    ASSERT_OK(log->append(records[i].section, prefix, as_bytes(concat(i))));
+  }
+  ASSERT_OK(log->sync_all());
 }
 
 class EveryEngine : public testing::TestWithParam<Engine> {

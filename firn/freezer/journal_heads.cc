@@ -71,16 +71,16 @@ Result<std::string> JournalHeads::find_misfit(const DiskTable& table) {
 }
 
 // A head may be a newer record of another position, which leads to the wanted one. Returns where
-// the chain gets to that is not newer than `to`.
-Result<RecordPlace> JournalHeads::follow(RecordPlace from, RecordPlace to) const {
+// the chain gets to that is not newer than `to`; nullopt if it ends before.
+Result<std::optional<RecordPlace>> JournalHeads::follow(RecordPlace from, RecordPlace to) const {
   Bytes record(log_.index().record_size_bytes());
   while (from > to) {
     TRY(log_.read_entry(from.section, from.position, record));
-    const auto next = next_of(record);
-    if (!next || *next >= from) return RecordPlace{};
-    from = *next;
+    const RecordPlace next = next_of(record).value_or(from);
+    if (next >= from) return std::optional<RecordPlace>();
+    from = next;
   }
-  return from;
+  return std::optional(from);
 }
 
 }  // namespace firn::freezer

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,7 @@ class JournalHeads {
   };
 
   [[nodiscard]] Result<uint64_t> gather(uint64_t table_size, uint64_t begin);
-  [[nodiscard]] Result<RecordPlace> follow(RecordPlace from, RecordPlace to) const;
+  [[nodiscard]] Result<std::optional<RecordPlace>> follow(RecordPlace from, RecordPlace to) const;
 
   const IndexedValueLog& log_;
   std::vector<Head> heads_;  // of a window
