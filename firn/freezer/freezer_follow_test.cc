@@ -167,6 +167,54 @@ TEST_P(FreezerFollow, GivenDamagedNewRecords_WhenRefreshed_ThenAReaderKeepsWhatI
   expect_range(reader, 0, reader->item_count());
 }
 
+// A reader that found no writer trusts what a writer then changes: it opens what that has left.
+TEST_P(FreezerFollow, GivenAWriterThatComesAndGoesWhileAReaderOpens_ThenItSeesAllOfBeforeOrAfter) {
+  for (int moment = 1;; ++moment) {
+    SCOPED_TRACE(concat("moment ", moment));
+    MemoryStorage memory;
+    {
+      ASSERT_OK_INTO(const Store first, Freezer::open(memory, options()));
+      put_range(first, 0, 5);
+      ASSERT_OK(first->close());
+    }
+    int calls = 0;
+    testkit::ObservedStorage observed(memory, [&] {
+      if (++calls != moment) return;
+      ASSERT_OK_INTO(const Store writer, Freezer::open(memory, options()));
+      put_range(writer, 5, 10);
+      ASSERT_OK(writer->close());
+    });
+    ASSERT_OK_INTO(const Store reader, Freezer::open(observed, reading(options())));
+    const uint64_t seen = reader->item_count();
+    EXPECT_THAT(seen, testing::AnyOf(5u, 10u));
+    expect_range(reader, 0, seen);
+    EXPECT_EQ(get(reader, concat("key", seen)), "absent");
+    if (calls < moment) break;  // it was no moment of the open any more
+  }
+}
+
+TEST_P(FreezerFollow,
+       GivenACheckpoint_WhenOpenedForReading_ThenServedIfItIsTheNewestAndElseRefused) {
+  ASSERT_OK_INTO(Store writer, Freezer::open(storage_, options()));
+  put_range(writer, 0, 5);
+  ASSERT_OK_INTO(const FreezerCheckpoint older, writer->sync());
+  put_range(writer, 5, 9);
+  ASSERT_OK_INTO(const FreezerCheckpoint newest, writer->close());
+  writer.reset();
+  for (const Engine engine : {Engine::on_disk, Engine::resident}) {
+    FreezerOptions reading = with_engine(options(), engine);
+    reading.access = FreezerAccess::read_only;
+    reading.checkpoint = newest;
+    ASSERT_OK_INTO(const Store reader, Freezer::open(read_storage_, reading));
+    expect_range(reader, 0, 9);
+
+    reading.checkpoint = older;
+    EXPECT_THAT(Freezer::open(read_storage_, reading),
+                FailsWith(Errc::invalid_argument, "newer records than the checkpoint"));
+  }
+  EXPECT_EQ(read_storage_.changes(), 0u);
+}
+
 // The floors that a reader finds may be older than the sections: the newest one is empty then, and
 // puts of the one before are not there yet.
 TEST_P(FreezerFollow, GivenANewSectionWhileAReaderOpens_WhenRefreshed_ThenNoPutIsLeftOut) {

@@ -222,7 +222,6 @@ Status Freezer::open_log(Storage& storage, const FreezerOptions& options) {
   }
   const bool recovers = manifest != nullptr && !store_->read_only();
   if (recovers || options.strict) TRY(look_first(storage, log, options.strict));
-  if (options.strict) TRY(refuse_damage_and_cuts(store_->recovery().report()));
   TRY_INTO(log_, IndexedValueLog::open(storage, log, store_->recovery()));
   return refuse_damaged_sections(*log_);
 }
@@ -466,15 +465,14 @@ Status Freezer::open_table(const FreezerOptions& options) {
   const bool fits = items < ResidentTable::kRecordsMax &&
                     ResidentTable::memory_bytes_for(items, resident_size) <= memory_budget_bytes_;
   const bool is_written_at_once = writing_ == TableWriting::immediate && !store_->read_only();
-  if (fits && memory_budget_bytes_ > 0 && !is_written_at_once)
-    return open_resident(resident_size, source);
+  if (fits && !is_written_at_once) return open_resident(resident_size, source);
   return open_on_disk(source);
 }
 
 Status Freezer::open_resident(uint32_t size, const TableSource& source) {
   TRY_INTO(auto table, replay(size, ResidentTable::Lookups::by_fingerprint));
-  const bool is_exact = source.state == TableState::whole && recorded_ &&
-                        recorded_->checkpoint.table_size == table->size();
+  const bool is_exact =
+      source.state == TableState::whole && recorded_->checkpoint.table_size == table->size();
   // A reader beside a writer needs no table on disk, and what it would find is half written.
   const bool may_look = !store_->read_only() || store_->recovery().report().was_clean;
   if (is_exact && damaged_.empty() && may_look) {

@@ -55,6 +55,12 @@ INSTANTIATE_TEST_SUITE_P(Engines, StrictFreezer, testing::ValuesIn(freezer::kEng
 
 TEST_P(StrictFreezer, WhenAnUndamagedStoreIsOpened_ThenItServesAndIsWritten) {
   for (uint64_t i = 0; i < kStrictKeys; ++i) {
+    if (i > 0) {
+      FreezerOptions reading = strict();
+      reading.access = FreezerAccess::read_only;
+      ASSERT_OK_INTO(const Store reader, Freezer::open(storage_, reading));
+      freezer::expect_range(reader, 0, i);
+    }
     ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, strict()));
     freezer::expect_range(freezer, 0, i);
     freezer::put_range(freezer, i, i + 1);
@@ -105,10 +111,12 @@ TEST_P(StrictFreezer, WhenSomethingIsDamagedOrMustBeCut_ThenItIsRefusedAndNothin
       damage();
       const auto before = files();
 
-      const auto opened = Freezer::open(storage_, strict());
-
-      EXPECT_THAT(opened, FailsWith(Errc::corrupt));
-      EXPECT_EQ(files(), before);
+      for (const FreezerAccess access : {FreezerAccess::write, FreezerAccess::read_only}) {
+        FreezerOptions options = strict();
+        options.access = access;
+        EXPECT_THAT(Freezer::open(storage_, options), FailsWith(Errc::corrupt));
+        EXPECT_EQ(files(), before);
+      }
     }
   }
 }

@@ -103,7 +103,7 @@ Status Freezer::commit_synced(TableState state, const FreezerCheckpoint& checkpo
 
 // From here on the table has slots that the checkpoint does not know.
 Status Freezer::begin_writing_slots() {
-  if (!recorded_ || recorded_->state != TableState::whole) return {};
+  if (recorded_->state != TableState::whole) return {};
   freezer::TableRecord record = *recorded_;
   record.state = TableState::written;
   return commit(record);
@@ -337,8 +337,6 @@ Status Freezer::rebuild_table() {
 }
 
 Status Freezer::rebuild_table_locked() {
-  if (store_->read_only())
-    return fail(Errc::invalid_argument, "the freezer is open for reading only");
   if (!damaged_.empty()) {
     return fail(Errc::corrupt,
                 concat(freezer::key_section(*log_, damaged_.front()),
@@ -366,7 +364,6 @@ Status Freezer::rebuild_disk_table() {
 
 // Needs memory for a window of the table only: one pass over the key journal for each.
 Status Freezer::rebuild_from_journal(uint32_t size, uint64_t epoch) {
-  TRY(open_table_blob(true));
   DiskTable& table = *disk_table();
   FreezerCheckpoint checkpoint{.epoch = epoch, .section = section_};
   TRY_INTO(checkpoint.index_size_bytes, log_->size(section_));
