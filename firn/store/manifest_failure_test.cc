@@ -303,6 +303,26 @@ TEST(ManifestFailure, GivenAnIdentityThatCannotBe_WhenCreated_ThenRefusedAndNoth
   EXPECT_EQ(memory.partitions(), std::vector<std::string>{});
 }
 
+TEST(ManifestFailure, GivenTextsThatAreTooLong_WhenCreatedOrRecorded_ThenRefusedAndNothingIsThere) {
+  const std::string longer(kMetadataValueSizeMaxBytes + 1, 'x');
+  MemoryStorage memory;
+  std::vector<ManifestIdentity> identities(3, small_identity());
+  identities[0].kind = longer;
+  identities[1].geometry[1].value = longer;
+  identities[2].partitions[0].second = longer;
+  for (const ManifestIdentity& identity : identities) {
+    EXPECT_THAT(create_manifest(memory, identity), FailsWith(Errc::invalid_argument));
+    ASSERT_OK_INTO(const Handle none, open_manifest(memory));
+    EXPECT_EQ(none, nullptr);
+  }
+  ASSERT_OK_INTO(const Handle manifest, create_manifest(memory, small_identity()));
+
+  EXPECT_THAT(manifest->set_record(1, as_bytes(longer)), FailsWith(Errc::invalid_argument));
+
+  EXPECT_EQ(manifest->record(1), std::nullopt);
+  EXPECT_OK(manifest->set_record(1, as_bytes("short")));
+}
+
 TEST(ManifestFailure, WhenAskedForGeometry_ThenEachFieldHasOneKind) {
   MemoryStorage memory;
   ASSERT_OK_INTO(const Handle manifest, create_manifest(memory, small_identity()));
