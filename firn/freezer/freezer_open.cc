@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "firn/base/check.h"
 #include "firn/base/text.h"
 #include "firn/freezer/absence_filter.h"
 #include "firn/freezer/damage_advice.h"
@@ -471,6 +472,7 @@ Status Freezer::open_table(const FreezerOptions& options) {
 
 Status Freezer::open_resident(uint32_t size, const TableSource& source) {
   TRY_INTO(auto table, replay(size, ResidentTable::Lookups::by_fingerprint));
+  CHECK(source.state != TableState::whole || recorded_, "only a record calls a table whole");
   const bool is_exact =
       source.state == TableState::whole && recorded_->checkpoint.table_size == table->size();
   // A reader beside a writer needs no table on disk, and what it would find is half written.

@@ -103,6 +103,7 @@ Status Freezer::commit_synced(TableState state, const FreezerCheckpoint& checkpo
 
 // From here on the table has slots that the checkpoint does not know.
 Status Freezer::begin_writing_slots() {
+  CHECK(recorded_, "a table that is written to is recorded");
   if (recorded_->state != TableState::whole) return {};
   freezer::TableRecord record = *recorded_;
   record.state = TableState::written;
