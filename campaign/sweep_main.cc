@@ -3,8 +3,11 @@
 // firn_sweep: every damage to small stores of every structure, one at a time. After each, a reader
 // and a writer open the store, or are told why not, and every item that was synced is there, or an
 // error or a finding says that it is not, which names the damaged file: never another value, never
-// "not found" without a word, never a crash, and within a second. A reader changes nothing. A byte
-// whose flip changes nothing is on a list of such bytes, which has nothing else.
+// "not found" without a word, never a crash, and within a second. A reader changes nothing. What
+// does not open for reading is salvaged: every put is there whose bytes the damage left alone,
+// nothing else is, and a file is named if something is missing. A byte whose flip changes nothing
+// is on a list of such bytes, which has nothing else. Now and then a store is large: of the damages
+// that are many there, a sample is tried.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -28,6 +31,12 @@ namespace {
 constexpr size_t kSectorBytes = 512;
 constexpr double kCaseMaxSeconds = 1;  // of this process
 constexpr uint64_t kStoresForList = 40;
+// Of what is tried on each file of a large store.
+constexpr uint64_t kSampledBits = 200;
+constexpr uint64_t kSampledLengths = 50;
+constexpr uint64_t kSampledPairs = 50;
+constexpr uint64_t kBitsInBothCopies = 32;  // of any store
+constexpr uint64_t kSeedsForALargeOne = 9;  // odd: closed ones and killed ones
 constexpr std::array kAccesses = {Access::reading, Access::writing};
 
 double processor_seconds() {
@@ -79,11 +88,18 @@ class Census {
 // One store and everything that is done to it.
 class Sweep {
  public:
-  Sweep(Stage& stage, Census& census, const SweptKind& kind, uint64_t seed, Ending ending)
-      : stage_(stage), census_(census), row_(kind.name), limits_(kind.limits), seed_(seed) {
-    Random random(seed);
-    watch(concat(kind.name, ", seed ", seed, ending == Ending::closed ? ", closed" : ", killed"));
-    store_ = kind.make(random, ending);
+  Sweep(Stage& stage, Census& census, const SweptKind& kind, uint64_t seed, Ending ending,
+        Scale scale)
+      : stage_(stage),
+        census_(census),
+        row_(kind.name),
+        limits_(kind.limits),
+        seed_(seed),
+        is_small_(scale == Scale::small),
+        random_(seed) {
+    watch(concat(kind.name, ", seed ", seed, ending == Ending::closed ? ", closed" : ", killed",
+                 is_small_ ? "" : ", large"));
+    store_ = kind.make(random_, ending, scale);
     unused_.emplace(store_);
     for (const Access access : kAccesses) {
       MemoryStorage storage;
@@ -104,16 +120,19 @@ class Sweep {
       damage_sectors(name, content);
       exchange(name, content);
     }
+    damage_partitions();
     watch_no_more();
-    census_.add_store(row_);
+    if (is_small_) census_.add_store(row_);
   }
 
  private:
-  // What was done to which files.
+  // What was done to which files, and to which bytes of them.
   struct Damage {
     std::string_view what;
     std::vector<FileName> files;
     std::string where;
+    std::vector<FileRange> ranges = {};  // none: all of the files
+    bool is_of_partition = false;
   };
 
   static void load(MemoryStorage& storage, const Files& files) {
@@ -142,10 +161,42 @@ class Sweep {
       judge_reading(reading, undamaged_[i], damage, kAccesses[i]);
       census_.add_outcome(row_, reading);
       has_effect = has_effect || reading != undamaged_[i];
-      if (kAccesses[i] == Access::reading && !holds(storage, files))
-        violate(damage, kAccesses[i], "a reader changed a file");
+      if (kAccesses[i] == Access::writing) continue;
+      if (!reading.is_open()) judge_salvage(storage, damage);
+      if (!holds(storage, files)) violate(damage, kAccesses[i], "a reader changed a file");
     }
     return has_effect;
+  }
+
+  void judge_salvage(MemoryStorage& storage, const Damage& damage) {
+    if (!store_.salvage || is_limit(damage)) return;
+    stage_.add_note(row_, "salvaged");
+    const Salvaged salvaged = store_.salvage(storage);
+    const auto complain = [&](const auto&... how) {
+      violate(damage, Access::reading, "salvage: ", how...);
+    };
+    if (!salvaged.failure.empty()) complain(salvaged.failure);
+    size_t at = 0;
+    for (const Put& put : store_.puts) {
+      if (at < salvaged.puts.size() && salvaged.puts[at] == put)
+        ++at;
+      else if (!touches(damage, put))
+        complain("the undamaged put ", to_hex(put.name), " is missing");
+    }
+    if (at < salvaged.puts.size()) complain("nobody put ", to_hex(salvaged.puts[at].name));
+    const bool is_told = std::ranges::any_of(
+        salvaged.losses, [&](const Finding& loss) { return names_any(loss.file, damage); });
+    if (at < store_.puts.size() && !is_told) complain("it does not say what it lacks");
+  }
+
+  static bool touches(const Damage& damage, const Put& put) {
+    const auto overlaps = [&](const FileRange& place) {
+      if (damage.ranges.empty()) return std::ranges::count(damage.files, place.file) > 0;
+      return std::ranges::any_of(damage.ranges, [&](const FileRange& range) {
+        return range.file == place.file && range.begin < place.end && place.begin < range.end;
+      });
+    };
+    return std::ranges::any_of(put.places, overlaps);
   }
 
   static bool holds(const MemoryStorage& storage, const Files& files) {
@@ -157,18 +208,18 @@ class Sweep {
   void judge_reading(const Reading& reading, const Reading& undamaged, const Damage& damage,
                      Access access) {
     if (!reading.is_open()) {
-      if (!names_any(reading.refusal, damage.files))
+      if (!names_any(reading.refusal, damage))
         violate(damage, access, "it does not say which file it refuses: ", reading.refusal);
       return;
     }
-    const bool is_told = has_news(reading.findings, undamaged.findings, damage.files);
-    const bool is_verified = has_news(reading.verified, undamaged.verified, damage.files);
+    const bool is_told = has_news(reading.findings, undamaged.findings, damage);
+    const bool is_verified = has_news(reading.verified, undamaged.verified, damage);
     bool is_worse = false;
     for (size_t i = 0; i < reading.answers.size(); ++i) {
       const Answer& answer = reading.answers[i];
       const bool is_missing = answer.outcome == Outcome::absent && i < store_.synced_count;
       is_worse = is_worse || is_missing || answer.outcome == Outcome::failed;
-      if (answer.outcome == Outcome::failed && !names_any(answer.error, damage.files))
+      if (answer.outcome == Outcome::failed && !names_any(answer.error, damage))
         violate(damage, access, "the error of item ", i, " names no such file: ", answer.error);
       if ((!is_missing || is_told) && answer.outcome != Outcome::wrong) continue;
       if (is_beyond_promise(damage)) return;
@@ -179,13 +230,16 @@ class Sweep {
       violate(damage, access, "items cannot be read, and verify does not find the file");
   }
 
-  bool is_beyond_promise(const Damage& damage) {
-    const std::string& partition = damage.files.front().first;
-    const bool is_limit = std::ranges::any_of(limits_, [&](const Limit& limit) {
-      return limit.damage == damage.what && limit.partition == partition;
+  [[nodiscard]] bool is_limit(const Damage& damage) const {
+    return std::ranges::any_of(limits_, [&](const Limit& limit) {
+      return limit.damage == damage.what && limit.partition == damage.files.front().first;
     });
-    if (is_limit) stage_.add_note(row_, concat("unseen: ", damage.what, " in ", partition));
-    return is_limit;
+  }
+
+  bool is_beyond_promise(const Damage& damage) {
+    if (!is_limit(damage)) return false;
+    stage_.add_note(row_, concat("unseen: ", damage.what, " in ", damage.files.front().first));
+    return true;
   }
 
   // Files that are read together: an index and its values, the copies of a map.
@@ -203,29 +257,29 @@ class Sweep {
   }
 
   // Whether the text names one of these files, or one that is read together with one of them.
-  [[nodiscard]] bool names_any(std::string_view text, const std::vector<FileName>& damaged) const {
+  [[nodiscard]] bool names_any(std::string_view text, const Damage& damage) const {
+    const auto has = [&](std::string_view name) { return text.find(name) != text.npos; };
+    if (damage.is_of_partition && has(damage.files.front().first)) return true;
     return std::ranges::any_of(store_.files, [&](const auto& file) {
-      return is_related(file.first, damaged) &&
-             text.find(file.first.first) != std::string_view::npos &&
-             text.find(to_hex(file.first.second)) != std::string_view::npos;
+      return is_related(file.first, damage.files) && has(file.first.first) &&
+             has(to_hex(file.first.second));
     });
   }
 
   [[nodiscard]] bool has_news(const std::vector<Finding>& findings,
-                              const std::vector<Finding>& before,
-                              const std::vector<FileName>& damaged) const {
+                              const std::vector<Finding>& before, const Damage& damage) const {
     return std::ranges::any_of(findings, [&](const Finding& finding) {
       if (std::ranges::find(before, finding) != before.end()) return false;
-      return names_any(finding.file.empty() ? finding.text : finding.file, damaged);
+      return names_any(finding.file.empty() ? finding.text : finding.file, damage);
     });
   }
 
   // The store with one file replaced.
   bool judge_with(const FileName& name, Bytes content, std::string_view damage,
-                  const auto&... where) {
+                  std::vector<FileRange> ranges, const auto&... where) {
     Bytes& place = files_of_case()[name];
     std::swap(place, content);
-    const bool has_effect = judge(*changed_, {damage, {name}, concat(where...)});
+    const bool has_effect = judge(*changed_, {damage, {name}, concat(where...), std::move(ranges)});
     std::swap(place, content);
     return has_effect;
   }
@@ -235,38 +289,50 @@ class Sweep {
     return *changed_;
   }
 
+  // Calls with each number below `count`, or, in a large store, with `sampled` of them.
+  void for_each_below(uint64_t count, uint64_t sampled, const auto& call) {
+    const bool is_sample = !is_small_ && count > sampled;
+    for (uint64_t i = 0; i < (is_sample ? sampled : count); ++i)
+      call(is_sample ? random_.below(count) : i);
+  }
+
   void flip_bits(const FileName& name, const Bytes& content) {
-    for (size_t offset = 0; offset < content.size(); ++offset) {
-      for (unsigned bit = 0; bit < 8; ++bit) {
-        Bytes flipped = content;
-        flipped[offset] ^= std::byte(1u << bit);
-        stage_.add_note(row_, "flips");
-        if (judge_with(name, std::move(flipped), "flipped bit", " ", bit, " at ", offset)) continue;
-        if (const auto row = unused_->row_of(name, offset)) {
-          census_.add_unused(row_, *row);
-          continue;
-        }
-        stage_.add_violation(row_, seed_,
-                             concat(watched(), ": flipped bit ", bit, " of ", file_text(name),
-                                    " at ", offset, " has no effect, and is not on the list"));
+    for_each_below(content.size() * 8, kSampledBits, [&](uint64_t number) {
+      const uint64_t offset = number / 8;
+      const uint64_t bit = number % 8;
+      Bytes flipped = content;
+      flipped[offset] ^= std::byte(1u << bit);
+      stage_.add_note(row_, "flips");
+      if (judge_with(name, std::move(flipped), "flipped bit", {{name, offset, offset + 1}}, " ",
+                     bit, " at ", offset))
+        return;
+      if (const auto row = unused_->row_of(name, offset)) {
+        census_.add_unused(row_, *row);
+        return;
       }
-    }
+      stage_.add_violation(row_, seed_,
+                           concat(watched(), ": flipped bit ", bit, " of ", file_text(name), " at ",
+                                  offset, " has no effect, and is not on the list"));
+    });
   }
 
   void cut(const FileName& name, const Bytes& content) {
-    for (size_t size = 0; size < content.size(); ++size)
+    for_each_below(content.size(), kSampledLengths, [&](uint64_t size) {
       judge_with(name, Bytes(content.begin(), content.begin() + static_cast<ptrdiff_t>(size)),
-                 "cut", " to ", size);
+                 "cut", {{name, size}}, " to ", size);
+    });
+  }
+
+  static MutableByteSpan sector(Bytes& bytes, size_t begin) {
+    return MutableByteSpan(bytes).subspan(begin, std::min(kSectorBytes, bytes.size() - begin));
   }
 
   void damage_sectors(const FileName& name, const Bytes& content) {
-    const auto sector = [](Bytes& bytes, size_t begin) {
-      return MutableByteSpan(bytes).subspan(begin, std::min(kSectorBytes, bytes.size() - begin));
-    };
     for (size_t begin = 0; begin < content.size(); begin += kSectorBytes) {
+      const std::vector<FileRange> ranges = {{name, begin, begin + kSectorBytes}};
       Bytes zeroed = content;
       std::ranges::fill(sector(zeroed, begin), std::byte{0});
-      judge_with(name, std::move(zeroed), "zeroed sector", " at ", begin);
+      judge_with(name, std::move(zeroed), "zeroed sector", ranges, " at ", begin);
       for (const Files& earlier : store_.earlier) {
         const auto found = earlier.find(name);
         if (found == earlier.end() || found->second.size() <= begin) continue;
@@ -276,26 +342,34 @@ class Sweep {
         copy_bytes(sector(stale, begin), sector(old, begin).first(size));
         // A whole file that went back in time is a valid one: nothing in it can tell.
         if (stale != content && stale != found->second)
-          judge_with(name, std::move(stale), "earlier content of the sector", " at ", begin);
-      }
-      for (size_t other = 0; other + kSectorBytes <= content.size(); other += kSectorBytes) {
-        if (other == begin || begin + kSectorBytes > content.size()) continue;
-        Bytes duplicated = content;
-        copy_bytes(sector(duplicated, other), ByteSpan(content).subspan(begin, kSectorBytes));
-        Bytes swapped = duplicated;
-        copy_bytes(sector(swapped, begin), ByteSpan(content).subspan(other, kSectorBytes));
-        judge_with(name, std::move(duplicated), "sector", " at ", begin, " also at ", other);
-        if (other > begin)
-          judge_with(name, std::move(swapped), "sectors swapped", " at ", begin, " and ", other);
+          judge_with(name, std::move(stale), "earlier content of the sector", ranges, " at ",
+                     begin);
       }
     }
+    const uint64_t whole = content.size() / kSectorBytes;
+    for_each_below(whole * whole, kSampledPairs, [&](uint64_t number) {
+      mix_sectors(name, content, number / whole * kSectorBytes, number % whole * kSectorBytes);
+    });
+  }
+
+  void mix_sectors(const FileName& name, const Bytes& content, size_t begin, size_t other) {
+    if (other == begin) return;
+    const FileRange there = {name, other, other + kSectorBytes};
+    Bytes duplicated = content;
+    copy_bytes(sector(duplicated, other), ByteSpan(content).subspan(begin, kSectorBytes));
+    Bytes swapped = duplicated;
+    copy_bytes(sector(swapped, begin), ByteSpan(content).subspan(other, kSectorBytes));
+    judge_with(name, std::move(duplicated), "sector", {there}, " at ", begin, " also at ", other);
+    if (other > begin)
+      judge_with(name, std::move(swapped), "sectors swapped",
+                 {there, {name, begin, begin + kSectorBytes}}, " at ", begin, " and ", other);
   }
 
   void exchange(const FileName& name, const Bytes& content) {
     Files without = store_.files;
     without.erase(name);
     judge(without, {"removed", {name}, ""});
-    judge_with(name, Bytes(), "emptied");
+    judge_with(name, Bytes(), "emptied", {});
     for (const auto& [sibling, other] : store_.files) {
       if (sibling.first != name.first || sibling <= name) continue;
       Files exchanged = store_.files;
@@ -305,11 +379,55 @@ class Sweep {
     }
   }
 
+  // What a single file cannot cost is lost with all of its partition, or with both copies.
+  void damage_partitions() {
+    std::map<std::string, std::vector<FileName>> partitions;
+    for (const auto& [name, content] : store_.files)
+      partitions[name.first].push_back(name);
+    for (const auto& [partition, names] : partitions) {
+      Files without = store_.files;
+      Files emptied = store_.files;
+      for (const FileName& name : names) {
+        without.erase(name);
+        emptied[name].clear();
+      }
+      judge(without, {.what = "removed",
+                      .files = names,
+                      .where = " and all beside it",
+                      .is_of_partition = true});
+      judge(emptied, {.what = "emptied",
+                      .files = names,
+                      .where = " and all beside it",
+                      .is_of_partition = true});
+      flip_in_both_copies(partition);
+    }
+  }
+
+  void flip_in_both_copies(const std::string& partition) {
+    for (uint64_t i = 0; i < kBitsInBothCopies; ++i) {
+      Files flipped = store_.files;
+      Damage damage{.what = "flipped a bit of both copies,", .files = {}, .where = ""};
+      for (const std::string_view side : {"left", "right"}) {
+        const FileName name(partition, to_bytes(as_bytes(side)));
+        const auto found = flipped.find(name);
+        if (found == flipped.end() || found->second.empty()) return;
+        const uint64_t bit = random_.below(found->second.size() * 8);
+        found->second[bit / 8] ^= std::byte(1u << (bit % 8));
+        damage.files.push_back(name);
+        damage.ranges.push_back({name, bit / 8, bit / 8 + 1});
+        damage.where += concat(" ", bit % 8, " at ", bit / 8);
+      }
+      judge(flipped, damage);
+    }
+  }
+
   Stage& stage_;
   Census& census_;
   const std::string row_;
   const std::span<const Limit> limits_;
   const uint64_t seed_;
+  const bool is_small_;
+  Random random_;
   SweptStore store_;
   std::optional<UnusedMap> unused_;
   std::vector<Reading> undamaged_;  // as kAccesses
@@ -327,9 +445,11 @@ int run(const StageArguments& arguments) {
     // One seed alone has both, each of half of the structures.
     const auto number = static_cast<uint64_t>(&kind - swept_kinds().data());
     const Ending ending = (seed + number) % 2 == 0 ? Ending::killed : Ending::closed;
-    Sweep(stage, census, kind, seed, ending).run();
+    const Scale scale = seed % kSeedsForALargeOne == 0 ? Scale::large : Scale::small;
+    Sweep(stage, census, kind, seed, ending, scale).run();
     stage.add_note(std::string(kind.name),
                    ending == Ending::closed ? "stores closed" : "stores killed");
+    if (scale == Scale::large) stage.add_note(std::string(kind.name), "of them large");
   });
   census.report(stage);
   return stage.finish();

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "campaign/salvaged_puts.h"
 #include "firn/archive/prunable_archive.h"
 #include "firn/base/check.h"
 #include "firn/base/endian.h"
@@ -45,8 +46,19 @@ Bytes key_of(uint64_t number, size_t size_bytes) {
   return key;
 }
 
-Bytes draw_value(Random& random) {
-  return random.bytes(random.one_in(8) ? random.below(700) : random.below(40));
+Bytes draw_value(Random& random, Scale scale) {
+  const uint64_t max = scale == Scale::small ? 700 : 6000;
+  return random.bytes(random.one_in(8) ? random.below(max) : random.below(40));
+}
+
+// `small`, or many times that.
+uint64_t scaled(uint64_t small, Scale scale) {
+  return scale == Scale::small ? small : small * 12;
+}
+
+uint32_t draw_page_size(Random& random, Scale scale) {
+  return static_cast<uint32_t>(scale == Scale::small ? random.between(16, 200)
+                                                     : random.between(60, 600));
 }
 
 // A value that was replaced counts as a missing one: somebody must have said so.
@@ -111,15 +123,15 @@ Files files_of(MemoryStorage& storage) {
 // Fills a store: `put` items, `sync` now and then, and at the end either everything or not.
 class Filler {
  public:
-  Filler(Random& random, Ending ending, MemoryStorage& storage)
-      : random_(random), ending_(ending), storage_(storage) {}
+  Filler(Random& random, Ending ending, Scale scale, MemoryStorage& storage)
+      : random_(random), ending_(ending), scale_(scale), storage_(storage) {}
 
   template <class Put, class Sync>
   void fill(const Put& put, const Sync& sync) {
-    const uint64_t count = random_.between(6, 24);
+    const uint64_t count = scaled(random_.between(6, 24), scale_);
     for (uint64_t i = 0; i < count; ++i) {
       put(synced_);
-      if (i + 1 < count && !random_.one_in(5)) continue;
+      if (i + 1 < count && !random_.one_in(scaled(5, scale_))) continue;
       must(sync());
       store_.earlier.push_back(files_of(storage_));
     }
@@ -146,23 +158,33 @@ class Filler {
  private:
   Random& random_;
   const Ending ending_;
+  const Scale scale_;
   MemoryStorage& storage_;
   SweptStore store_;
   std::vector<Item> synced_;
   std::vector<Item> unsynced_;
 };
 
+std::vector<Put> puts_of(const SweptStore& store, const auto& walk) {
+  MemoryStorage whole;
+  for (const auto& [name, content] : store.files)
+    whole.set_raw(name.first, name.second, content);
+  return walk(whole);
+}
+
 // ---------------------------------------------------------------------------------------- journals
 
 struct JournalGeometry {
+  Scale scale;
   uint32_t prefix_size_bytes;
   uint32_t page_size_bytes;
   uint64_t sections;
   std::optional<int> compression_level;
 
-  explicit JournalGeometry(Random& random)
-      : prefix_size_bytes(static_cast<uint32_t>(random.between(8, 40))),
-        page_size_bytes(static_cast<uint32_t>(random.between(16, 200))),
+  JournalGeometry(Random& random, Scale of_store)
+      : scale(of_store),
+        prefix_size_bytes(static_cast<uint32_t>(random.between(8, 40))),
+        page_size_bytes(draw_page_size(random, of_store)),
         sections(random.between(1, 3)) {
     if (random.one_in(3)) compression_level = 1;
   }
@@ -232,11 +254,11 @@ Reading read_journal(Storage& storage, Access access, const std::vector<Item>& i
 }
 
 template <class Open, class Append, class Ask, class Verify>
-SweptStore make_journal(Random& random, Ending ending, const Open& open, const Append& append,
-                        const Ask& ask, const Verify& verify) {
-  const JournalGeometry geometry(random);
+SweptStore make_journal(Random& random, Ending ending, Scale scale, const Open& open,
+                        const Append& append, const Ask& ask, const Verify& verify) {
+  const JournalGeometry geometry(random, scale);
   MemoryStorage storage;
-  Filler filler(random, ending, storage);
+  Filler filler(random, ending, scale, storage);
   {
     RecoveryLog recovery(storage, false);
     PageCache cache(0);
@@ -272,7 +294,7 @@ Answer unless_missing(const Error& error) {
   return {Outcome::failed, error.message};
 }
 
-SweptStore make_fixed_journal(Random& random, Ending ending) {
+SweptStore make_fixed_journal(Random& random, Ending ending, Scale scale) {
   const auto append = [](FixedJournal& journal, Section section, const JournalGeometry& geometry,
                          Random& values) {
     Bytes record = values.bytes(geometry.prefix_size_bytes);
@@ -291,13 +313,13 @@ SweptStore make_fixed_journal(Random& random, Ending ending) {
   const auto verify = [](const FixedJournal& journal, RecoveryLog& findings) {
     return journal.verify(findings);
   };
-  return make_journal(random, ending, open, append, ask, verify);
+  return make_journal(random, ending, scale, open, append, ask, verify);
 }
 
-SweptStore make_indexed_value_log(Random& random, Ending ending) {
+SweptStore make_indexed_value_log(Random& random, Ending ending, Scale scale) {
   const auto append = [](IndexedValueLog& log, Section section, const JournalGeometry& geometry,
                          Random& values) {
-    Bytes value = draw_value(values);
+    Bytes value = draw_value(values, geometry.scale);
     const auto appended =
         must(log.append(section, values.bytes(geometry.prefix_size_bytes), ByteSpan(value)));
     return Item{number_of(section, appended.position), std::move(value)};
@@ -318,22 +340,22 @@ SweptStore make_indexed_value_log(Random& random, Ending ending) {
   const auto verify = [](const IndexedValueLog& log, RecoveryLog& findings) {
     return log.verify(true, findings, [](uint64_t) {});
   };
-  return make_journal(random, ending, open, append, ask, verify);
+  return make_journal(random, ending, scale, open, append, ask, verify);
 }
 
 // ---------------------------------------------------------------------------------------- archive
 
-SweptStore make_archive(Random& random, Ending ending) {
+SweptStore make_archive(Random& random, Ending ending, Scale scale) {
   PrunableArchiveOptions options;
   options.key_size_bytes = static_cast<uint32_t>(random.between(4, 16));
-  options.items_per_section = random.between(4, 16);
-  options.page_size_bytes = static_cast<uint32_t>(random.between(16, 200));
+  options.items_per_section = scaled(random.between(4, 16), scale);
+  options.page_size_bytes = draw_page_size(random, scale);
   options.write_buffer_bytes = 0;
   options.page_cache_bytes = 1 << 16;
   if (random.one_in(3)) options.compression_level = 1;
   const size_t key_size = *options.key_size_bytes;
   MemoryStorage storage;
-  Filler filler(random, ending, storage);
+  Filler filler(random, ending, scale, storage);
   {
     const auto archive = must(PrunableArchive::open(storage, options));
     uint64_t next = random.below(40);
@@ -343,7 +365,7 @@ SweptStore make_archive(Random& random, Ending ending) {
     filler.fill(
         [&](std::vector<Item>& items) {
           next += random.between(1, 3);
-          Bytes value = draw_value(random);
+          Bytes value = draw_value(random, scale);
           must(archive->put(next, key_of(next, key_size), value));
           items.push_back({next, std::move(value)});
         },
@@ -369,21 +391,23 @@ SweptStore make_archive(Random& random, Ending ending) {
   SweptStore store = filler.finish(read);
   store.page_size_bytes = *options.page_size_bytes;
   store.record_size_bytes = archive::record_size_bytes(*options.key_size_bytes);
+  store.puts = puts_of(store, [&](Storage& whole) { return puts_of_archive(whole, options); });
+  store.salvage = [=](Storage& damaged) { return salvage_swept_archive(damaged, options); };
   return store;
 }
 
 // ---------------------------------------------------------------------------------------- freezer
 
-FreezerOptions draw_freezer(Random& random, bool in_memory) {
+FreezerOptions draw_freezer(Random& random, Scale scale, bool in_memory) {
   FreezerOptions options;
   options.key_size_bytes = static_cast<uint32_t>(random.between(4, 16));
-  options.page_size_bytes = static_cast<uint32_t>(random.between(16, 200));
+  options.page_size_bytes = draw_page_size(random, scale);
   options.table.initial_size = 4;
   options.table.resize_frequency = 2;
   options.table.resize_chunk = 3;
   options.table.writing =
       in_memory || random.one_in(2) ? TableWriting::deferred : TableWriting::immediate;
-  options.section_target_bytes = random.below(400);
+  options.section_target_bytes = random.below(scaled(400, scale) * (scale == Scale::small ? 1 : 3));
   options.memory_budget_bytes = in_memory ? 1 << 20 : 0;
   options.page_cache_bytes = 1 << 16;
   options.write_buffer_bytes = 0;
@@ -391,17 +415,17 @@ FreezerOptions draw_freezer(Random& random, bool in_memory) {
   return options;
 }
 
-SweptStore make_freezer(Random& random, Ending ending, bool in_memory) {
-  const FreezerOptions options = draw_freezer(random, in_memory);
+SweptStore make_freezer(Random& random, Ending ending, Scale scale, bool in_memory) {
+  const FreezerOptions options = draw_freezer(random, scale, in_memory);
   const size_t key_size = *options.key_size_bytes;
   MemoryStorage storage;
-  Filler filler(random, ending, storage);
+  Filler filler(random, ending, scale, storage);
   {
     const auto freezer = must(Freezer::open(storage, options));
     uint64_t next = 0;
     filler.fill(
         [&](std::vector<Item>& items) {
-          Item item{++next, draw_value(random)};
+          Item item{++next, draw_value(random, scale)};
           // Now and then a key is put again, with another value.
           if (random.one_in(4)) {
             item.older.push_back(random.bytes(5));
@@ -432,29 +456,31 @@ SweptStore make_freezer(Random& random, Ending ending, bool in_memory) {
   SweptStore store = filler.finish(read);
   store.page_size_bytes = *options.page_size_bytes;
   store.record_size_bytes = freezer::record_size_bytes(*options.key_size_bytes);
+  store.puts = puts_of(store, [&](Storage& whole) { return puts_of_freezer(whole, options); });
+  store.salvage = [=](Storage& damaged) { return salvage_swept_freezer(damaged, options); };
   return store;
 }
 
-SweptStore make_freezer_in_memory(Random& random, Ending ending) {
-  return make_freezer(random, ending, true);
+SweptStore make_freezer_in_memory(Random& random, Ending ending, Scale scale) {
+  return make_freezer(random, ending, scale, true);
 }
 
-SweptStore make_freezer_on_disk(Random& random, Ending ending) {
-  return make_freezer(random, ending, false);
+SweptStore make_freezer_on_disk(Random& random, Ending ending, Scale scale) {
+  return make_freezer(random, ending, scale, false);
 }
 
 // --------------------------------------------------------------------------------------- metadata
 
-SweptStore make_metadata(Random& random, Ending ending) {
+SweptStore make_metadata(Random& random, Ending ending, Scale scale) {
   MetadataStoreOptions options;
   options.key_size_bytes = static_cast<uint32_t>(random.between(4, 16));
   const size_t key_size = options.key_size_bytes;
   MemoryStorage storage;
-  Filler filler(random, ending, storage);
+  Filler filler(random, ending, scale, storage);
   {
     RecoveryLog recovery(storage, false);
     const auto store = must(MetadataStore::open(storage, options, recovery));
-    // As stores of firn do. Before a second sync there is one copy, and without it an empty store.
+    // As stores of firn do, whose manifest then says that there is a commit.
     must(store->sync_both());
     uint64_t next = 0;
     filler.fill(
@@ -467,17 +493,18 @@ SweptStore make_metadata(Random& random, Ending ending) {
             must(store->put(key_of(changed.number, key_size), changed.value));
             return;
           }
-          Item item{++next, draw_value(random)};
+          Item item{++next, draw_value(random, scale)};
           must(store->put(key_of(next, key_size), item.value));
           items.push_back(std::move(item));
         },
         [&] { return store->sync(); });
     if (filler.closes()) must(store->sync_both());
   }
-  return filler.finish([=](Storage& damaged, Access access, const std::vector<Item>& items) {
+  const auto read = [=](Storage& damaged, Access access, const std::vector<Item>& items) {
     RecoveryLog recovery(damaged, access == Access::reading);
     MetadataStoreOptions reading_options = options;
     reading_options.read_only = access == Access::reading;
+    reading_options.has_commit = true;
     const auto store = MetadataStore::open(damaged, reading_options, recovery);
     if (!store) return refused(store.error());
     // Opening reads everything: there is nothing else to verify.
@@ -489,7 +516,15 @@ SweptStore make_metadata(Random& random, Ending ending) {
           answer_of(item, value ? std::optional<ByteSpan>(*value) : std::nullopt));
     }
     return reading;
-  });
+  };
+  SweptStore store = filler.finish(read);
+  MetadataStoreOptions salvaging_options = options;
+  salvaging_options.has_commit = true;
+  store.salvage = [=](Storage& damaged) {
+    return salvage_swept_metadata(damaged, salvaging_options);
+  };
+  store.puts = puts_of(store, [&](Storage& whole) { return store.salvage(whole).puts; });
+  return store;
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Small stores of every structure, for sweeps of damage: their files, what was synced, and how to
+// Stores of every structure, for sweeps of damage: their files, what was synced, and how to
 // read them back. A seed draws geometry, content, and how the last writer ended.
 #pragma once
 
@@ -55,6 +55,28 @@ struct Reading {
 
 enum class Access : uint8_t { writing, reading };
 
+// A part of a file; offsets count its header.
+struct FileRange {
+  FileName file;
+  uint64_t begin = 0;
+  uint64_t end = UINT64_MAX;
+};
+
+struct Put {
+  Bytes name;  // key, or index and key
+  Bytes value;
+  std::vector<FileRange> places;  // of all that it is made of
+  friend bool operator==(const Put& a, const Put& b) {
+    return a.name == b.name && a.value == b.value;
+  }
+};
+
+struct Salvaged {
+  std::string failure;  // empty: there was none
+  std::vector<Finding> losses;
+  std::vector<Put> puts;  // in the new store, in the order of a walk
+};
+
 struct SweptStore {
   Files files;
   std::vector<Files> earlier;      // as they were after each sync
@@ -62,7 +84,13 @@ struct SweptStore {
   uint32_t page_size_bytes = 0;    // of the partition "index"; 0: there is none
   uint32_t record_size_bytes = 0;  // of the partition "index", if values belong to it
   std::function<Reading(Storage&, Access)> read;
+  std::function<Salvaged(Storage&)> salvage;  // null: journals alone have none
+  std::vector<Put> puts;                      // that salvage finds in the undamaged store
 };
+
+// Of a large one not everything can be tried: hundreds of items, several sections, values of many
+// sectors, a table that doubled several times.
+enum class Scale : uint8_t { small, large };
 
 enum class Ending : uint8_t { closed, killed };
 
@@ -74,7 +102,7 @@ struct Limit {
 
 struct SweptKind {
   std::string_view name;
-  SweptStore (*make)(Random& random, Ending ending);
+  SweptStore (*make)(Random& random, Ending ending, Scale scale);
   std::span<const Limit> limits;
 };
 
