@@ -172,7 +172,7 @@ class Advice(FreezerTest):
         said = ran.stderr.decode()
         self.assertIn(ran.returncode, (DONE, CORRUPT), said)
         if ran.returncode == CORRUPT:
-            self.assertRegex(said, "firn freezer rebuild |firn salvage")
+            self.assertRegex(said, "firn freezer rebuild |firn salvage|the next commit writes")
         return ran
 
     def expect_right_or_advice(self):
