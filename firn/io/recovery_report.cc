@@ -152,16 +152,18 @@ Status RecoveryLog::save_before_cut(Blob& blob, BlobRange range) {
   return {};
 }
 
-void RecoveryLog::note_cut(Blob& blob, BlobRange range) {
+Status RecoveryLog::note_cut(Blob& blob, BlobRange range) {
   CutRange cut{.range = std::move(range), .saved_as = {}, .saved_size_bytes = 0};
   const uint64_t size_bytes = std::min(cut.range.size_bytes, kSavedPerCutMaxBytes);
-  // It is only named: what cannot be read in lost-found must not end a recovery.
-  const auto copy = read_only_ ? Result<Copy>() : find_copy(storage_, blob, cut.range, size_bytes);
+  auto copy = read_only_ ? Result<Copy>() : find_copy(storage_, blob, cut.range, size_bytes);
+  // Names that are all taken by other copies are in nobody's way here.
+  if (!copy && copy.error().code != Errc::no_space) return pass_on(copy);
   if (copy && copy->is_there) {
     cut.saved_as = to_hex(as_bytes(copy->name));
     cut.saved_size_bytes = size_bytes;
   }
   report_.cuts.push_back(std::move(cut));
+  return {};
 }
 
 std::string describe(const BlobRange& range) {

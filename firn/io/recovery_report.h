@@ -72,7 +72,7 @@ class RecoveryLog {
 
   // A cut of bytes that nobody was promised: no copy is made. If a recovery that was interrupted
   // made one, which then took them for more than that, it is named.
-  void note_cut(Blob& blob, BlobRange range);
+  [[nodiscard]] Status note_cut(Blob& blob, BlobRange range);
   void note_damage(BlobRange range) { report_.damage.push_back(std::move(range)); }
   void note(std::string sentence) { report_.notes.push_back(std::move(sentence)); }
 

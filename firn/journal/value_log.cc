@@ -381,9 +381,8 @@ Status ValueLog::save_before_cut(Section section, uint64_t offset, std::string r
 Status ValueLog::note_cut(Section section, uint64_t offset, std::string reason,
                           RecoveryLog& recovery) const {
   TRY_INTO(const auto handle, table_.find(section));
-  if (handle != nullptr && handle->size() > offset)
-    recovery.note_cut(handle->blob(), rest_of(section, handle, offset, std::move(reason)));
-  return {};
+  if (handle == nullptr || handle->size() <= offset) return {};
+  return recovery.note_cut(handle->blob(), rest_of(section, handle, offset, std::move(reason)));
 }
 
 }  // namespace firn
