@@ -4,6 +4,7 @@
 // is made anew.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -39,6 +40,24 @@ template <class Outcome>
                                     ": record ", place.position, " of key section ", place.section,
                                     " leads forward, to record ", next.position, " of section ",
                                     next.section, kDamageAdvice));
+}
+
+// A record that leaves out the one before it, as those do that were put with a larger table, or
+// leads nowhere.
+struct BrokenLink {
+  RecordPlace from;
+  std::optional<RecordPlace> to;      // where it leads; nullopt: its chain ends there
+  std::optional<RecordPlace> before;  // the newest record of its chain; nullopt: `to` is not there
+};
+
+[[nodiscard]] inline std::string describe(const IndexedValueLog& log, const BrokenLink& link) {
+  const auto record = [&](RecordPlace place) {
+    return concat("record ", place.position, " of ", key_section(log, place.section));
+  };
+  const std::string from_to =
+      concat(record(link.from), " leads to ", link.to ? record(*link.to) : "no record");
+  if (!link.before) return concat(from_to, ", which is not there before it");
+  return concat(from_to, " and leaves out ", record(*link.before));
 }
 
 }  // namespace firn::freezer

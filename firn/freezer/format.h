@@ -12,6 +12,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <optional>
 
@@ -43,6 +44,14 @@ struct RecordPlace {
 
   friend auto operator<=>(const RecordPlace&, const RecordPlace&) = default;
 };
+
+// More than any table has.
+inline constexpr uint64_t kNoTableSize = UINT64_MAX;
+
+// The smallest table that gives the two hashes positions of their own.
+[[nodiscard]] constexpr uint64_t size_to_part(uint32_t hash, uint32_t other) {
+  return hash == other ? kNoTableSize : uint64_t{2} << std::countr_zero(hash ^ other);
+}
 
 // The head of a chain, as one sync wrote it.
 struct Slot {

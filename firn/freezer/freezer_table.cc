@@ -16,6 +16,7 @@
 
 namespace firn {
 
+using freezer::BrokenLink;
 using freezer::DiskTable;
 using freezer::ResidentTable;
 using freezer::TableState;
@@ -36,11 +37,13 @@ uint64_t plausible_size_max(uint32_t expected) {
   return std::min<uint64_t>(expected * kPlausibleGrowth, freezer::kTableSizeMax);
 }
 
-std::unexpected<Error> broken_chains(size_t memory_budget_bytes) {
-  return fail(Errc::corrupt,
-              concat("some records of the key journal do not lead to the ones before them: lookups "
-                     "from disk would not find those. Give more memory than ",
-                     memory_budget_bytes, " bytes, then every key is found"));
+std::unexpected<Error> broken_chains(const IndexedValueLog& log, const BrokenLink& link,
+                                     size_t memory_budget_bytes) {
+  return fail(
+      Errc::corrupt,
+      concat(describe(log, link), ": lookups from disk would not find every key. Give more ",
+             "memory than ", memory_budget_bytes, " bytes, then each that can be read is found",
+             freezer::kDamageAdvice));
 }
 
 }  // namespace
@@ -124,12 +127,12 @@ Result<Freezer::Resident> Freezer::replay(uint32_t size, ResidentTable::Lookups 
     damaged_.clear();
     TRY_INTO(auto table, replay_once(size, lookups));
     const uint64_t needed = table->size_needed();
-    if (needed > 0 && needed <= size) return table;
-    if (needed == 0 || needed > plausible) {
-      if (!table->has_fingerprints()) return broken_chains(memory_budget_bytes_);
-      store_->recovery().note(
-          "some records of the key journal do not lead to the ones before them: every key is "
-          "found while the table fits in memory; run verify");
+    if (needed <= size) return table;
+    if (needed > plausible) {
+      const BrokenLink& link = *table->widest_link();
+      if (!table->has_fingerprints()) return broken_chains(*log_, link, memory_budget_bytes_);
+      store_->recovery().note(concat(describe(*log_, link), ": each key that can be read is found ",
+                                     "while the table fits in memory; run verify"));
       return table;
     }
     size = static_cast<uint32_t>(needed);
@@ -380,8 +383,9 @@ Status Freezer::rebuild_from_journal(uint32_t size, uint64_t epoch) {
       if (items_ == 0 && !last_checkpoint_) break;
     }
     TRY_INTO(const uint64_t needed, poison_.watch(heads.write_window(table, begin, epoch)));
-    if (needed == 0 || needed > size_max)
-      return poison_.watch(Status(broken_chains(memory_budget_bytes_)));  // half of it is made
+    if (needed > size_max)  // half of it is made
+      return poison_.watch(
+          Status(broken_chains(*log_, *heads.widest_link(), memory_budget_bytes_)));
     begin = needed > size ? 0 : begin + freezer::JournalHeads::kWindowPositions;
     size = static_cast<uint32_t>(std::max<uint64_t>(size, needed));
   }

@@ -2,12 +2,10 @@
 #include "firn/freezer/journal_heads.h"
 
 #include <algorithm>
-#include <bit>
 #include <optional>
 
 #include "firn/base/crc32c.h"
 #include "firn/base/text.h"
-#include "firn/freezer/damage_advice.h"
 
 namespace firn::freezer {
 
@@ -25,16 +23,22 @@ Result<uint64_t> JournalHeads::gather(uint64_t table_size, uint64_t begin) {
     if (position < begin || position >= end) continue;
     const RecordPlace place{item->section, item->position};
     const auto next = next_of(item->record);
-    if (next && *next >= place) return 0;
-    if (next && next->section != place.section) {
+    bool is_there = !next || *next < place;
+    if (next && next->section < place.section) {
       TRY_INTO(const uint64_t count, log_.entry_count(next->section));
-      if (next->position.value >= count) return 0;
+      is_there = next->position.value < count;
+    }
+    if (!is_there) {
+      widest_ = {place, next, std::nullopt};
+      return kNoTableSize;
     }
     Head& head = heads_[position - begin];
     // See ResidentTable: a record that leaves out the one before it was put with a larger table.
     if (head.exists && (!next || *next < head.place)) {
-      if (head.hash == hash) return 0;
-      needed = std::max(needed, uint64_t{2} << std::countr_zero(head.hash ^ hash));
+      const uint64_t size = size_to_part(head.hash, hash);
+      if (size > needed) widest_ = {place, next, head.place};
+      needed = std::max(needed, size);
+      if (needed == kNoTableSize) return needed;
     }
     head = {place, hash, true};
   }
@@ -54,7 +58,7 @@ Result<uint64_t> JournalHeads::write_window(DiskTable& table, uint64_t begin, ui
 Result<std::string> JournalHeads::find_misfit(const DiskTable& table) {
   for (uint64_t begin = 0; begin < table.size(); begin += kWindowPositions) {
     TRY_INTO(const uint64_t needed, gather(table.size(), begin));
-    if (needed == 0 || needed > table.size())
+    if (needed > table.size())
       return std::string("the key journal was written with a larger table");
     for (uint64_t i = 0; i < heads_.size(); ++i) {
       if (!heads_[i].exists) continue;

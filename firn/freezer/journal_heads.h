@@ -11,6 +11,7 @@
 
 #include "firn/base/bytes.h"
 #include "firn/base/result.h"
+#include "firn/freezer/damage_advice.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/format.h"
 #include "firn/journal/indexed_value_log.h"
@@ -25,8 +26,10 @@ class JournalHeads {
   static constexpr uint64_t kWindowPositions = 1 << 20;
 
   // Writes the positions of the window that begins at `begin` anew. Returns the size of the table
-  // that its chains need; 0 if none would do.
+  // that its chains need, which may be kNoTableSize.
   [[nodiscard]] Result<uint64_t> write_window(DiskTable& table, uint64_t begin, uint64_t epoch);
+  // The record that needs that; set if it is more than 1.
+  [[nodiscard]] const std::optional<BrokenLink>& widest_link() const { return widest_; }
   // Why lookups in the table would not find every record; empty: they do.
   [[nodiscard]] Result<std::string> find_misfit(const DiskTable& table);
 
@@ -41,7 +44,8 @@ class JournalHeads {
   [[nodiscard]] Result<std::optional<RecordPlace>> follow(RecordPlace from, RecordPlace to) const;
 
   const IndexedValueLog& log_;
-  std::vector<Head> heads_;  // of a window
+  std::vector<Head> heads_;           // of a window
+  std::optional<BrokenLink> widest_;  // as far as was gathered
 };
 
 }  // namespace firn::freezer

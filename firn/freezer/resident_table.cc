@@ -146,17 +146,19 @@ void ResidentTable::check_chain(uint32_t position_hash, uint32_t head,
   if (next) {
     const auto known = number_of(*next);
     if (!known) {
-      is_impossible_ = true;  // forward, or nowhere
+      need(kNoTableSize, {end(), next, std::nullopt});
       return;
     }
     next_number = *known + 1;
   }
   if (next_number >= head) return;
-  const uint32_t difference = position_hash ^ hash_at(head - 1);
-  if (difference == 0)
-    is_impossible_ = true;
-  else
-    size_needed_ = std::max(size_needed_, uint64_t{2} << std::countr_zero(difference));
+  need(size_to_part(position_hash, hash_at(head - 1)), {end(), next, place_of(head - 1)});
+}
+
+void ResidentTable::need(uint64_t size, const BrokenLink& link) {
+  if (size <= size_needed_) return;
+  size_needed_ = size;
+  widest_ = link;
 }
 
 void ResidentTable::add_replayed(RecordPlace first, std::span<const Replayed> records) {

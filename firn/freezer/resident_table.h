@@ -32,6 +32,7 @@
 #include "firn/base/bytes.h"
 #include "firn/base/crc32c.h"
 #include "firn/base/hash.h"
+#include "firn/freezer/damage_advice.h"
 #include "firn/freezer/format.h"
 #include "firn/index/token_index.h"
 
@@ -127,9 +128,11 @@ class ResidentTable {
   void add_replayed(RecordPlace first, std::span<const Replayed> records);
   // Records that cannot be read: they keep their numbers.
   void skip_to(RecordPlace next);
-  // The smallest size with which every replayed record leads to the one before it in its position.
-  // 0 if there is none: a record of the same hash was left out.
-  [[nodiscard]] uint64_t size_needed() const { return is_impossible_ ? 0 : size_needed_; }
+  // The smallest size with which every replayed record leads to the one before it in its position;
+  // kNoTableSize if a record of the same hash was left out, or is not there.
+  [[nodiscard]] uint64_t size_needed() const { return size_needed_; }
+  // The record that needs that; set if it is more than 1.
+  [[nodiscard]] const std::optional<BrokenLink>& widest_link() const { return widest_; }
   // Fingerprints with more than one record, each with its candidates, newest first.
   struct Shared {
     uint64_t fingerprint;
@@ -195,6 +198,7 @@ class ResidentTable {
   void mark_dirty(uint32_t position);
   void advance_doubling(uint64_t records);
   void check_chain(uint32_t position_hash, uint32_t head, const std::optional<RecordPlace>& next);
+  void need(uint64_t size, const BrokenLink& link);
 
   const uint64_t seed_;
   const Lookups lookups_;
@@ -203,7 +207,7 @@ class ResidentTable {
   uint64_t count_ = 0;
   uint64_t doublings_ = 0;
   uint64_t size_needed_ = 1;
-  bool is_impossible_ = false;
+  std::optional<BrokenLink> widest_;
   std::vector<Run> runs_;  // ascending
   std::vector<std::unique_ptr<uint32_t[]>> hashes_;
   SparseNumbers heads_;  // number + 1; 0: none
