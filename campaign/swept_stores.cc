@@ -10,6 +10,7 @@
 #include "firn/base/check.h"
 #include "firn/base/endian.h"
 #include "firn/base/text.h"
+#include "firn/freezer/format.h"
 #include "firn/freezer/freezer.h"
 #include "firn/io/page_cache.h"
 #include "firn/journal/indexed_value_log.h"
@@ -165,10 +166,9 @@ class Filler {
   std::vector<Item> unsynced_;
 };
 
-std::vector<Put> puts_of(const SweptStore& store, const auto& walk) {
+std::vector<Put> puts_of(const Files& files, const auto& walk) {
   MemoryStorage whole;
-  for (const auto& [name, content] : store.files)
-    whole.set_raw(name.first, name.second, content);
+  load(whole, files);
   return walk(whole);
 }
 
@@ -391,7 +391,8 @@ SweptStore make_archive(Random& random, Ending ending, Scale scale) {
   SweptStore store = filler.finish(read);
   store.page_size_bytes = *options.page_size_bytes;
   store.record_size_bytes = archive::record_size_bytes(*options.key_size_bytes);
-  store.puts = puts_of(store, [&](Storage& whole) { return puts_of_archive(whole, options); });
+  store.puts =
+      puts_of(store.files, [&](Storage& whole) { return puts_of_archive(whole, options); });
   store.salvage = [=](Storage& damaged) { return salvage_swept_archive(damaged, options); };
   return store;
 }
@@ -413,6 +414,16 @@ FreezerOptions draw_freezer(Random& random, Scale scale, bool in_memory) {
   options.write_buffer_bytes = 0;
   if (random.one_in(3)) options.compression_level = 1;
   return options;
+}
+
+// That of the manifest; of a store in memory that was never closed there is none.
+uint32_t table_positions(const SweptStore& store) {
+  MemoryStorage whole;
+  load(whole, store.files);
+  RecoveryLog recovery(whole, true);
+  const auto manifest = must(open_manifest(whole, recovery));
+  const auto record = manifest->record(freezer::kTableRecord);
+  return record ? must(freezer::decode_table_record(*record)).checkpoint.table_size : 0;
 }
 
 SweptStore make_freezer(Random& random, Ending ending, Scale scale, bool in_memory) {
@@ -456,7 +467,9 @@ SweptStore make_freezer(Random& random, Ending ending, Scale scale, bool in_memo
   SweptStore store = filler.finish(read);
   store.page_size_bytes = *options.page_size_bytes;
   store.record_size_bytes = freezer::record_size_bytes(*options.key_size_bytes);
-  store.puts = puts_of(store, [&](Storage& whole) { return puts_of_freezer(whole, options); });
+  store.table_positions = table_positions(store);
+  store.puts =
+      puts_of(store.files, [&](Storage& whole) { return puts_of_freezer(whole, options); });
   store.salvage = [=](Storage& damaged) { return salvage_swept_freezer(damaged, options); };
   return store;
 }
@@ -523,26 +536,43 @@ SweptStore make_metadata(Random& random, Ending ending, Scale scale) {
   store.salvage = [=](Storage& damaged) {
     return salvage_swept_metadata(damaged, salvaging_options);
   };
-  store.puts = puts_of(store, [&](Storage& whole) { return store.salvage(whole).puts; });
+  const auto salvaged = [&](Storage& whole) { return store.salvage(whole).puts; };
+  store.puts = puts_of(store.files, salvaged);
+  for (const std::string_view side : {"left", "right"}) {
+    Files one_copy = store.files;
+    one_copy.erase({options.partition, to_bytes(as_bytes(side))});
+    if (auto puts = puts_of(one_copy, salvaged); puts != store.puts) store.older_puts = puts;
+  }
   return store;
 }
 
 }  // namespace
+
+void load(MemoryStorage& storage, const Files& files) {
+  for (const auto& [name, content] : files)
+    storage.set_raw(name.first, name.second, content);
+}
 
 std::string file_text(const FileName& name) {
   return concat(name.first, "/", to_hex(name.second));
 }
 
 std::span<const SweptKind> swept_kinds() {
-  // The formats give files and values no name: one in the place of another is as valid there.
+  // The formats give files, pages and values no name: one in the place of another is as valid
+  // there.
+  static constexpr Limit kPagesAndFiles[] = {
+      {"exchanged", "index"}, {"sector of pages", "index"}, {"sectors of pages swapped", "index"}};
+  static constexpr Limit kPagesAndValues[] = {
+      {"exchanged", "values"}, {"sector of pages", "index"}, {"sectors of pages swapped", "index"}};
   static constexpr Limit kFiles[] = {{"exchanged", "index"}, {"exchanged", "values"}};
   static constexpr Limit kValues[] = {{"exchanged", "values"}};
-  static constexpr SweptKind kKinds[] = {{"fixed_journal", make_fixed_journal, kFiles},
-                                         {"indexed_value_log", make_indexed_value_log, kValues},
-                                         {"archive", make_archive, kValues},
-                                         {"freezer_in_memory", make_freezer_in_memory, kFiles},
-                                         {"freezer_on_disk", make_freezer_on_disk, kFiles},
-                                         {"metadata", make_metadata, {}}};
+  static constexpr SweptKind kKinds[] = {
+      {"fixed_journal", make_fixed_journal, kPagesAndFiles},
+      {"indexed_value_log", make_indexed_value_log, kPagesAndValues},
+      {"archive", make_archive, kValues},
+      {"freezer_in_memory", make_freezer_in_memory, kFiles},
+      {"freezer_on_disk", make_freezer_on_disk, kFiles},
+      {"metadata", make_metadata, {}}};
   return kKinds;
 }
 

@@ -83,9 +83,11 @@ struct SweptStore {
   size_t synced_count = 0;         // of the answers
   uint32_t page_size_bytes = 0;    // of the partition "index"; 0: there is none
   uint32_t record_size_bytes = 0;  // of the partition "index", if values belong to it
+  uint32_t table_positions = 0;    // of the last checkpoint of a freezer
   std::function<Reading(Storage&, Access)> read;
   std::function<Salvaged(Storage&)> salvage;  // null: journals alone have none
   std::vector<Put> puts;                      // that salvage finds in the undamaged store
+  std::vector<Put> older_puts = {};           // of a map: those of the commit before
 };
 
 // Of a large one not everything can be tried: hundreds of items, several sections, values of many
@@ -107,6 +109,8 @@ struct SweptKind {
 };
 
 [[nodiscard]] std::span<const SweptKind> swept_kinds();
+// Puts the files into the storage, in the place of those of these names.
+void load(MemoryStorage& storage, const Files& files);
 // "index/0000000000000000", as findings name files.
 [[nodiscard]] std::string file_text(const FileName& name);
 

@@ -11,11 +11,12 @@ namespace {
 
 using Rows = std::vector<std::optional<size_t>>;
 
-enum Row : size_t { padding, other_slot, unreferenced_value, floor_hint };
+enum Row : size_t { padding, other_slot, unreferenced_value, floor_hint, doubled_position };
 
 constexpr size_t kHeaderBytes = 8;
 constexpr size_t kSlotBytes = 6;
 constexpr size_t kLocationBytes = 12;
+constexpr size_t kPositionBytes = 58;
 
 struct Page {
   size_t begin = 0;  // in the file
@@ -115,6 +116,10 @@ const std::vector<UnusedBytes>& unused_bytes() {
        "hints of floors, in the blob \"floors\"",
        "a hint that is lost makes a floor older, which is still true",
        {"fixed_journal", "indexed_value_log", "archive", "freezer_in_memory", "freezer_on_disk"}},
+      {"table",
+       "positions that the checkpoint does not have yet",
+       "the table was doubling: what was copied is in the other half, too, and an open begins anew",
+       {"freezer_on_disk"}},
   };
   return kList;
 }
@@ -133,6 +138,9 @@ UnusedMap::UnusedMap(const SweptStore& store) {
     }
     if (name.first == "manifest" && name.second == to_bytes(as_bytes("floors")))
       mark(rows, kHeaderBytes, content.size(), floor_hint);
+    if (name.first == "table")
+      mark(rows, kHeaderBytes + store.table_positions * kPositionBytes, content.size(),
+           doubled_position);
   }
 }
 
