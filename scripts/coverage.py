@@ -9,9 +9,8 @@ A branch is one outcome of one condition, also of those that macros bring along:
 condition counts as shown if it decided the whole decision alone, both ways. Instantiations of a
 template are one: what any of them did is done. What cannot happen is no branch: that a CHECK fails,
 and that a switch over an enumeration has none of its values; and a defaulted comparison is the
-compiler's. Exits with an error if a file is below
-a threshold (that of so_far, if its tests have not got further yet), or if a row of coverage.toml
-says what is no longer so.
+compiler's. Exits with an error if a file is below a threshold, or if a row of coverage.toml says
+what is no longer so.
 """
 import fnmatch
 import json
@@ -166,13 +165,9 @@ class Report:
 
     def judge(self, path, counts):
         reached = {what: percent(*getattr(counts, what)) for what in ("branches", "conditions")}
-        aims = {what: self.rules[what] for what in reached}
-        so_far = self.rules.get("so_far", {}).get(path)
-        for what, least in (so_far or aims).items():
-            if reached[what] < least:
-                self.errors.append(f"{path}: less than {least} % of {what}")
-        if so_far and all(reached[what] >= aims[what] for what in aims):
-            self.errors.append(f"coverage.toml: {path} is there; remove its row of so_far")
+        for what, percentage in reached.items():
+            if percentage < self.rules[what]:
+                self.errors.append(f"{path}: less than {self.rules[what]} % of {what}")
 
     def print(self):
         print(f"{'file':<40} {'lines':>14} {'branches':>18} {'conditions':>18} {'excepted':>9}")

@@ -90,15 +90,6 @@ class CoverageTest(unittest.TestCase):
             self.assertEqual(errors, ["coverage.toml: nothing is missing in firn/a.cc at "
                                       f"'{line}'; remove the exception"])
 
-    def test_so_far(self):
-        missing, done = (0, (1, 1), (1, 1), [True, True]), (1, (1, 1), (1, 1), [True, True])
-        row = '[so_far]\n"firn/a.cc" = {branches = %d, conditions = 95}\n'
-        self.assertEqual(self.report(missing, exceptions=row % 80)[1], [])
-        self.assertEqual(self.report(missing, exceptions=row % 90)[1],
-                         ["firn/a.cc: less than 90 % of branches"])
-        self.assertEqual(self.report(done, exceptions=row % 80)[1],
-                         ["coverage.toml: firn/a.cc is there; remove its row of so_far"])
-
 
 if __name__ == "__main__":
     unittest.main()

@@ -292,7 +292,7 @@ Status IndexedValueLog::cut(Section section, const Found& found, const std::stri
              has_cut(recovery.report(), index_->partition(), section)) {
     TRY(values_->save_before_cut(section, values_end, "value bytes that no entry refers to",
                                  recovery));
-  } else {
+  } else if (value_bytes > values_end) {
     // The ordinary end of a writer that was stopped, which may be large: nobody was promised them.
     // If a recovery was stopped, too, they may be values whose entries it had cut, and saved.
     TRY(values_->note_cut(section, values_end,

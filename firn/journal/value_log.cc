@@ -380,8 +380,8 @@ Status ValueLog::save_before_cut(Section section, uint64_t offset, std::string r
 
 Status ValueLog::note_cut(Section section, uint64_t offset, std::string reason,
                           RecoveryLog& recovery) const {
-  TRY_INTO(const auto handle, table_.find(section));
-  if (handle == nullptr || handle->size() <= offset) return {};
+  const auto handle = table_.find_open(section);
+  CHECK(handle != nullptr && offset < handle->size(), "its size was asked, and is more");
   return recovery.note_cut(handle->blob(), rest_of(section, handle, offset, std::move(reason)));
 }
 

@@ -133,7 +133,8 @@ class ValueLog {
   // Saves [offset, size) of a section to lost-found and notes it, before the caller cuts it.
   [[nodiscard]] Status save_before_cut(Section section, uint64_t offset, std::string reason,
                                        RecoveryLog& recovery) const;
-  // Notes that the caller cuts [offset, size), of which nothing was promised to anybody.
+  // Notes that the caller, who asked for the size, cuts [offset, size) of a section, of which
+  // nothing was promised to anybody.
   [[nodiscard]] Status note_cut(Section section, uint64_t offset, std::string reason,
                                 RecoveryLog& recovery) const;
 

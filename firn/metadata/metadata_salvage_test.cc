@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "firn/metadata/metadata_image.h"
 #include "firn/metadata/metadata_test_support.h"
 #include "testkit/store_damage.h"
 
@@ -17,6 +18,7 @@ namespace firn {
 namespace {
 
 using testkit::DamagedStore;
+using testkit::FailsWith;
 using testkit::StoreFiles;
 using Pairs = std::vector<std::pair<Bytes, Bytes>>;
 
@@ -175,6 +177,8 @@ TEST_F(SalvageMetadata, GivenAFirstCommitThatWasCutOff_ThenItIsToldAsAnOpenTells
 
       options_.has_commit = true;
       EXPECT_EQ(salvage(files).summary.losses, 1u) << "of a commit that was acknowledged";
+      EXPECT_THAT(MetadataStore::open(opened, options_, recovery),
+                  FailsWith(Errc::corrupt, "although a commit was acknowledged"));
     }
   }
 }
@@ -205,6 +209,30 @@ TEST_F(SalvageMetadata, GivenAnAcknowledgedCommit_WhenNoCopyHasContent_ThenThatI
     EXPECT_EQ(salvaged.summary.losses, 1u);
     if (!files_.empty()) files_.erase(files_.begin());
   }
+}
+
+// Of a first commit that was cut off, and of a commit that is missing.
+TEST_F(SalvageMetadata, GivenALossThatCannotBeToldOn_ThenSalvageEnds) {
+  reopen();
+  put(1, "one");
+  sync();
+  store_.reset();
+  SalvageObserver observer;
+  observer.on_loss = [](const SalvageLoss&) { return Status(fail(Errc::io, "no more room")); };
+  for (const ptrdiff_t size : {12, 8}) {
+    Bytes image = *memory_.raw("state", as_bytes("right"));
+    image.resize(static_cast<size_t>(size));
+    std::fill_n(image.begin() + 8, size - 8, std::byte{0});
+    memory_.set_raw("state", to_bytes(as_bytes("right")), image);
+    options_.has_commit = size == 8;
+    SalvageLog log(observer);
+    EXPECT_THAT(salvage_metadata(memory_, options_, log), FailsWith(Errc::io, "no more room"));
+  }
+}
+
+TEST(MetadataImage, GivenFewerBytesThanAVersionHas_ThenThereIsNone) {
+  EXPECT_EQ(metadata::image_version(Bytes(7)), std::nullopt);
+  EXPECT_EQ(metadata::image_version(Bytes(8)), 0u);
 }
 
 TEST_F(SalvageMetadata, GivenAnyDamageOfOneCopy_ThenTheMapIsOneThatWasCommittedAndTheLossIsTold) {
