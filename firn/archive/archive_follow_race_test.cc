@@ -24,6 +24,7 @@ namespace {
 using testkit::FollowRace;
 using testkit::LoggedStorage;
 using testkit::ObservedStorage;
+using testkit::ReadersOfARecovery;
 
 constexpr uint64_t kFollowedSectionItems = 4;
 
@@ -252,26 +253,16 @@ TEST(ArchiveFollowRace, GivenAPowerCutThatTookTheHints_WhenAWriterRecovers_ThenR
   }
   memory.lose_unsynced();
 
-  int waited = 0, seen = 0;
-  std::optional<std::string> problem;
-  const auto look = [&] {
-    const auto reader = PrunableArchive::open(memory, reading(options));
-    if (!reader && reader.error().code == Errc::locked) {
-      ++waited;
-    } else if (!reader) {
-      problem = reader.error().message;
-    } else {
-      ++seen;
-      if ((*reader)->last_index() != 2) problem = "a reader sees less than what was synced";
-    }
-  };
-  ObservedStorage storage(memory, look);
-  ASSERT_OK_INTO(const auto writer, PrunableArchive::open(storage, options));
-  look();
+  ReadersOfARecovery readers(memory, 3, [&]() -> Result<uint64_t> {
+    TRY_INTO(const auto reader, PrunableArchive::open(memory, reading(options)));
+    return reader->last_index().value_or(UINT64_MAX) + 1;
+  });
+  ASSERT_OK_INTO(const auto writer, PrunableArchive::open(readers.of_writer(), options));
+  readers.look();
 
-  EXPECT_EQ(problem, std::nullopt);
-  EXPECT_GT(waited, 0);
-  EXPECT_GT(seen, 0);
+  EXPECT_EQ(readers.problem(), std::nullopt);
+  EXPECT_GT(readers.waited(), 0);
+  EXPECT_GT(readers.complete(), 0);
 }
 
 // The writer goes on between any two calls of the reader, too.

@@ -16,6 +16,7 @@ namespace {
 using testkit::FollowRace;
 using testkit::LoggedStorage;
 using testkit::ObservedStorage;
+using testkit::ReadersOfARecovery;
 
 FreezerOptions reading(const FreezerOptions& options) {
   FreezerOptions reader = with_engine(options, Engine::resident);
@@ -175,26 +176,16 @@ TEST_P(FreezerFollowRace, GivenAPowerCutThatTookTheHints_WhenAWriterRecovers_The
   }
   memory.lose_unsynced();
 
-  int waited = 0, seen = 0;
-  std::optional<std::string> problem;
-  const auto look = [&] {
-    const auto reader = Freezer::open(memory, reading(options));
-    if (!reader && reader.error().code == Errc::locked) {
-      ++waited;
-    } else if (!reader) {
-      problem = reader.error().message;
-    } else {
-      ++seen;
-      if ((*reader)->item_count() != 3) problem = "a reader sees less than what was synced";
-    }
-  };
-  ObservedStorage storage(memory, look);
-  ASSERT_OK_INTO(const auto writer, Freezer::open(storage, options));
-  look();
+  ReadersOfARecovery readers(memory, 3, [&]() -> Result<uint64_t> {
+    TRY_INTO(const auto reader, Freezer::open(memory, reading(options)));
+    return reader->item_count();
+  });
+  ASSERT_OK_INTO(const auto writer, Freezer::open(readers.of_writer(), options));
+  readers.look();
 
-  EXPECT_EQ(problem, std::nullopt);
-  EXPECT_GT(waited, 0);
-  EXPECT_GT(seen, 0);
+  EXPECT_EQ(readers.problem(), std::nullopt);
+  EXPECT_GT(readers.waited(), 0);
+  EXPECT_GT(readers.complete(), 0);
 }
 
 // The writer goes on between any two calls of the reader, too.
