@@ -28,17 +28,8 @@ using testkit::FailsWith;
 
 constexpr uint64_t kKeys = 40;
 
-FreezerOptions damaged_options(Engine engine) {
-  FreezerOptions options;
-  options.key_size_bytes = 8;
-  options.page_size_bytes = 128;
-  options.table.initial_size = 16;
-  options.section_target_bytes = 64;
-  return freezer::with_engine(options, engine);
-}
-
 FreezerCheckpoint make_store(Storage& storage, Engine engine) {
-  auto opened = Freezer::open(storage, damaged_options(engine));
+  auto opened = Freezer::open(storage, short_section_options(engine));
   EXPECT_OK(opened);
   const Store freezer = std::move(*opened);
   freezer::put_range(freezer, 0, kKeys / 2);
@@ -134,7 +125,7 @@ TEST(FreezerOptionsTest, GivenAnImmediateTable_WhenThereIsMemoryForIt_ThenItIsWr
 TEST_P(FreezerDamage, GivenAStore_WhenOpenedWithOtherGeometry_ThenRefusedAndNothingChanges) {
   make_store(storage_, GetParam());
   const auto refused = [&](const std::function<void(FreezerOptions&)>& change) {
-    FreezerOptions options = damaged_options(GetParam());
+    FreezerOptions options = short_section_options(GetParam());
     change(options);
     EXPECT_THAT(Freezer::open(storage_, options), FailsWith(Errc::invalid_argument));
   };
@@ -180,7 +171,7 @@ TEST(FreezerOptionsTest, GivenNoManifestAndCompressedValues_WhenNothingIsSaid_Th
 }
 
 TEST_P(FreezerDamage, GivenAWrongKeySize_WhenAsked_ThenRefused) {
-  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, damaged_options(GetParam())));
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, short_section_options(GetParam())));
   const Bytes longer(9);
   const std::vector<ByteSpan> keys = {longer};
 
@@ -204,7 +195,7 @@ TEST_P(FreezerDamage, GivenATableOfAnyLength_WhenReopened_ThenEveryKeyIsFound) {
         Bytes other = table;
         other.resize(length, std::byte{0x11});
         freezer::set_table_bytes(storage, other);
-        FreezerOptions options = damaged_options(engine);
+        FreezerOptions options = short_section_options(engine);
         if (with_checkpoint) options.checkpoint = checkpoint;
         ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
         freezer::expect_range(freezer, 0, kKeys);
@@ -225,7 +216,7 @@ TEST_P(FreezerDamage, GivenADamagedTableHeader_WhenReopened_ThenEveryKeyIsFoundA
     make_store(storage, GetParam());
     break_header(storage);
     {
-      FreezerOptions options = damaged_options(Engine::resident);
+      FreezerOptions options = short_section_options(Engine::resident);
       options.access = FreezerAccess::read_only;
       ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
       freezer::expect_range(freezer, 0, kKeys);
@@ -233,12 +224,12 @@ TEST_P(FreezerDamage, GivenADamagedTableHeader_WhenReopened_ThenEveryKeyIsFoundA
       EXPECT_THAT(freezer->recovery().damage[0].reason,
                   ::testing::HasSubstr("firn freezer rebuild"));
     }
-    FreezerOptions options = damaged_options(engine);
+    FreezerOptions options = short_section_options(engine);
     options.access = FreezerAccess::rebuild;
     ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
     freezer::expect_range(freezer, 0, kKeys);
     ASSERT_OK(freezer->close());
-    ASSERT_OK_INTO(const Store again, Freezer::open(storage, damaged_options(engine)));
+    ASSERT_OK_INTO(const Store again, Freezer::open(storage, short_section_options(engine)));
     EXPECT_EQ(freezer::findings_of(again, storage), "");
   }
 }
@@ -262,25 +253,29 @@ TEST_P(FreezerDamage, GivenAnySlotIsWrong_WhenRead_ThenNoWrongAnswerAndRebuildRe
     MemoryStorage storage;
     make_store(storage, GetParam());
     {
-      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, damaged_options(Engine::on_disk)));
+      ASSERT_OK_INTO(const Store freezer,
+                     Freezer::open(storage, short_section_options(Engine::on_disk)));
       freezer::set_table_bytes(storage, damaged);
       expect_no_wrong_answer(freezer);
       EXPECT_NE(freezer::findings_of(freezer, storage), "") << slot;
     }
     {
-      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, damaged_options(Engine::on_disk)));
+      ASSERT_OK_INTO(const Store freezer,
+                     Freezer::open(storage, short_section_options(Engine::on_disk)));
       freezer::expect_range(freezer, 0, kKeys);
       EXPECT_FALSE(freezer->recovery().notes.empty()) << slot;
       freezer::set_table_bytes(storage, damaged);
     }
-    FreezerOptions rebuild = damaged_options(slot % 2 == 0 ? Engine::on_disk : Engine::resident);
+    FreezerOptions rebuild =
+        short_section_options(slot % 2 == 0 ? Engine::on_disk : Engine::resident);
     rebuild.access = FreezerAccess::rebuild;
     {
       ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, rebuild));
       freezer::expect_range(freezer, 0, kKeys);
       ASSERT_OK(freezer->close());
     }
-    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, damaged_options(Engine::on_disk)));
+    ASSERT_OK_INTO(const Store freezer,
+                   Freezer::open(storage, short_section_options(Engine::on_disk)));
     freezer::expect_range(freezer, 0, kKeys);
     EXPECT_EQ(freezer::findings_of(freezer, storage), "");
   }
@@ -295,7 +290,7 @@ TEST_P(FreezerDamage, GivenAnEmptyOrOlderTableSector_WhenOpenedOnDisk_ThenEveryK
       const bool is_closed = way / 2 % 2 == 0;
       const bool is_read_only = way / 4 == 0;
       MemoryStorage storage;
-      FreezerOptions options = damaged_options(GetParam());
+      FreezerOptions options = short_section_options(GetParam());
       options.table.initial_size = 64;
       options.table.resize_frequency = 4;
       Bytes table;
@@ -322,7 +317,7 @@ TEST_P(FreezerDamage, GivenAnEmptyOrOlderTableSector_WhenOpenedOnDisk_ThenEveryK
       const bool has_changed = changed != freezer::table_bytes(storage);
       freezer::set_table_bytes(storage, changed);
 
-      options = damaged_options(Engine::on_disk);
+      options = short_section_options(Engine::on_disk);
       options.table.initial_size.reset();
       options.table.resize_frequency.reset();
       if (is_read_only) options.access = FreezerAccess::read_only;
@@ -338,7 +333,7 @@ TEST_P(FreezerDamage, GivenAnEmptyOrOlderTableSector_WhenOpenedOnDisk_ThenEveryK
 
 TEST_P(FreezerDamage, GivenDoublingsAndKills_WhenReopenedOnDisk_ThenTheTableIsTakenOver) {
   FreezerOptions options =
-      damaged_options(GetParam() == Engine::immediate ? Engine::immediate : Engine::on_disk);
+      short_section_options(GetParam() == Engine::immediate ? Engine::immediate : Engine::on_disk);
   options.table.initial_size = 1;
   options.table.resize_chunk = 3;
   for (uint64_t life = 0; life < 40; ++life) {
@@ -360,10 +355,10 @@ TEST_P(FreezerDamage, GivenDoublingsAndKills_WhenReopenedOnDisk_ThenTheTableIsTa
 }
 
 TEST_P(FreezerDamage, GivenAValueLongerThanItsSection_WhenRead_ThenTheErrorSaysWhatToDo) {
-  ASSERT_OK_INTO(Store freezer, Freezer::open(storage_, damaged_options(GetParam())));
+  ASSERT_OK_INTO(Store freezer, Freezer::open(storage_, short_section_options(GetParam())));
   ASSERT_OK(put(freezer, "key", std::string(100, 'x')));
   ASSERT_OK(freezer->close());
-  ASSERT_OK_INTO(freezer, Freezer::open(storage_, damaged_options(GetParam())));
+  ASSERT_OK_INTO(freezer, Freezer::open(storage_, short_section_options(GetParam())));
   ASSERT_OK_INTO(const auto names, storage_.scan("values"));
   Bytes raw = *storage_.raw("values", names[0]);
   raw.resize(raw.size() - 10);
@@ -387,12 +382,12 @@ TEST_P(FreezerDamage, GivenACheckpointOfAnotherStore_WhenGiven_ThenRefusedAndNot
   others[8].index_size_bytes = 0;
   others[9].table_size = uint32_t{1} << 30;
   for (const FreezerCheckpoint& other : others) {
-    FreezerOptions options = damaged_options(GetParam());
+    FreezerOptions options = short_section_options(GetParam());
     options.checkpoint = other;
     EXPECT_THAT(Freezer::open(storage_, options),
                 FailsWith(Errc::invalid_argument, "Nothing was changed"));
   }
-  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, damaged_options(GetParam())));
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, short_section_options(GetParam())));
   freezer::expect_range(freezer, 0, kKeys);
 }
 
@@ -416,16 +411,16 @@ TEST_P(FreezerDamage, GivenAManifestThatDisagrees_WhenOpened_ThenTheErrorSaysHow
     make_store(storage, GetParam());
     freezer::set_table_record(storage, changes[i]);
     for (const Engine engine : freezer::kEngines) {
-      EXPECT_THAT(Freezer::open(storage, damaged_options(engine)),
+      EXPECT_THAT(Freezer::open(storage, short_section_options(engine)),
                   FailsWith(Errc::corrupt, "firn freezer rebuild"));
     }
-    FreezerOptions rebuild = damaged_options(GetParam());
+    FreezerOptions rebuild = short_section_options(GetParam());
     rebuild.access = FreezerAccess::rebuild;
     ASSERT_OK_INTO(Store freezer, Freezer::open(storage, rebuild));
     freezer::expect_range(freezer, 0, kKeys);
     ASSERT_OK(freezer->close());
     freezer.reset();
-    ASSERT_OK_INTO(freezer, Freezer::open(storage, damaged_options(Engine::on_disk)));
+    ASSERT_OK_INTO(freezer, Freezer::open(storage, short_section_options(Engine::on_disk)));
     freezer::expect_range(freezer, 0, kKeys);
     EXPECT_EQ(freezer::findings_of(freezer, storage), "");
   }
@@ -442,7 +437,7 @@ TEST_P(FreezerDamage, GivenAManifestOfAnEarlierSection_WhenOpenedAfterACleanClos
       store_big_endian<uint64_t>(record.data() + 18, records * freezer::record_size_bytes(8));
     });
 
-    EXPECT_THAT(Freezer::open(storage, damaged_options(GetParam())),
+    EXPECT_THAT(Freezer::open(storage, short_section_options(GetParam())),
                 testing::AllOf(FailsWith(Errc::corrupt, "are not of one state"),
                                FailsWith(Errc::corrupt, "index/0000000000000000")));
   }
@@ -457,7 +452,7 @@ TEST_P(FreezerDamage, GivenAChainThatLeadsForwardOrNowhere_WhenOpened_ThenNoLoop
     freezer::write_journal(
         storage,
         {{"key0", std::nullopt}, {"key1", next}, {"key2", RecordPlace{Section(0), Position(1)}}});
-    FreezerOptions options = damaged_options(GetParam());
+    FreezerOptions options = short_section_options(GetParam());
     options.table.initial_size = 1;
     const auto opened = Freezer::open(storage, options);
     if (!opened) {
@@ -500,7 +495,7 @@ void forge_first_record(MemoryStorage& storage, std::string_view word, freezer::
 
 TEST(FreezerForged, GivenAForgedRecordThatLeadsForward_WhenItsChainIsRead_ThenNoKeyIsAbsent) {
   MemoryStorage storage;
-  FreezerOptions options = damaged_options(Engine::on_disk);
+  FreezerOptions options = short_section_options(Engine::on_disk);
   options.table.initial_size = 2;
   options.table.resize_frequency = 254;  // it does not double
   ASSERT_OK_INTO(Store store, Freezer::open(storage, options));
@@ -518,7 +513,7 @@ TEST(FreezerForged, GivenAForgedRecordThatLeadsForward_WhenItsChainIsRead_ThenNo
 
 // Found by freezer_fuzz: it was a failed check, which ends the program.
 TEST_P(FreezerDamage, GivenASlotThatLeadsNowhere_WhenPut_ThenRefusedAndRebuildRepairs) {
-  FreezerOptions options = damaged_options(GetParam());
+  FreezerOptions options = short_section_options(GetParam());
   options.table.initial_size = 1;
   ASSERT_OK_INTO(auto store, Freezer::open(storage_, options));
   ASSERT_OK(put(store, "key", "value"));
@@ -549,7 +544,7 @@ TEST(FreezerRebuild, GivenADamagedTableThatDoubles_WhenRebuilt_ThenItIsRepaired)
   constexpr uint64_t kFirst = 10;
   for (const bool is_under_way : {false, true}) {
     MemoryStorage storage;
-    FreezerOptions options = damaged_options(Engine::immediate);
+    FreezerOptions options = short_section_options(Engine::immediate);
     options.table.initial_size = 4;
     options.table.resize_chunk = 2;
     {
@@ -591,7 +586,7 @@ TEST(FreezerRebuild, GivenADamagedTableThatDoubles_WhenRebuilt_ThenItIsRepaired)
 // made from it, and what was made of it until this shows must never count as one.
 TEST(FreezerRebuild,
      GivenChainsThatLeaveRecordsOut_WhenRebuiltOnDisk_ThenTheHalfMadeTableIsNeverUsed) {
-  FreezerOptions options = damaged_options(Engine::resident);
+  FreezerOptions options = short_section_options(Engine::resident);
   options.section_target_bytes = 1 << 20;
   options.table.initial_size = 1;
   options.table.resize_frequency = 254;
@@ -632,7 +627,7 @@ TEST(FreezerRebuild,
 }
 
 TEST_P(FreezerDamage, GivenADamagedKeyPage_WhenRead_ThenItsKeysAreNeverAbsent) {
-  FreezerOptions options = damaged_options(GetParam());
+  FreezerOptions options = short_section_options(GetParam());
   options.section_target_bytes = 1 << 20;
   {
     ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, options));
@@ -657,7 +652,7 @@ TEST_P(FreezerDamage, GivenADamagedKeyPage_WhenRead_ThenItsKeysAreNeverAbsent) {
 }
 
 TEST_P(FreezerDamage, GivenAnyBitOfAValueFlips_WhenRead_ThenCorrupt) {
-  ASSERT_OK_INTO(Store freezer, Freezer::open(storage_, damaged_options(GetParam())));
+  ASSERT_OK_INTO(Store freezer, Freezer::open(storage_, short_section_options(GetParam())));
   ASSERT_OK_INTO(const auto cursor, put(freezer, "key", "value"));
   ASSERT_OK(freezer->close());
   freezer.reset();
@@ -665,7 +660,7 @@ TEST_P(FreezerDamage, GivenAnyBitOfAValueFlips_WhenRead_ThenCorrupt) {
   Bytes raw = *storage_.raw("values", names[0]);
   raw[9] ^= std::byte{1};
   storage_.set_raw("values", names[0], raw);
-  ASSERT_OK_INTO(freezer, Freezer::open(storage_, damaged_options(GetParam())));
+  ASSERT_OK_INTO(freezer, Freezer::open(storage_, short_section_options(GetParam())));
 
   EXPECT_EQ(get(freezer, "key"), "error: corrupt");
   EXPECT_EQ(get(freezer, cursor), "error: corrupt");

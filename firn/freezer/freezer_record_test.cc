@@ -25,17 +25,8 @@ using testkit::FailsWith;
 
 constexpr uint64_t kRecordedKeys = 20;
 
-FreezerOptions recorded_options(Engine engine) {
-  FreezerOptions options;
-  options.key_size_bytes = 8;
-  options.page_size_bytes = 128;
-  options.table.initial_size = 16;
-  options.section_target_bytes = 64;
-  return freezer::with_engine(options, engine);
-}
-
 void make_recorded(Storage& storage, Engine engine) {
-  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, recorded_options(engine)));
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, short_section_options(engine)));
   freezer::put_range(freezer, 0, kRecordedKeys);
   ASSERT_OK(freezer->close());
 }
@@ -85,7 +76,7 @@ TEST_P(FreezerRecord, GivenACleanCloseThatLeftTheTableUnfinished_WhenOpened_Then
     make_recorded(storage, GetParam());
     change_record(storage, [=](TableRecord& record) { record.state = state; });
 
-    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, recorded_options(GetParam())));
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, short_section_options(GetParam())));
 
     EXPECT_TRUE(freezer->recovery().was_clean);
     freezer::expect_range(freezer, 0, kRecordedKeys);
@@ -97,7 +88,7 @@ TEST_P(FreezerRecord, GivenTheLastEpochs_WhenSyncedOrOpened_ThenRefusedAndNoEpoc
   make_recorded(storage_, GetParam());
   change_record(storage_, [](TableRecord& record) { record.checkpoint.epoch = UINT64_MAX - 2; });
   {
-    ASSERT_OK_INTO(const Store last, Freezer::open(storage_, recorded_options(GetParam())));
+    ASSERT_OK_INTO(const Store last, Freezer::open(storage_, short_section_options(GetParam())));
     ASSERT_OK(last->sync());
     EXPECT_THAT(last->rebuild_table(), FailsWith(Errc::no_space, "as often as epochs"));
     EXPECT_THAT(last->sync(), testing::AnyOf(FailsWith(Errc::no_space), testkit::IsOk()));
@@ -105,7 +96,7 @@ TEST_P(FreezerRecord, GivenTheLastEpochs_WhenSyncedOrOpened_ThenRefusedAndNoEpoc
   }
   change_record(storage_, [](TableRecord& record) { record.checkpoint.epoch = UINT64_MAX - 1; });
 
-  EXPECT_THAT(Freezer::open(storage_, recorded_options(GetParam())),
+  EXPECT_THAT(Freezer::open(storage_, short_section_options(GetParam())),
               FailsWith(Errc::corrupt, "the highest there is"));
 }
 
@@ -113,7 +104,7 @@ TEST_P(FreezerRecord, GivenTheLastEpochs_WhenSyncedOrOpened_ThenRefusedAndNoEpoc
 TEST_P(FreezerRecord, GivenAClaimOfVeryManyRecords_WhenOpened_ThenServedFromDisk) {
   make_recorded(storage_, GetParam());
   change_record(storage_, [](TableRecord& record) { record.items = uint64_t{1} << 33; });
-  FreezerOptions options = recorded_options(GetParam());
+  FreezerOptions options = short_section_options(GetParam());
   options.memory_budget_bytes = 1 << 20;
 
   ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, options));
@@ -127,7 +118,7 @@ TEST_P(FreezerRecord, GivenAClaimOfVeryManyRecords_WhenOpened_ThenServedFromDisk
 TEST_P(FreezerRecord, GivenTheOlderCopyOfTheManifest_WhenTheTableIsNewer_ThenEveryKeyIsFound) {
   make_recorded(storage_, GetParam());
   {
-    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, recorded_options(GetParam())));
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, short_section_options(GetParam())));
     freezer::put_range(freezer, kRecordedKeys, kRecordedKeys + 1);
   }
   const auto copy = [&](std::string_view side) {
@@ -141,7 +132,8 @@ TEST_P(FreezerRecord, GivenTheOlderCopyOfTheManifest_WhenTheTableIsNewer_ThenEve
   damaged.back() ^= std::byte{1};
   storage_.set_raw("manifest", as_bytes(newer), damaged);
 
-  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, recorded_options(Engine::on_disk)));
+  ASSERT_OK_INTO(const Store freezer,
+                 Freezer::open(storage_, short_section_options(Engine::on_disk)));
 
   freezer::expect_range(freezer, 0, kRecordedKeys);
   EXPECT_EQ(freezer->recovery().damage.size(), 1u);
@@ -153,7 +145,7 @@ TEST_P(FreezerRecord, GivenTheOlderCopyOfTheManifest_WhenTheTableIsNewer_ThenEve
 TEST(FreezerLeaving, GivenADoublingUnderWay_WhenItOutgrowsItsMemory_ThenItLeavesOnceThatHasEnded) {
   constexpr uint64_t kPutsPerLook = 1024;  // at the memory
   MemoryStorage storage;
-  FreezerOptions options = recorded_options(Engine::resident);
+  FreezerOptions options = short_section_options(Engine::resident);
   options.section_target_bytes = 1 << 20;
   uint64_t memory_bytes = 0;
   {

@@ -70,6 +70,16 @@ inline FreezerOptions shared_options(Engine engine) {
   return with_engine(std::move(options), engine);
 }
 
+// Short keys and pages, and a section for every few items.
+inline FreezerOptions short_section_options(Engine engine) {
+  FreezerOptions options;
+  options.key_size_bytes = 8;
+  options.page_size_bytes = 128;
+  options.table.initial_size = 16;
+  options.section_target_bytes = 64;
+  return with_engine(std::move(options), engine);
+}
+
 using Store = std::unique_ptr<Freezer>;
 
 inline Result<FreezerCursor> put(const Store& freezer, std::string_view key,
