@@ -195,12 +195,6 @@ class Worker {
     return Location(number << kKeyBits | key);
   }
 
-  // What of a hash the index keeps, so that other bits of it are 0.
-  [[nodiscard]] uint64_t kept_of(KeyHash hash) const {
-    const uint64_t unused = (uint64_t{1} << (config_.shards ? 34 : 35)) - 1;
-    return hash.value & ~unused;
-  }
-
   // As a caller does who compares the keys of records himself. Where a slot is being used again, a
   // candidate may have another tag than the hash.
   Location candidate_of(uint32_t key) {
@@ -306,10 +300,11 @@ class Worker {
     operation.kind = Kind::walk;
     operation.answer = walks_.size();
     auto& walk = walks_.emplace_back(config_.keys);
+    const uint64_t unused = (uint64_t{1} << (config_.shards ? 34 : 35)) - 1;  // bits of a hash
     index_.for_each(session_, [&](KeyHash found, Location location) {
       const auto key = static_cast<uint32_t>(location.value & ((1U << kKeyBits) - 1));
       CHECK(key < config_.keys, "a walk lists what was put");
-      CHECK(found.value == kept_of(hash(key)), "with its own hash");
+      CHECK(found.value == (hash(key).value & ~unused), "with its own hash");
       CHECK(walk[key] == 0, "and no key twice, here or elsewhere");
       walk[key] = location.value;
     });
