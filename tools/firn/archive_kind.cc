@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "firn/base/text.h"
+#include "tools/firn/content_keys.h"
 #include "tools/firn/exit_code.h"
 #include "tools/firn/salvage_scan.h"
 #include "tools/firn/store_kind.h"
@@ -58,6 +59,14 @@ Status verify_unopened(const VerifyRequest& request, Verified& verified, Progres
   return {};
 }
 
+Status check_contents(const PrunableArchive& archive, RecoveryLog& findings) {
+  const Status walked = archive.visit(0, UINT64_MAX, false, [&](const ArchiveItem& item) {
+    check_content(item, archive.read_value(item), archive.log(), findings);
+    return true;
+  });
+  return end_content_check(walked, findings);
+}
+
 }  // namespace
 
 Result<StoreSurvey> survey_archive_store(const StoreArguments& arguments) {
@@ -76,6 +85,7 @@ Status verify_archive_store(const VerifyRequest& request, Verified& verified, Pr
     verified.open_failure = opened.error();
     return verify_unopened(request, verified, progress);
   }
+  if (request.content) TRY(require_content_keys(opened->archive->key_size_bytes()));
   RecoveryLog findings(*opened->storage, true);
   progress.expect(bytes_to_verify(opened->archive->log(), request.deep));
   auto checked = opened->archive->log().verify(request.deep, findings, [&](uint64_t bytes) {
@@ -87,6 +97,7 @@ Status verify_archive_store(const VerifyRequest& request, Verified& verified, Pr
     verified.open_failure = checked.error();
     return verify_unopened(request, verified, progress);
   }
+  if (request.content) TRY(check_contents(*opened->archive, findings));
   verified.report = findings.report();
   // Opening looks at less, and its notes about torn ends are worth telling.
   const RecoveryReport& opening = opened->archive->recovery();

@@ -65,6 +65,35 @@ class Damage(CommandTest):
         self.assertTrue(listed[500].endswith(b"\t?"))
         self.expect(CORRUPT, "archive", "export", self.store, "--lines")
 
+    def test_values_in_each_others_place(self):
+        """No checksum tells; what the keys were made of does."""
+        for kind in "archive", "freezer":
+            with self.subTest(kind=kind):
+                shutil.rmtree(self.store)
+                self.output(kind, "import", self.store, "-", "--lines",
+                            stdin=b"".join(line + b"\n" for line in self.lines))
+                self.output("verify", self.store, "--deep", "--content")
+                entry = 1 + 100 + 4
+                values = self.values_file()
+                content = bytearray(values.read_bytes())
+                first, second = (slice(8 + n * entry, 8 + (n + 1) * entry) for n in (500, 700))
+                content[first], content[second] = content[second], content[first]
+                values.write_bytes(content)
+                self.output("verify", self.store, "--deep")
+                damage = self.verify_fails("--deep", "--content")["damage"]
+                self.assertEqual([d["offset"] for d in damage], [first.start, second.start])
+                self.assertIn(sha256(self.lines[500]), damage[0]["reason"])
+
+    def test_content_and_keys_that_are_not_made_of_it(self):
+        said = self.failure(USAGE, "verify", self.store, "--content")
+        self.assertIn("--content requires --deep", said)
+        other = self.folder / "other"
+        self.output("freezer", "put", other, "value", "--key", "00" * 8, "--key-size", "8")
+        said = self.failure(USAGE, "verify", other, "--deep", "--content")
+        self.assertIn("those of this store have 8", said)
+        self.output("metadata", "put", self.folder / "map", "a", "b")
+        self.failure(USAGE, "verify", self.folder / "map", "--deep", "--content")
+
     def test_a_damaged_index_page(self):
         self.flip(self.index_file(), 8 + 4096 + 100)
         damage = self.verify_fails()["damage"]

@@ -178,7 +178,11 @@ void add_store_verbs(VerbParser& parser) {
   const auto [verify, verify_request] =
       parser.add_verb(parser.app(), "verify", "look for damage; changes nothing", run_verify);
   add_all(verify, verify_request.store, "STORE");
-  verify->add_flag("--deep", verify_request.deep, "read every value, too");
+  auto* const deep = verify->add_flag("--deep", verify_request.deep, "read every value, too");
+  verify
+      ->add_flag("--content", verify_request.content,
+                 "keys are the SHA-256 of the content, as after an import: compare them")
+      ->needs(deep);
   const auto [salvage, salvage_request] =
       parser.add_verb(parser.app(), "salvage",
                       "put what can be read of a damaged store into a new one", run_salvage);

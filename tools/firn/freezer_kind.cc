@@ -8,12 +8,24 @@
 #include "firn/base/text.h"
 #include "firn/freezer/damage_advice.h"
 #include "firn/freezer/format.h"
+#include "tools/firn/content_keys.h"
 #include "tools/firn/exit_code.h"
 #include "tools/firn/freezer_access.h"
 #include "tools/firn/human.h"
 #include "tools/firn/store_kind.h"
 
 namespace firn::command {
+namespace {
+
+Status check_contents(const Freezer& freezer, RecoveryLog& findings) {
+  const Status walked = freezer.visit([&](const FreezerItem& item) {
+    check_content(item, freezer.get(item.cursor()), freezer.log(), findings);
+    return true;
+  });
+  return end_content_check(walked, findings);
+}
+
+}  // namespace
 
 Result<StoreSurvey> survey_freezer_store(const StoreArguments& arguments) {
   TRY_INTO(const auto opened, open_freezer(arguments, Access::read));
@@ -72,6 +84,7 @@ Status verify_freezer_store(const VerifyRequest& request, Verified& verified, Pr
     verified.open_failure = opened.error();
     return {};
   }
+  if (request.content) TRY(require_content_keys(opened->freezer->key_size_bytes()));
   RecoveryLog findings(*opened->storage, true);
   progress.expect(bytes_to_verify(opened->freezer->log(), request.deep) +
                   opened->freezer->statistics().table_size * uint64_t{freezer::kPairSizeBytes});
@@ -84,6 +97,7 @@ Status verify_freezer_store(const VerifyRequest& request, Verified& verified, Pr
     if (exit_code_of(checked.error().code) != ExitCode::corrupt) return checked;
     verified.open_failure = checked.error();
   }
+  if (request.content && checked) TRY(check_contents(*opened->freezer, findings));
   verified.report = findings.report();
   // Opening looks at less, and its notes about torn ends are worth telling.
   const RecoveryReport& opening = opened->freezer->recovery();

@@ -71,6 +71,8 @@ Result<StoreSurvey> survey_metadata_store(const StoreArguments& arguments) {
 
 Status verify_metadata_store(const VerifyRequest& request, Verified& verified, Progress& progress) {
   verified.read_everything = true;
+  if (request.content)
+    return fail(Errc::invalid_argument, "--content is for archives and freezers");
   const auto opened = open_metadata(request.store, Access::read);
   if (opened) {
     verified.report = opened->store->recovery().report();

@@ -75,6 +75,7 @@ struct InfoRequest {
 struct VerifyRequest {
   StoreArguments store;
   bool deep = false;
+  bool content = false;  // keys are the SHA-256 of the content; with deep
 };
 [[nodiscard]] Status run_verify(const VerifyRequest& request, Output& output);
 
