@@ -525,7 +525,6 @@ void exclusive_lock(StorageUnderTest& subject) {
     ASSERT_OK_INTO(const auto held, storage.lock(LockMode::exclusive));
     EXPECT_THAT(storage.lock(LockMode::exclusive), FailsWith(Errc::locked));
     EXPECT_THAT(storage.lock(LockMode::shared), FailsWith(Errc::locked));
-    EXPECT_THAT(storage.lock(LockMode::observe), FailsWith(Errc::locked));
   }
   EXPECT_OK(storage.lock(LockMode::exclusive));
 }

@@ -32,16 +32,15 @@ class LockCounts {
   [[nodiscard]] bool excludes(LockMode mode) const {
     switch (mode) {
       case LockMode::exclusive:
-        return has(LockMode::exclusive) || has(LockMode::shared) || has(LockMode::observe);
-      case LockMode::shared:
-      case LockMode::observe: return has(LockMode::exclusive);
+        return has(LockMode::exclusive) || has(LockMode::shared);
+      case LockMode::shared: return has(LockMode::exclusive);
       case LockMode::follower: return has(LockMode::no_followers);
       case LockMode::no_followers: return has(LockMode::no_followers) || has(LockMode::follower);
     }
     return true;
   }
 
-  std::array<size_t, 5> counts_{};
+  std::array<size_t, 4> counts_{};
   bool is_settled_ = false;
 };
 

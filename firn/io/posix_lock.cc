@@ -40,10 +40,12 @@ bool is_for_writing(LockMode mode) {
 }
 
 // Byte 0 parts writers from each other and from shared readers. A writer has byte 1, too, until it
-// is settled. Byte 2 parts followers from what would disturb them.
+// is settled. Byte 2 parts followers from what would disturb them. Of a directory, byte 3 is that
+// of whoever keeps followers out, see part_followers.
 constexpr off_t kRecoveringByte = 1;
 constexpr off_t kFollowersByte = 2;
-constexpr off_t kLockedBytes = 3;
+constexpr off_t kNoFollowersByte = 3;
+constexpr off_t kLockedBytes = 4;
 
 struct flock lock_bytes(off_t start, off_t count, short type) {
   struct flock lock{};
@@ -54,10 +56,13 @@ struct flock lock_bytes(off_t start, off_t count, short type) {
   return lock;
 }
 
+bool is_about_followers(LockMode mode) {
+  return mode == LockMode::follower || mode == LockMode::no_followers;
+}
+
 struct flock lock_bytes(LockMode mode) {
   const short type = is_for_writing(mode) ? F_WRLCK : F_RDLCK;
-  if (mode == LockMode::follower || mode == LockMode::no_followers)
-    return lock_bytes(kFollowersByte, 1, type);
+  if (is_about_followers(mode)) return lock_bytes(kFollowersByte, 1, type);
   return lock_bytes(0, mode == LockMode::exclusive ? 2 : 1, type);
 }
 
@@ -131,18 +136,26 @@ std::string describe_holder(int fd) {
                 host, ", program '", holder_field(text, "program"), "'");
 }
 
+std::unexpected<Error> followers_are_kept_out(const std::string& root_path) {
+  return fail(Errc::locked, concat("the writer of store '", root_path,
+                                   "' is taking away what readers may be reading (a rewind, or "
+                                   "the removal of the store): try again"));
+}
+
+// `used`: the path that the readers have open.
+std::unexpected<Error> open_for_reading(const std::string& root_path, const std::string& used) {
+  return fail(Errc::locked, concat("store '", root_path,
+                                   "' is open for reading in at least one other place; "
+                                   "close the readers first ('fuser ",
+                                   used, "' lists them)"));
+}
+
 std::unexpected<Error> locked_by_another(int fd, const std::string& root_path, LockMode mode) {
-  if (mode == LockMode::follower)
-    return fail(Errc::locked, concat("the writer of store '", root_path,
-                                     "' is taking away what readers may be reading (a rewind, or "
-                                     "the removal of the store): try again"));
+  if (mode == LockMode::follower) return followers_are_kept_out(root_path);
   struct flock probe = lock_bytes(mode);
   const bool probed = ::fcntl(fd, F_OFD_GETLK, &probe) == 0;
   if (probed && probe.l_type == F_RDLCK)
-    return fail(Errc::locked, concat("store '", root_path,
-                                     "' is open for reading in at least one other place; "
-                                     "close the readers first ('fuser ",
-                                     root_path, "/", kLockFileName, "' lists them)"));
+    return open_for_reading(root_path, concat(root_path, "/", kLockFileName));
   return fail(Errc::locked,
               concat("store '", root_path, "' is open for writing in ", describe_holder(fd),
                      "; close it there, or wait until it ends (the lock goes with its process; "
@@ -150,58 +163,81 @@ std::unexpected<Error> locked_by_another(int fd, const std::string& root_path, L
                      kLockFileName, ")"));
 }
 
-// LOCK can be deleted, and a second writer would then lock a file of its own. The directory of the
-// store cannot, so it is locked as well, where the file system knows how. A writer's bytes 0 and 1
-// are there, too, for find_writer_of_root.
+// A directory has no such locks for writing, but one for reading can be seen. So each side marks a
+// byte of its own and then looks for the other's: of two at once, one at least gives way.
+Status part_followers(const Descriptor& root, const std::string& root_path, LockMode mode) {
+  const bool follows = mode == LockMode::follower;
+  struct flock mark = lock_bytes(follows ? kFollowersByte : kNoFollowersByte, 1, F_RDLCK);
+  struct flock other = lock_bytes(follows ? kNoFollowersByte : kFollowersByte, 1, F_WRLCK);
+  if (::fcntl(root.get(), F_OFD_SETLK, &mark) != 0 ||
+      ::fcntl(root.get(), F_OFD_GETLK, &other) != 0 || other.l_type == F_UNLCK)
+    return {};
+  if (follows) return followers_are_kept_out(root_path);
+  return open_for_reading(root_path, root_path);
+}
+
+std::unexpected<Error> root_locked_by_another(const Descriptor& root,
+                                              const std::string& root_path) {
+  struct flock probe = lock_bytes(0, 2, F_WRLCK);
+  const bool has_writer = ::fcntl(root.get(), F_OFD_GETLK, &probe) != 0 || probe.l_type != F_UNLCK;
+  if (!has_writer) return open_for_reading(root_path, root_path);
+  return fail(Errc::locked,
+              concat("store '", root_path,
+                     "' is open in another place, which holds a lock on the directory itself: was ",
+                     kLockFileName, " deleted? ('fuser ", root_path, "' lists who has it open)"));
+}
+
+// LOCK can be deleted, and a second writer would then lock a file of its own; or there is none, and
+// a reader makes none. The directory of the store is always there, so it is locked as well, where
+// the file system knows how. A writer's bytes 0 and 1 are there, too, for find_writer_of_root.
 Result<Descriptor> lock_root(int root_fd, const std::string& root_path, LockMode mode) {
-  if (mode == LockMode::follower || mode == LockMode::no_followers) return Descriptor();
   Descriptor root = open_at(root_fd, ".", O_RDONLY | O_DIRECTORY);
   if (!root.is_open()) return posix_failure(errno, "open directory", concat("'", root_path, "'"));
+  if (is_about_followers(mode)) {
+    TRY(part_followers(root, root_path, mode));
+    return root;
+  }
   int attempt = 0;
   while (::flock(root.get(), (is_for_writing(mode) ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) return Descriptor();
     if (++attempt < kDyingRetriesMax) continue;  // who dies lets go of LOCK a moment before
-    return fail(Errc::locked,
-                concat("store '", root_path,
-                       "' is open in another place, which holds a lock on the "
-                       "directory itself: was ",
-                       kLockFileName, " deleted? ('fuser ", root_path, "' lists who has it open)"));
+    return root_locked_by_another(root, root_path);
   }
-  // A directory has no such locks for writing, but one for reading can be seen, and disturbs
-  // nobody.
   struct flock mark = lock_bytes(0, 2, F_RDLCK);
   if (is_for_writing(mode)) static_cast<void>(::fcntl(root.get(), F_OFD_SETLK, &mark));
   return root;
 }
 
-// An open LOCK file; a descriptor that is not open where a reader goes without one.
+// An open LOCK file, made by writers only; a descriptor that is not open if a reader finds none.
 Result<Descriptor> open_lock_file(int root_fd, const std::string& what, LockMode mode) {
-  const std::string name(kLockFileName);
-  Descriptor file;
-  if (!is_for_writing(mode)) {
-    file = open_at(root_fd, name, O_RDONLY);
-    if (!file.is_open() && errno != ENOENT) return posix_failure(errno, "open", what);
-    if (!file.is_open() && mode == LockMode::observe) return Descriptor();
-  }
-  if (!file.is_open()) {
-    file = open_at(root_fd, name, O_RDWR | O_CREAT);
-    const bool forbidden = errno == EROFS || errno == EACCES || errno == EPERM;
-    if (!file.is_open() && !is_for_writing(mode) && forbidden) return Descriptor();
-    if (!file.is_open()) return posix_failure(errno, "open", what);
-  }
+  const int flags = is_for_writing(mode) ? O_RDWR | O_CREAT : O_RDONLY;
+  Descriptor file = open_at(root_fd, std::string(kLockFileName), flags);
+  if (!file.is_open() && errno == ENOENT && !is_for_writing(mode)) return file;
+  if (!file.is_open()) return posix_failure(errno, "open", what);
   TRY(check_regular_file(file.get(), what));
   return file;
 }
 
-// False if LOCK is no longer the file behind `fd`: somebody replaced it meanwhile.
-bool is_current_lock_file(int root_fd, int fd) {
+// Whether LOCK is still the file that was opened, or still not there: somebody may have made or
+// replaced it meanwhile.
+bool is_current_lock_file(int root_fd, const Descriptor& file) {
   struct stat at_path;
   struct stat opened;
-  return ::fstatat(root_fd, std::string(kLockFileName).c_str(), &at_path, AT_SYMLINK_NOFOLLOW) ==
-             0 &&
-         ::fstat(fd, &opened) == 0 && at_path.st_ino == opened.st_ino &&
+  const bool is_there =
+      ::fstatat(root_fd, std::string(kLockFileName).c_str(), &at_path, AT_SYMLINK_NOFOLLOW) == 0;
+  if (!is_there || !file.is_open()) return is_there == file.is_open();
+  return ::fstat(file.get(), &opened) == 0 && at_path.st_ino == opened.st_ino &&
          at_path.st_dev == opened.st_dev;
+}
+
+Status lock_file(const Descriptor& file, const std::string& what, const std::string& root_path,
+                 LockMode mode) {
+  struct flock request = lock_bytes(mode);
+  const auto lock = [&] { return ::fcntl(file.get(), F_OFD_SETLK, &request); };
+  if (repeat_after_signals(lock) == 0) return {};
+  if (errno == EAGAIN || errno == EACCES) return locked_by_another(file.get(), root_path, mode);
+  return posix_failure(errno, "lock", what);
 }
 
 // A writer that does not hold LOCK: it was deleted, or replaced by another file.
@@ -237,15 +273,11 @@ Result<std::unique_ptr<StorageLock>> take_posix_lock(int root_fd, const std::str
   const std::string what = concat("lock file '", root_path, "/", kLockFileName, "'");
   for (int attempt = 0; attempt < kReplacedRetriesMax; ++attempt) {
     TRY_INTO(Descriptor file, open_lock_file(root_fd, what, mode));
-    if (!file.is_open()) return std::make_unique<PosixLock>(Descriptor(), Descriptor());
-    struct flock request = lock_bytes(mode);
-    if (::fcntl(file.get(), F_OFD_SETLK, &request) != 0) {
-      if (errno == EAGAIN || errno == EACCES) return locked_by_another(file.get(), root_path, mode);
-      if (errno == EINTR) continue;
-      return posix_failure(errno, "lock", what);
-    }
-    if (!is_current_lock_file(root_fd, file.get())) continue;
+    if (file.is_open()) TRY(lock_file(file, what, root_path, mode));
+    if (!is_current_lock_file(root_fd, file)) continue;
     TRY_INTO(Descriptor root, lock_root(root_fd, root_path, mode));
+    // A writer that has made LOCK since may have looked for readers before this one was there.
+    if (!file.is_open() && !is_current_lock_file(root_fd, file)) continue;
     if (mode == LockMode::exclusive) TRY(write_holder(file.get(), what));
     return std::make_unique<PosixLock>(std::move(file), std::move(root));
   }

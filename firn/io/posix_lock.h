@@ -19,8 +19,9 @@ namespace firn::io {
 
 inline constexpr std::string_view kLockFileName = "LOCK";
 
-// Takes the lock or fails with Errc::locked. A shared lock on a store whose LOCK file neither
-// exists nor can be made (a read-only file system) is granted without one.
+// Takes the lock or fails with Errc::locked. Only a writer makes the file LOCK. Where there is none,
+// a reader's lock is one on the directory of the store, and none at all on a file system where
+// directories have no locks.
 [[nodiscard]] Result<std::unique_ptr<StorageLock>> take_posix_lock(int root_fd,
                                                                    const std::string& root_path,
                                                                    LockMode mode);

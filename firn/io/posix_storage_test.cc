@@ -254,6 +254,37 @@ TEST_F(PosixStorageTest, GivenReaders_WhenLockedExclusively_ThenTheMessageSpeaks
   EXPECT_THAT(storage->lock(LockMode::exclusive), FailsWith(Errc::locked, "open for reading"));
 }
 
+TEST_F(PosixStorageTest, GivenNoLockFile_WhenReadersLock_ThenTheyMakeNoneAndAWriterSeesThem) {
+  const auto storage = open_store();
+  const auto expect_no_lock_file = [&] { EXPECT_FALSE(std::filesystem::exists(root_ + "/LOCK")); };
+  ASSERT_OK_INTO(auto shared, storage->lock(LockMode::shared));
+  ASSERT_OK_INTO(auto follower, storage->lock(LockMode::follower));
+  expect_no_lock_file();
+
+  EXPECT_THAT(storage->lock(LockMode::exclusive), FailsWith(Errc::locked, "open for reading"));
+  shared.reset();
+  ASSERT_OK_INTO(const auto writer, storage->lock(LockMode::exclusive));
+  EXPECT_THAT(storage->lock(LockMode::no_followers), FailsWith(Errc::locked, "open for reading"));
+  follower.reset();
+  EXPECT_OK(storage->lock(LockMode::no_followers));
+}
+
+TEST_F(PosixStorageTest, GivenADeletedLockFile_WhenFollowersMeetWhoKeepsThemOut_ThenOneGivesWay) {
+  const auto storage = open_store();
+  const std::string lock_file = root_ + "/LOCK";
+  ASSERT_OK_INTO(const auto writer, storage->lock(LockMode::exclusive));
+  ASSERT_OK_INTO(auto follower, storage->lock(LockMode::follower));
+
+  ASSERT_EQ(::unlink(lock_file.c_str()), 0);
+  EXPECT_THAT(storage->lock(LockMode::no_followers), FailsWith(Errc::locked, "open for reading"));
+  follower.reset();
+  ASSERT_OK_INTO(auto alone, storage->lock(LockMode::no_followers));
+  ASSERT_EQ(::unlink(lock_file.c_str()), 0);
+  EXPECT_THAT(storage->lock(LockMode::follower), FailsWith(Errc::locked, "taking away"));
+  alone.reset();
+  EXPECT_OK(storage->lock(LockMode::follower));
+}
+
 // A second descriptor of the lock file must not free it when it is closed.
 TEST_F(PosixStorageTest, GivenAWriter_WhenLockAndStoreAreReachedInOtherWays_ThenNoSecondOneGetsIn) {
   const auto storage = open_store();

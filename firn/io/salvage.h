@@ -112,7 +112,7 @@ class SalvageView final : public Storage {
   Result<PartitionListing> list(std::string_view partition) override;
   Result<std::vector<std::string>> partitions() override { return storage_.partitions(); }
   Result<std::unique_ptr<StorageLock>> lock(LockMode /*mode*/) override {
-    return storage_.lock(LockMode::observe);
+    return storage_.lock(LockMode::shared);
   }
   Result<std::optional<StorageWriter>> find_writer() override { return storage_.find_writer(); }
   [[nodiscard]] uint64_t random_seed() override { return storage_.random_seed(); }

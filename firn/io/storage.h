@@ -121,12 +121,11 @@ struct StorageWriter {
   bool is_settled = false;  // false: it recovers, and says less of what is durable than there is
 };
 
-// Exclusive excludes exclusive, shared and observe, no_followers excludes followers and itself;
+// Exclusive excludes exclusive and shared, no_followers excludes followers and itself;
 // nothing else excludes anything.
 enum class LockMode : uint8_t {
   exclusive,     // a writer
   shared,        // a reader whom a writer would disturb
-  observe,       // shared, but a store that has no lock yet gets none: for those who never write
   follower,      // a reader beside a writer, who then only adds to what the reader may read
   no_followers,  // a writer, besides exclusive, while it takes away what a follower may read
 };

@@ -11,7 +11,7 @@ namespace firn {
 Result<std::unique_ptr<SalvageSource>> SalvageSource::open(Storage& storage, std::string_view kind,
                                                            SalvageLog& log) {
   std::unique_ptr<SalvageSource> source(new SalvageSource(storage, log));
-  TRY_INTO(source->lock_, storage.lock(LockMode::observe));
+  TRY_INTO(source->lock_, storage.lock(LockMode::shared));
   RecoveryLog recovery(source->view_, true);
   std::string hidden;
   const Status loaded = source->load_manifest(recovery);

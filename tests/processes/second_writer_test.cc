@@ -125,6 +125,24 @@ TEST_P(EveryStoreOfOneWriter, GivenAWriter_WhenItsLockFileIsTakenAway_ThenNoSeco
   EXPECT_EQ(writer->count().value(), 2u);
 }
 
+TEST_P(EveryStoreOfOneWriter, GivenNoLockFile_WhenRead_ThenTheReaderMakesNoneAndChangesNothing) {
+  ASSERT_OK_INTO(Handle writer, open(Access::write));
+  ASSERT_OK(writer->put(1));
+  ASSERT_OK(writer->close());
+  writer.reset();
+  std::filesystem::remove(path_ + "/LOCK");
+  const auto before = state_of_files(path_);
+
+  {
+    ASSERT_OK_INTO(const Handle reader, open(Access::read));
+    EXPECT_EQ(reader->count().value(), 1u);
+    EXPECT_OK(reader->refresh());
+    EXPECT_EQ(state_of_files(path_), before);
+    ASSERT_OK_INTO(writer, open(Access::write));
+    EXPECT_OK(reader->refresh());
+  }
+}
+
 TEST_P(EveryStoreOfOneWriter, GivenAWriter_WhenTheStoreIsReachedByOtherPaths_ThenItIsLocked) {
   std::filesystem::create_directory(directory_ / "elsewhere");
   std::filesystem::create_directory_symlink(directory_.path(), directory_ / "elsewhere/to_parent");
