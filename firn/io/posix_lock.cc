@@ -219,15 +219,13 @@ Result<Descriptor> open_lock_file(int root_fd, const std::string& what, LockMode
   return file;
 }
 
-// Whether LOCK is still the file that was opened, or still not there: somebody may have made or
-// replaced it meanwhile.
+// False if LOCK is no longer the file that was opened: somebody replaced it meanwhile.
 bool is_current_lock_file(int root_fd, const Descriptor& file) {
   struct stat at_path;
   struct stat opened;
-  const bool is_there =
-      ::fstatat(root_fd, std::string(kLockFileName).c_str(), &at_path, AT_SYMLINK_NOFOLLOW) == 0;
-  if (!is_there || !file.is_open()) return is_there == file.is_open();
-  return ::fstat(file.get(), &opened) == 0 && at_path.st_ino == opened.st_ino &&
+  return ::fstatat(root_fd, std::string(kLockFileName).c_str(), &at_path, AT_SYMLINK_NOFOLLOW) ==
+             0 &&
+         ::fstat(file.get(), &opened) == 0 && at_path.st_ino == opened.st_ino &&
          at_path.st_dev == opened.st_dev;
 }
 
@@ -273,11 +271,11 @@ Result<std::unique_ptr<StorageLock>> take_posix_lock(int root_fd, const std::str
   const std::string what = concat("lock file '", root_path, "/", kLockFileName, "'");
   for (int attempt = 0; attempt < kReplacedRetriesMax; ++attempt) {
     TRY_INTO(Descriptor file, open_lock_file(root_fd, what, mode));
-    if (file.is_open()) TRY(lock_file(file, what, root_path, mode));
-    if (!is_current_lock_file(root_fd, file)) continue;
+    if (file.is_open()) {
+      TRY(lock_file(file, what, root_path, mode));
+      if (!is_current_lock_file(root_fd, file)) continue;
+    }
     TRY_INTO(Descriptor root, lock_root(root_fd, root_path, mode));
-    // A writer that has made LOCK since may have looked for readers before this one was there.
-    if (!file.is_open() && !is_current_lock_file(root_fd, file)) continue;
     if (mode == LockMode::exclusive) TRY(write_holder(file.get(), what));
     return std::make_unique<PosixLock>(std::move(file), std::move(root));
   }

@@ -19,9 +19,9 @@ namespace firn::io {
 
 inline constexpr std::string_view kLockFileName = "LOCK";
 
-// Takes the lock or fails with Errc::locked. Only a writer makes the file LOCK. Where there is none,
-// a reader's lock is one on the directory of the store, and none at all on a file system where
-// directories have no locks.
+// Takes the lock or fails with Errc::locked. Only a writer makes the file LOCK. If there is none,
+// a reader's lock is one on the directory of the store, and none at all where directories have no
+// locks.
 [[nodiscard]] Result<std::unique_ptr<StorageLock>> take_posix_lock(int root_fd,
                                                                    const std::string& root_path,
                                                                    LockMode mode);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Threads on one MetadataStore: writers take turns, readers see whole batches, syncs are shared.
+#include <array>
 #include <atomic>
 #include <thread>
+#include <vector>
 
 #include "firn/metadata/metadata_test_support.h"
 
@@ -89,6 +91,40 @@ TEST_F(MetadataThreadsTest, GivenConcurrentSyncs_WhenTheyReturn_ThenEveryPutIsDu
   reopen();
 
   EXPECT_EQ(store_->statistics().keys, 2 * kPuts);
+}
+
+// Threads that are stopped anywhere, and a store that is dropped then: nobody syncs once more.
+TEST_F(MetadataThreadsTest, WhenShutDownWhileThreadsPutAndSync_ThenAllThatASyncFoundIsThere) {
+  for (uint64_t round = 0; round < 5; ++round) {
+    ASSERT_OK(memory_.remove_partition("state"));
+    reopen();
+    std::atomic<bool> is_over = false;
+    std::array<std::atomic<uint64_t>, 3> synced{};
+    std::vector<std::thread> threads;
+    for (uint64_t number = 0; number < synced.size(); ++number) {
+      threads.emplace_back([&, number] {
+        for (uint64_t value = 1; !is_over; ++value) {
+          EXPECT_OK(store_->put(key_of(number), key_of(value)));
+          EXPECT_GE(number_of(store_->get(key_of(number))), value);
+          if (value % 7 != 0) continue;
+          EXPECT_OK(value % 2 == 0 ? store_->sync() : store_->sync_both());
+          synced[number] = value;
+        }
+      });
+    }
+
+    while (synced[round % synced.size()] < 50 * (round + 1))
+      std::this_thread::yield();
+    EXPECT_OK(store_->sync_both());
+    is_over = true;
+    for (std::thread& thread : threads)
+      thread.join();
+    memory_.lose_unsynced();
+    reopen();
+
+    for (uint64_t number = 0; number < synced.size(); ++number)
+      EXPECT_GE(number_of(store_->get(key_of(number))), synced[number]);
+  }
 }
 
 }  // namespace
