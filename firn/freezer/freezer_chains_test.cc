@@ -146,6 +146,23 @@ TEST(FreezerPages, GivenAPageInThePlaceOfALaterOne_WhenOpenedInMemory_ThenToldAn
   EXPECT_EQ(get(freezer, "key8"), "error: corrupt");
 }
 
+TEST(FreezerPages, GivenAPageInThePlaceOfAnEarlierOne_WhenOpenedInMemory_ThenToldOnce) {
+  constexpr size_t kStoredPageBytes = 144 + 12;
+  MemoryStorage storage;
+  fill_and_close(storage, chained_options(Engine::resident));
+  const Bytes name = storage.scan("index")->front();
+  Bytes raw = *storage.raw("index", name);
+  std::copy_n(raw.begin() + 8 + 4 * kStoredPageBytes, kStoredPageBytes, raw.begin() + 8);
+  storage.set_raw("index", name, raw);
+
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, chained_options(Engine::resident)));
+
+  const std::string notes = notes_of(freezer);
+  const auto told = notes.find("refers to an earlier record's value");
+  ASSERT_NE(told, std::string::npos) << notes;
+  EXPECT_EQ(notes.find("refers to an earlier record's value", told + 1), std::string::npos);
+}
+
 TEST(FreezerPages,
      GivenADamagedKeyPageAndLittleMemory_WhenOpened_ThenNoFilterSaysThatAKeyIsAbsent) {
   MemoryStorage storage;

@@ -171,9 +171,11 @@ Result<Freezer::Resident> Freezer::replay_once(uint32_t size, ResidentTable::Loo
     }
     const ValueLocation location = IndexedValueLog::location_of(record);
     if (location.offset < values_end) {
-      // A page in the wrong place has a valid checksum; its locations give it away.
+      // A page in the wrong place has a valid checksum; its locations give it away. From here on
+      // they rise again: one far too high is not told of each record that follows.
       note_damage(section, Error{Errc::corrupt, concat("record ", position,
                                                        " refers to an earlier record's value")});
+      values_end = 0;
     }
     values_end = std::max(values_end, location.offset + location.size_bytes);
     group.push_back(
