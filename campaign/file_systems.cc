@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/loop.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -73,6 +74,12 @@ Result<LoopDevice> LoopDevice::attach(int file) {
     if (errno != EBUSY) return system_failure(concat("LOOP_CONFIGURE of ", path));
   }
   return fail(Errc::io, "every free loop device was taken by somebody else");
+}
+
+Status LoopDevice::forget_cache() const {
+  const Descriptor device(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!device.is_open() || ::ioctl(device.get(), BLKFLSBUF, 0) != 0) return system_failure(path_);
+  return {};
 }
 
 MountedFileSystem::~MountedFileSystem() {

@@ -34,11 +34,14 @@ class LoopDevice {
 
   [[nodiscard]] static Result<LoopDevice> attach(int file);
   [[nodiscard]] const std::string& path() const { return path_; }
+  // While nothing is mounted: what was changed below the device is read anew. The kernel drops what
+  // it caches when the last user closes the device, but others may have it open: whoever looks for
+  // a free one, for a moment.
+  [[nodiscard]] Status forget_cache() const;
 
  private:
   explicit LoopDevice(std::string path) : path_(std::move(path)) {}
 
-  // Not held open: the kernel drops what it caches of a device when the last user closes it.
   std::string path_;
 };
 

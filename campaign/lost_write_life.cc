@@ -21,6 +21,7 @@ class LostWriteLife {
       : row_(row),
         stage_(stage),
         random_(seed),
+        loop_(loop),
         device_(device),
         disk_(row.file_system, loop.path(),
               concat(stage.arguments().directory, "/", row.name, "-", seed)),
@@ -62,6 +63,7 @@ class LostWriteLife {
       subject_ = unobserved->clone();
       observe_until(records, end);
       cut_power(device_, records, end, random_);
+      TRY(loop_.forget_cache());
       TRY(look_at_state());
     }
     // The last one is where life goes on.
@@ -118,6 +120,7 @@ class LostWriteLife {
   const DeviceRow& row_;
   Stage& stage_;
   Random random_;
+  const LoopDevice& loop_;
   RecordedDisk& device_;
   MountedFileSystem disk_;
   const Firn firn_;
