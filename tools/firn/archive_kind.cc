@@ -59,14 +59,6 @@ Status verify_unopened(const VerifyRequest& request, Verified& verified, Progres
   return {};
 }
 
-Status check_contents(const PrunableArchive& archive, RecoveryLog& findings) {
-  const Status walked = archive.visit(0, UINT64_MAX, false, [&](const ArchiveItem& item) {
-    check_content(item, archive.read_value(item), archive.log(), findings);
-    return true;
-  });
-  return end_content_check(walked, findings);
-}
-
 }  // namespace
 
 Result<StoreSurvey> survey_archive_store(const StoreArguments& arguments) {

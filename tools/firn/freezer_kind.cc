@@ -15,17 +15,6 @@
 #include "tools/firn/store_kind.h"
 
 namespace firn::command {
-namespace {
-
-Status check_contents(const Freezer& freezer, RecoveryLog& findings) {
-  const Status walked = freezer.visit([&](const FreezerItem& item) {
-    check_content(item, freezer.get(item.cursor()), freezer.log(), findings);
-    return true;
-  });
-  return end_content_check(walked, findings);
-}
-
-}  // namespace
 
 Result<StoreSurvey> survey_freezer_store(const StoreArguments& arguments) {
   TRY_INTO(const auto opened, open_freezer(arguments, Access::read));
