@@ -24,6 +24,7 @@
 #include "firn/base/hash.h"
 #include "firn/base/random.h"
 #include "firn/base/text.h"
+#include "firn/io/page_record.h"
 
 namespace firn::campaign {
 namespace {

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "campaign/swept_journals.h"
+
+#include <optional>
+
+#include "campaign/swept_items.h"
+#include "firn/io/page_cache.h"
+#include "firn/journal/indexed_value_log.h"
+
+namespace firn::campaign {
+namespace {
+
+struct JournalGeometry {
+  Scale scale;
+  uint32_t prefix_size_bytes;
+  uint32_t page_size_bytes;
+  uint64_t sections;
+  std::optional<int> compression_level;
+
+  JournalGeometry(Random& random, Scale of_store)
+      : scale(of_store),
+        prefix_size_bytes(static_cast<uint32_t>(random.between(8, 40))),
+        page_size_bytes(draw_page_size(random, of_store)),
+        sections(random.between(1, 3)) {
+    if (random.one_in(3)) compression_level = 1;
+  }
+
+  [[nodiscard]] FixedJournalOptions index(uint32_t extra_bytes, Floors* floors,
+                                          PageCache& cache) const {
+    FixedJournalOptions options;
+    options.partition = "index";
+    options.record_size_bytes = prefix_size_bytes + extra_bytes;
+    options.page_size_bytes = page_size_bytes;
+    options.write_buffer_bytes = 0;
+    options.cache = &cache;
+    options.floors = floors;
+    return options;
+  }
+
+  [[nodiscard]] IndexedValueLogOptions log(Floors* floors, PageCache& cache) const {
+    IndexedValueLogOptions options;
+    options.index = index(IndexedValueLog::kLocationSizeBytes, floors, cache);
+    options.values.partition = "values";
+    options.values.write_buffer_bytes = 0;
+    options.values.compression_level = compression_level;
+    return options;
+  }
+};
+
+// An item's number is its section in the upper, its position in the lower half.
+uint64_t number_of(Section section, Position position) {
+  return section.value << 32 | position.value;
+}
+Section section_of(uint64_t number) {
+  return Section(number >> 32);
+}
+Position position_of(uint64_t number) {
+  return Position(number & UINT32_MAX);
+}
+
+Floors* floors_of(const std::unique_ptr<Manifest>& manifest) {
+  return manifest == nullptr ? nullptr : &manifest->floors(StoreRole::index);
+}
+
+// Opens with `open(floors, cache, recovery)`, asks `ask(journal, item)` for each item, and verifies
+// with `verify(journal, findings)`.
+template <class Open, class Ask, class Verify>
+Reading read_journal(Storage& storage, Access access, const std::vector<SweptItem>& items,
+                     const Open& open, const Ask& ask, const Verify& verify) {
+  RecoveryLog recovery(storage, access == Access::reading);
+  PageCache cache(1 << 16);
+  const auto manifest = open_swept_manifest(storage, recovery);
+  if (!manifest) return refused(manifest.error());
+  const auto journal = open(floors_of(*manifest), cache, recovery);
+  if (!journal) return refused(journal.error());
+  Reading reading = opened(recovery.report());
+  reading.was_clean = *manifest != nullptr && (*manifest)->was_clean();
+  for (const SweptItem& item : items)
+    reading.answers.push_back(ask(**journal, item));
+  add_verified(reading, storage, access,
+               [&](RecoveryLog& findings) { return verify(**journal, findings); });
+  return reading;
+}
+
+template <class Open, class Append, class Ask, class Verify>
+SweptStore make_journal(Random& random, Ending ending, Scale scale, const Open& open,
+                        const Append& append, const Ask& ask, const Verify& verify) {
+  const JournalGeometry geometry(random, scale);
+  MemoryStorage storage;
+  Filler filler(random, ending, scale, storage);
+  {
+    RecoveryLog recovery(storage, false);
+    PageCache cache(0);
+    const auto manifest = must(open_swept_manifest(storage, recovery));
+    const auto journal = must(open(storage, geometry, floors_of(manifest), cache, recovery));
+    filler.fill(
+        [&](std::vector<SweptItem>& items) {
+          items.push_back(
+              append(*journal, Section(random.below(geometry.sections)), geometry, random));
+        },
+        [&] { return journal->sync_all(); });
+    if (filler.closes()) {
+      must(journal->close());
+      must(manifest->close());
+    }
+  }
+  SweptStore store =
+      filler.finish([=](Storage& damaged, Access access, const std::vector<SweptItem>& items) {
+        return read_journal(
+            damaged, access, items,
+            [&](Floors* floors, PageCache& cache, RecoveryLog& recovery) {
+              return open(damaged, geometry, floors, cache, recovery);
+            },
+            ask, verify);
+      });
+  store.page_size_bytes = geometry.page_size_bytes;
+  store.record_size_bytes = geometry.prefix_size_bytes + IndexedValueLog::kLocationSizeBytes;
+  return store;
+}
+
+Answer unless_missing(const Error& error) {
+  if (error.code == Errc::out_of_range) return {Outcome::absent};
+  return {Outcome::failed, error.message};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Manifest>> open_swept_manifest(Storage& storage, RecoveryLog& recovery) {
+  TRY_INTO(auto manifest, Manifest::open(storage, recovery.read_only(), recovery));
+  if (manifest != nullptr || !must(storage.partitions()).empty()) return manifest;
+  return Manifest::create(storage, {.kind = "sweep", .geometry = {}, .partitions = {}, .id = {}},
+                          recovery);
+}
+
+SweptStore make_fixed_journal(Random& random, Ending ending, Scale scale) {
+  const auto append = [](FixedJournal& journal, Section section, const JournalGeometry& geometry,
+                         Random& values) {
+    Bytes record = values.bytes(geometry.prefix_size_bytes);
+    const Position position = must(journal.append(section, record));
+    return SweptItem{number_of(section, position), std::move(record)};
+  };
+  const auto open = [](Storage& storage, const JournalGeometry& geometry, Floors* floors,
+                       PageCache& cache, RecoveryLog& recovery) {
+    return FixedJournal::open(storage, geometry.index(0, floors, cache), recovery);
+  };
+  const auto ask = [](const FixedJournal& journal, const SweptItem& item) {
+    Bytes record(journal.record_size_bytes());
+    const Status read = journal.read(section_of(item.number), position_of(item.number), record);
+    return read ? answer_of(item, std::optional<ByteSpan>(record)) : unless_missing(read.error());
+  };
+  const auto verify = [](const FixedJournal& journal, RecoveryLog& findings) {
+    return journal.verify(findings);
+  };
+  return make_journal(random, ending, scale, open, append, ask, verify);
+}
+
+SweptStore make_indexed_value_log(Random& random, Ending ending, Scale scale) {
+  const auto append = [](IndexedValueLog& log, Section section, const JournalGeometry& geometry,
+                         Random& values) {
+    Bytes value = draw_value(values, geometry.scale);
+    const auto appended =
+        must(log.append(section, values.bytes(geometry.prefix_size_bytes), ByteSpan(value)));
+    return SweptItem{number_of(section, appended.position), std::move(value)};
+  };
+  const auto open = [](Storage& storage, const JournalGeometry& geometry, Floors* floors,
+                       PageCache& cache, RecoveryLog& recovery) {
+    return IndexedValueLog::open(storage, geometry.log(floors, cache), recovery);
+  };
+  const auto ask = [](const IndexedValueLog& log, const SweptItem& item) {
+    const Section section = section_of(item.number);
+    const auto location = log.location_at(section, position_of(item.number).value);
+    if (!location) return unless_missing(location.error());
+    const auto value = log.read_value(section, *location);
+    // A value beyond the end of its blob is no missing one: its entry is there.
+    if (!value) return Answer{Outcome::failed, value.error().message};
+    return answer_of(item, std::optional(value->bytes()));
+  };
+  const auto verify = [](const IndexedValueLog& log, RecoveryLog& findings) {
+    return log.verify(true, findings, [](uint64_t) {});
+  };
+  return make_journal(random, ending, scale, open, append, ask, verify);
+}
+
+}  // namespace firn::campaign
