@@ -66,8 +66,9 @@ int run_all(const StageArguments& arguments) {
 }  // namespace firn::campaign
 
 int main(int argc, char** argv) {
-  const auto arguments = firn::campaign::parse_stage_arguments(argc, argv);
-  if (arguments) return firn::campaign::run_all(*arguments);
+  using namespace firn::campaign;
+  const auto arguments = parse_stage_arguments(argc, argv, names_of(all_rows()));
+  if (arguments) return run_all(*arguments);
   std::fprintf(stderr, "%s\n", arguments.error().message.c_str());
   return 2;
 }

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "campaign/stage.h"
 
+#include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include <unistd.h>
 
 #include "firn/base/text.h"
 
@@ -11,8 +18,9 @@ namespace firn::campaign {
 namespace {
 
 constexpr std::string_view kUsage = R"(
-  --firn FILE       the command
-  --directory DIR   where stores and images of disks go; what a violation leaves stays there
+  --firn FILE       the command (default: bin/firn of the tree that this program was built in)
+  --directory DIR   where stores and images of disks go (default: a new directory); what a violation
+                    leaves stays there
   --only ROW        one row of the table (default: all in turns)
   --seed N          first seed (default 1); run i uses N + i
   --cases N         cases in each row (default 1000)
@@ -37,6 +45,31 @@ uint64_t* number_flag(StageArguments& arguments, std::string_view flag) {
   return nullptr;
 }
 
+Status check_row(const std::string& only, const std::vector<std::string>& rows) {
+  if (only.empty() || std::ranges::find(rows, only) != rows.end()) return {};
+  std::string list;
+  for (const std::string& row : rows)
+    list += concat("\n  ", row);
+  return fail(Errc::invalid_argument, concat("there is no row '", only, "'; there are:", list));
+}
+
+Status find_firn(std::string& firn) {
+  if (firn.empty()) {
+    const auto program = std::filesystem::read_symlink("/proc/self/exe");
+    firn = (program.parent_path().parent_path() / "bin" / "firn").string();
+  }
+  if (std::filesystem::exists(firn)) return {};
+  return fail(Errc::not_found, concat("there is no command '", firn, "': build it, or say --firn"));
+}
+
+Status make_directory(StageArguments& arguments) {
+  if (!arguments.directory.empty()) return {};
+  arguments.directory = (std::filesystem::temp_directory_path() / "firn-campaign-XXXXXX").string();
+  arguments.has_own_directory = ::mkdtemp(arguments.directory.data()) != nullptr;
+  if (arguments.has_own_directory) return {};
+  return fail(Errc::io, concat("no directory for stores: ", std::strerror(errno)));
+}
+
 // Whoever ends the program gets what it has found so far, and nothing stays mounted.
 volatile std::sig_atomic_t is_stopped = 0;
 
@@ -46,7 +79,9 @@ unsigned long long as_printable(uint64_t number) {
 
 }  // namespace
 
-Result<StageArguments> parse_stage_arguments(int argc, char** argv, StageNeeds needs) {
+Result<StageArguments> parse_stage_arguments(int argc, char** argv,
+                                             const std::vector<std::string>& rows,
+                                             StageNeeds needs) {
   StageArguments arguments;
   for (int i = 1; i < argc; i += 2) {
     const std::string_view flag = argv[i];
@@ -63,9 +98,10 @@ Result<StageArguments> parse_stage_arguments(int argc, char** argv, StageNeeds n
     if (parsed.ec != std::errc() || parsed.ptr != value.data() + value.size())
       return fail(Errc::invalid_argument, concat(flag, " needs a number, not ", value));
   }
-  const bool lacks_some = arguments.firn.empty() || arguments.directory.empty();
-  if (needs == StageNeeds::firn_and_directory && lacks_some)
-    return fail(Errc::invalid_argument, concat("--firn and --directory are needed:", kUsage));
+  TRY(check_row(arguments.only, rows));
+  if (needs == StageNeeds::nothing) return arguments;
+  TRY(find_firn(arguments.firn));
+  TRY(make_directory(arguments));
   return arguments;
 }
 
@@ -73,6 +109,10 @@ Stage::Stage(std::string name, const StageArguments& arguments)
     : name_(std::move(name)), arguments_(arguments) {
   for (const int signal : {SIGINT, SIGTERM})
     std::signal(signal, [](int) { is_stopped = 1; });
+}
+
+Stage::~Stage() {
+  if (arguments_.has_own_directory) ::rmdir(arguments_.directory.c_str());
 }
 
 bool Stage::wants_more(const std::string& row) const {
@@ -125,8 +165,7 @@ int Stage::finish() const {
     if (std::fclose(file) != 0) return 1;
   }
   if (cases == 0 && is_stopped == 0) {
-    std::fprintf(stderr, "nothing was tried%s%s\n",
-                 arguments_.only.empty() ? "" : ": there is no row ", arguments_.only.c_str());
+    std::fprintf(stderr, "nothing was tried\n");
     return 1;
   }
   return violations == 0 ? 0 : 1;

@@ -9,15 +9,17 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "firn/base/result.h"
 
 namespace firn::campaign {
 
 struct StageArguments {
-  std::string firn;       // the program
-  std::string directory;  // for stores and images of disks
-  std::string only;       // one row of the table; all if empty
+  std::string firn;                // the program
+  std::string directory;           // for stores and images of disks
+  bool has_own_directory = false;  // made by this run, which removes it unless something is in it
+  std::string only;                // one row of the table; all if empty
   std::string json;
   uint64_t seed = 1;
   uint64_t cases = 1000;
@@ -25,16 +27,31 @@ struct StageArguments {
   uint64_t duration_seconds = 0;  // instead of `cases`
 };
 
+// Of those that need the command: unless it is told another, a stage runs that of its own build
+// tree, on stores in a new directory below the system's temporary one.
 enum class StageNeeds : uint8_t { nothing, firn_and_directory };
 
-// What is wrong with the flags is the error's message.
+template <class Rows>
+[[nodiscard]] std::vector<std::string> names_of(const Rows& rows) {
+  std::vector<std::string> names;
+  for (const auto& row : rows)
+    names.emplace_back(row.name);
+  return names;
+}
+
+// `rows` are the names of those that there are. What is wrong with the flags is the error's
+// message.
 [[nodiscard]] Result<StageArguments> parse_stage_arguments(
-    int argc, char** argv, StageNeeds needs = StageNeeds::firn_and_directory);
+    int argc, char** argv, const std::vector<std::string>& rows,
+    StageNeeds needs = StageNeeds::firn_and_directory);
 
 class Stage {
  public:
   // SIGINT and SIGTERM end it after the run at hand.
   Stage(std::string name, const StageArguments& arguments);
+  ~Stage();
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
 
   [[nodiscard]] const StageArguments& arguments() const { return arguments_; }
   // True while row `row` has less than its share of cases or runs, or of the time if that is

@@ -467,8 +467,9 @@ int run(const StageArguments& arguments) {
 }  // namespace firn::campaign
 
 int main(int argc, char** argv) {
+  using namespace firn::campaign;
   const auto arguments =
-      firn::campaign::parse_stage_arguments(argc, argv, firn::campaign::StageNeeds::nothing);
+      parse_stage_arguments(argc, argv, names_of(swept_kinds()), StageNeeds::nothing);
   if (!arguments) {
     std::fprintf(stderr, "firn_sweep: %s\n", arguments.error().message.c_str());
     return 2;
