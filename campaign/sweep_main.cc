@@ -6,14 +6,16 @@
 // "not found" without a word, never a crash, and within a second. A reader changes nothing. What
 // does not open for reading is salvaged: every put is there whose bytes the damage left alone,
 // nothing else is, and a file is named if something is missing. A byte whose flip changes nothing
-// is on a list of such bytes, which has nothing else. Now and then a store is large: of the damages
-// that are many there, a sample is tried.
+// is on a list of such bytes, which has nothing else. So are the kinds of damage which the formats
+// cannot tell; where keys are made of contents, comparing them tells those, too. Now and then a
+// store is large: of the damages that are many there, a sample is tried.
 #include <algorithm>
 #include <array>
 #include <cstdio>
 #include <ctime>
 #include <map>
 #include <optional>
+#include <set>
 
 #include <malloc.h>
 
@@ -51,6 +53,7 @@ class Census {
  public:
   void add_store(const std::string& kind) { ++stores_[kind]; }
   void add_unused(const std::string& kind, size_t row) { ++met_[{row, kind}]; }
+  void add_unseen(const std::string& kind, const Limit& limit) { unseen_.insert({kind, &limit}); }
   void add_outcome(std::string_view kind, const Reading& reading) {
     uint64_t hash = hash64(as_bytes(kind), reading.is_open() ? 1 : 2);
     for (const Answer& answer : reading.answers)
@@ -78,10 +81,25 @@ class Census {
       }
     }
     std::printf("trace %016llx\n", static_cast<unsigned long long>(trace_));
+    report_limits(stage);
   }
 
  private:
+  // What is said to be beyond the promise must be.
+  void report_limits(Stage& stage) const {
+    for (const SweptKind& kind : swept_kinds()) {
+      const auto stores = stores_.find(std::string(kind.name));
+      if (stores == stores_.end() || stores->second < kStoresForList) continue;
+      for (const Limit& limit : kind.limits)
+        if (!limit.is_rare && !unseen_.contains({stores->first, &limit}))
+          stage.add_violation(
+              stores->first, stage.arguments().seed,
+              concat("nothing went unseen with: ", limit.damage, " in ", limit.partition));
+    }
+  }
+
   std::map<std::string, uint64_t> stores_;
+  std::set<std::pair<std::string, const Limit*>> unseen_;
   std::map<std::pair<size_t, std::string>, uint64_t> met_;
   uint64_t trace_ = 0;
 };
@@ -94,7 +112,7 @@ class Sweep {
       : stage_(stage),
         census_(census),
         row_(kind.name),
-        limits_(kind.limits),
+        kind_(kind),
         seed_(seed),
         is_small_(scale == Scale::small),
         random_(seed) {
@@ -108,8 +126,10 @@ class Sweep {
       undamaged_.push_back(store_.read(storage, access));
       const Reading& reading = undamaged_.back();
       for (size_t i = 0; i < store_.synced_count; ++i)
-        if (!reading.is_open() || reading.answers[i].outcome != Outcome::right)
+        if (!reading.is_open() || reading.answers[i] != Answer())
           stage_.add_violation(row_, seed_, "an undamaged store lacks an item that was synced");
+      if (has_manifest() && reading.was_clean != (ending == Ending::closed))
+        stage_.add_violation(row_, seed_, "it is not known how the last writer ended");
     }
   }
 
@@ -165,7 +185,7 @@ class Sweep {
   }
 
   void judge_salvage(MemoryStorage& storage, const Damage& damage) {
-    if (!store_.salvage || is_limit(damage)) return;
+    if (!store_.salvage || limit_of(damage) != nullptr) return;
     stage_.add_note(row_, "salvaged");
     const Salvaged salvaged = store_.salvage(storage);
     const auto complain = [&](const auto&... how) {
@@ -213,32 +233,57 @@ class Sweep {
     }
     const bool is_told = has_news(reading.findings, undamaged.findings, damage);
     const bool is_verified = has_news(reading.verified, undamaged.verified, damage);
-    bool is_worse = false;
+    const Limit* const limit = limit_of(damage);
+    bool has_failed = false;
+    bool is_unseen = false;
     for (size_t i = 0; i < reading.answers.size(); ++i) {
       const Answer& answer = reading.answers[i];
       const bool is_missing = answer.outcome == Outcome::absent && i < store_.synced_count;
-      is_worse = is_worse || is_missing || answer.outcome == Outcome::failed;
+      has_failed = has_failed || answer.outcome == Outcome::failed;
       if (answer.outcome == Outcome::failed && !names_any(answer.error, damage))
         violate(damage, access, "the error of item ", i, " names no such file: ", answer.error);
+      judge_comparison(i, reading, damage, access);
       if ((!is_missing || is_told) && answer.outcome != Outcome::wrong) continue;
-      if (is_beyond_promise(damage)) return;
-      violate(damage, access, "item ", i,
-              is_missing ? " is missing, and nobody said so" : " is another one");
+      is_unseen = true;
+      if (limit == nullptr)
+        violate(damage, access, "item ", i,
+                is_missing ? " is missing, and nobody said so" : " is another one");
     }
-    if (is_worse && access == Access::reading && !is_told && !is_verified)
+    if (has_failed && access == Access::reading && !is_told && !is_verified)
       violate(damage, access, "items cannot be read, and verify does not find the file");
+    if (!is_unseen || limit == nullptr) return;
+    stage_.add_note(row_, concat("unseen: ", limit->damage, " in ", limit->partition));
+    census_.add_unseen(row_, *limit);
   }
 
-  [[nodiscard]] bool is_limit(const Damage& damage) const {
-    return std::ranges::any_of(limits_, [&](const Limit& limit) {
+  // Where keys are made of contents, comparing them tells what nothing else does. Only damage of
+  // the records may end that early, which it says.
+  void judge_comparison(size_t number, const Reading& reading, const Damage& damage,
+                        Access access) {
+    if (!store_.has_content_keys) return;
+    const Answer& answer = reading.answers[number];
+    const bool is_another = answer.outcome == Outcome::wrong;
+    const bool ended_early = !reading.is_compared_whole && damage.files.front().first == "index";
+    if (is_another)
+      stage_.add_note(row_, answer.differs_from_key ? "items told by their keys"
+                                                    : "items that damage kept from comparing");
+    if (is_another && !answer.differs_from_key && !ended_early)
+      violate(damage, access, "item ", number, " is another one, and its key does not tell");
+    if (answer.outcome == Outcome::right && answer.differs_from_key)
+      violate(damage, access, "item ", number, " is right, and its key is said to be another's");
+  }
+
+  // Where the damage may leave bytes that nothing tells from the right ones; null: not here.
+  [[nodiscard]] const Limit* limit_of(const Damage& damage) const {
+    const auto found = std::ranges::find_if(kind_.limits, [&](const Limit& limit) {
       return limit.damage == damage.what && limit.partition == damage.files.front().first;
     });
+    return found == kind_.limits.end() ? nullptr : &*found;
   }
 
-  bool is_beyond_promise(const Damage& damage) {
-    if (!is_limit(damage)) return false;
-    stage_.add_note(row_, concat("unseen: ", damage.what, " in ", damage.files.front().first));
-    return true;
+  [[nodiscard]] bool has_manifest() const {
+    return std::ranges::any_of(store_.files,
+                               [](const auto& file) { return file.first.first == "manifest"; });
   }
 
   // Files that are read together: an index and its values, the copies of a map.
@@ -288,15 +333,17 @@ class Sweep {
     return *changed_;
   }
 
-  // Calls with each number below `count`, or, in a large store, with `sampled` of them.
-  void for_each_below(uint64_t count, uint64_t sampled, const auto& call) {
-    const bool is_sample = !is_small_ && count > sampled;
+  // Calls with each number below `count`, or, if only a sample is tried, with `sampled` of them.
+  void for_each_below(uint64_t count, uint64_t sampled, bool is_tried_whole, const auto& call) {
+    const bool is_sample = !is_tried_whole && count > sampled;
     for (uint64_t i = 0; i < (is_sample ? sampled : count); ++i)
       call(is_sample ? random_.below(count) : i);
   }
 
+  [[nodiscard]] bool tries_all_bytes() const { return is_small_ && !kind_.is_about_sectors; }
+
   void flip_bits(const FileName& name, const Bytes& content) {
-    for_each_below(content.size() * 8, kSampledBits, [&](uint64_t number) {
+    for_each_below(content.size() * 8, kSampledBits, tries_all_bytes(), [&](uint64_t number) {
       const uint64_t offset = number / 8;
       const uint64_t bit = number % 8;
       Bytes flipped = content;
@@ -316,7 +363,7 @@ class Sweep {
   }
 
   void cut(const FileName& name, const Bytes& content) {
-    for_each_below(content.size(), kSampledLengths, [&](uint64_t size) {
+    for_each_below(content.size(), kSampledLengths, tries_all_bytes(), [&](uint64_t size) {
       judge_with(name, Bytes(content.begin(), content.begin() + static_cast<ptrdiff_t>(size)),
                  "cut", {{name, size}}, " to ", size);
     });
@@ -346,7 +393,7 @@ class Sweep {
       }
     }
     const uint64_t whole = content.size() / kSectorBytes;
-    for_each_below(whole * whole, kSampledPairs, [&](uint64_t number) {
+    for_each_below(whole * whole, kSampledPairs, is_small_, [&](uint64_t number) {
       mix_sectors(name, content, number / whole * kSectorBytes, number % whole * kSectorBytes);
     });
   }
@@ -432,7 +479,7 @@ class Sweep {
   Stage& stage_;
   Census& census_;
   const std::string row_;
-  const std::span<const Limit> limits_;
+  const SweptKind& kind_;
   const uint64_t seed_;
   const bool is_small_;
   Random random_;
@@ -474,5 +521,5 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "firn_sweep: %s\n", arguments.error().message.c_str());
     return 2;
   }
-  return firn::campaign::run(*arguments);
+  return run(*arguments);
 }

@@ -17,8 +17,9 @@
 namespace firn::campaign {
 
 struct SweptItem {
-  uint64_t number = 0;  // index, or section and position, or what its key is made of
+  uint64_t number = 0;  // index, or section and position
   Bytes value;
+  Bytes key = {};                 // of structures that have keys
   std::vector<Bytes> older = {};  // of the same key
 };
 
@@ -38,6 +39,32 @@ inline void must(const Status& outcome) {
 // `small`, or many times that.
 [[nodiscard]] uint64_t scaled(uint64_t small, Scale scale);
 [[nodiscard]] uint32_t draw_page_size(Random& random, Scale scale);
+
+// What the items of a store are like.
+enum class Values : uint8_t {
+  of_all_sizes,
+  // Of one stored size that divides a sector, under keys that are the SHA-256 of their content.
+  of_one_size,
+};
+
+class ItemDraw {
+ public:
+  ItemDraw(Random& random, Scale scale, Values values);
+
+  [[nodiscard]] SweptItem item(uint64_t number);
+  [[nodiscard]] uint32_t key_size_bytes() const { return key_size_bytes_; }
+  [[nodiscard]] bool has_content_keys() const { return stored_size_bytes_ > 0; }
+  // A key that belongs to no item.
+  [[nodiscard]] Bytes spare_key(uint64_t number) const { return key_of(number, key_size_bytes_); }
+  [[nodiscard]] uint32_t page_size_bytes();
+  [[nodiscard]] std::optional<int> compression_level();
+
+ private:
+  Random& random_;
+  const Scale scale_;
+  uint32_t stored_size_bytes_ = 0;  // with its checksum; 0: each has its own
+  uint32_t key_size_bytes_;
+};
 
 // A value that was replaced counts as a missing one: somebody must have said so.
 [[nodiscard]] Answer answer_of(const SweptItem& item, std::optional<ByteSpan> found);

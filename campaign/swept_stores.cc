@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "campaign/swept_stores.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "campaign/salvaged_puts.h"
@@ -12,39 +13,61 @@
 #include "firn/freezer/format.h"
 #include "firn/freezer/freezer.h"
 #include "firn/metadata/metadata_store.h"
+#include "tools/firn/content_keys.h"
 
 namespace firn::campaign {
 namespace {
 
+// What comparing keys with contents says of each item, as `firn verify --deep --content` does it.
+void compare_contents(Reading& reading, Storage& storage, const std::vector<SweptItem>& items,
+                      const auto& store) {
+  RecoveryLog findings(storage, true);
+  const Status compared = command::check_contents(store, findings);
+  CHECK(compared.has_value(), "reads of memory do not fail");
+  reading.is_compared_whole = findings.report().notes.empty();
+  for (size_t i = 0; i < items.size(); ++i)
+    reading.answers[i].differs_from_key =
+        std::ranges::any_of(findings.report().damage, [&](const BlobRange& range) {
+          return range.reason.find(to_hex(items[i].key)) != range.reason.npos;
+        });
+}
+
 // ---------------------------------------------------------------------------------------- archive
 
-SweptStore make_archive(Random& random, Ending ending, Scale scale) {
+PrunableArchiveOptions draw_archive(Random& random, Scale scale, ItemDraw& draw) {
   PrunableArchiveOptions options;
-  options.key_size_bytes = static_cast<uint32_t>(random.between(4, 16));
-  options.items_per_section = scaled(random.between(4, 16), scale);
-  options.page_size_bytes = draw_page_size(random, scale);
+  options.key_size_bytes = draw.key_size_bytes();
+  // Values of one size are a few in a sector, and it takes two sectors to be exchanged.
+  const uint64_t max = draw.has_content_keys() ? 64 : 16;
+  options.items_per_section = scaled(random.between(4, max), scale);
+  options.page_size_bytes = draw.page_size_bytes();
   options.write_buffer_bytes = 0;
   options.page_cache_bytes = 1 << 16;
-  if (random.one_in(3)) options.compression_level = 1;
-  const size_t key_size = *options.key_size_bytes;
+  options.compression_level = draw.compression_level();
+  return options;
+}
+
+SweptStore make_archive(Random& random, Ending ending, Scale scale, Values values) {
+  ItemDraw draw(random, scale, values);
+  const PrunableArchiveOptions options = draw_archive(random, scale, draw);
   MemoryStorage storage;
   Filler filler(random, ending, scale, storage);
   {
     const auto archive = must(PrunableArchive::open(storage, options));
     uint64_t next = random.below(40);
-    must(archive->put(next, key_of(next, key_size), ByteSpan()));
+    must(archive->put(next, draw.spare_key(next), ByteSpan()));
     must(archive->prune(next + *options.items_per_section));
     next += 2 * *options.items_per_section;
     filler.fill(
         [&](std::vector<SweptItem>& items) {
           next += random.between(1, 3);
-          Bytes value = draw_value(random, scale);
-          must(archive->put(next, key_of(next, key_size), value));
-          items.push_back({next, std::move(value)});
+          items.push_back(draw.item(next));
+          must(archive->put(next, items.back().key, items.back().value));
         },
         [&] { return archive->sync(); });
     if (filler.closes()) must(archive->close());
   }
+  const bool has_content_keys = draw.has_content_keys();
   const auto read = [=](Storage& damaged, Access access, const std::vector<SweptItem>& items) {
     PrunableArchiveOptions reading_options = options;
     if (access == Access::reading) reading_options.access = ArchiveAccess::read_only;
@@ -53,39 +76,51 @@ SweptStore make_archive(Random& random, Ending ending, Scale scale) {
     Reading reading = opened((*archive)->recovery());
     for (const SweptItem& item : items) {
       const Answer by_index = answer_of(item, (*archive)->get(item.number));
-      const Answer by_key = answer_of(item, (*archive)->get(key_of(item.number, key_size)));
+      const Answer by_key = answer_of(item, (*archive)->get(item.key));
       reading.answers.push_back(by_index.outcome == Outcome::right ? by_key : by_index);
     }
     add_verified(reading, damaged, access, [&](RecoveryLog& findings) {
       return (*archive)->log().verify(true, findings, [](uint64_t) {});
     });
+    if (has_content_keys) compare_contents(reading, damaged, items, **archive);
     return reading;
   };
   SweptStore store = filler.finish(read);
   store.page_size_bytes = *options.page_size_bytes;
   store.record_size_bytes = archive::record_size_bytes(*options.key_size_bytes);
+  store.has_content_keys = has_content_keys;
   store.puts =
       puts_of(store.files, [&](Storage& whole) { return puts_of_archive(whole, options); });
   store.salvage = [=](Storage& damaged) { return salvage_swept_archive(damaged, options); };
   return store;
 }
 
+SweptStore make_archive_of_all_sizes(Random& random, Ending ending, Scale scale) {
+  return make_archive(random, ending, scale, Values::of_all_sizes);
+}
+
+SweptStore make_archive_of_one_size(Random& random, Ending ending, Scale scale) {
+  return make_archive(random, ending, scale, Values::of_one_size);
+}
+
 // ---------------------------------------------------------------------------------------- freezer
 
-FreezerOptions draw_freezer(Random& random, Scale scale, bool in_memory) {
+FreezerOptions draw_freezer(Random& random, Scale scale, ItemDraw& draw, bool in_memory) {
   FreezerOptions options;
-  options.key_size_bytes = static_cast<uint32_t>(random.between(4, 16));
-  options.page_size_bytes = draw_page_size(random, scale);
+  options.key_size_bytes = draw.key_size_bytes();
+  options.page_size_bytes = draw.page_size_bytes();
   options.table.initial_size = 4;
   options.table.resize_frequency = 2;
   options.table.resize_chunk = 3;
   options.table.writing =
       in_memory || random.one_in(2) ? TableWriting::deferred : TableWriting::immediate;
   options.section_target_bytes = random.below(scaled(400, scale) * (scale == Scale::small ? 1 : 3));
+  if (draw.has_content_keys())
+    options.section_target_bytes += scaled(random.between(0, 3000), scale);
   options.memory_budget_bytes = in_memory ? 1 << 20 : 0;
   options.page_cache_bytes = 1 << 16;
   options.write_buffer_bytes = 0;
-  if (random.one_in(3)) options.compression_level = 1;
+  options.compression_level = draw.compression_level();
   return options;
 }
 
@@ -99,9 +134,9 @@ uint32_t table_positions(const SweptStore& store) {
   return record ? must(freezer::decode_table_record(*record)).checkpoint.table_size : 0;
 }
 
-SweptStore make_freezer(Random& random, Ending ending, Scale scale, bool in_memory) {
-  const FreezerOptions options = draw_freezer(random, scale, in_memory);
-  const size_t key_size = *options.key_size_bytes;
+SweptStore make_freezer(Random& random, Ending ending, Scale scale, Values values, bool in_memory) {
+  ItemDraw draw(random, scale, values);
+  const FreezerOptions options = draw_freezer(random, scale, draw, in_memory);
   MemoryStorage storage;
   Filler filler(random, ending, scale, storage);
   {
@@ -109,13 +144,13 @@ SweptStore make_freezer(Random& random, Ending ending, Scale scale, bool in_memo
     uint64_t next = 0;
     filler.fill(
         [&](std::vector<SweptItem>& items) {
-          SweptItem item{++next, draw_value(random, scale)};
+          SweptItem item = draw.item(++next);
           // Now and then a key is put again, with another value.
-          if (random.one_in(4)) {
+          if (!draw.has_content_keys() && random.one_in(4)) {
             item.older.push_back(random.bytes(5));
-            must(freezer->put(key_of(next, key_size), item.older.back()));
+            must(freezer->put(item.key, item.older.back()));
           }
-          must(freezer->put(key_of(next, key_size), item.value));
+          must(freezer->put(item.key, item.value));
           items.push_back(std::move(item));
         },
         [&]() -> Status {
@@ -124,6 +159,7 @@ SweptStore make_freezer(Random& random, Ending ending, Scale scale, bool in_memo
         });
     if (filler.closes()) must(freezer->close());
   }
+  const bool has_content_keys = draw.has_content_keys();
   const auto read = [=](Storage& damaged, Access access, const std::vector<SweptItem>& items) {
     FreezerOptions reading_options = options;
     if (access == Access::reading) reading_options.access = FreezerAccess::read_only;
@@ -131,15 +167,17 @@ SweptStore make_freezer(Random& random, Ending ending, Scale scale, bool in_memo
     if (!freezer) return refused(freezer.error());
     Reading reading = opened((*freezer)->recovery());
     for (const SweptItem& item : items)
-      reading.answers.push_back(answer_of(item, (*freezer)->get(key_of(item.number, key_size))));
+      reading.answers.push_back(answer_of(item, (*freezer)->get(item.key)));
     add_verified(reading, damaged, access, [&](RecoveryLog& findings) {
       return (*freezer)->verify(FreezerDepth::values, findings, [](uint64_t) {});
     });
+    if (has_content_keys) compare_contents(reading, damaged, items, **freezer);
     return reading;
   };
   SweptStore store = filler.finish(read);
   store.page_size_bytes = *options.page_size_bytes;
   store.record_size_bytes = freezer::record_size_bytes(*options.key_size_bytes);
+  store.has_content_keys = has_content_keys;
   store.table_positions = table_positions(store);
   store.puts =
       puts_of(store.files, [&](Storage& whole) { return puts_of_freezer(whole, options); });
@@ -148,11 +186,15 @@ SweptStore make_freezer(Random& random, Ending ending, Scale scale, bool in_memo
 }
 
 SweptStore make_freezer_in_memory(Random& random, Ending ending, Scale scale) {
-  return make_freezer(random, ending, scale, true);
+  return make_freezer(random, ending, scale, Values::of_all_sizes, true);
 }
 
 SweptStore make_freezer_on_disk(Random& random, Ending ending, Scale scale) {
-  return make_freezer(random, ending, scale, false);
+  return make_freezer(random, ending, scale, Values::of_all_sizes, false);
+}
+
+SweptStore make_freezer_of_one_size(Random& random, Ending ending, Scale scale) {
+  return make_freezer(random, ending, scale, Values::of_one_size, true);
 }
 
 // --------------------------------------------------------------------------------------- metadata
@@ -226,17 +268,28 @@ std::span<const SweptKind> swept_kinds() {
   // there.
   static constexpr Limit kPagesAndFiles[] = {
       {"exchanged", "index"}, {"sector of pages", "index"}, {"sectors of pages swapped", "index"}};
-  static constexpr Limit kPagesAndValues[] = {
-      {"exchanged", "values"}, {"sector of pages", "index"}, {"sectors of pages swapped", "index"}};
+  // Where records refer to values, pages must move by whole records, too.
+  static constexpr Limit kPagesAndValues[] = {{"exchanged", "values"},
+                                              {"sector of pages", "index", true},
+                                              {"sectors of pages swapped", "index", true}};
   static constexpr Limit kFiles[] = {{"exchanged", "index"}, {"exchanged", "values"}};
   static constexpr Limit kValues[] = {{"exchanged", "values"}};
+  // Values have no name either.
+  static constexpr Limit kValuesOfArchive[] = {
+      {"exchanged", "values"}, {"sector", "values"}, {"sectors swapped", "values"}};
+  static constexpr Limit kValuesOfFreezer[] = {{"exchanged", "index"},
+                                               {"exchanged", "values"},
+                                               {"sector", "values"},
+                                               {"sectors swapped", "values"}};
   static constexpr SweptKind kKinds[] = {
       {"fixed_journal", make_fixed_journal, kPagesAndFiles},
       {"indexed_value_log", make_indexed_value_log, kPagesAndValues},
-      {"archive", make_archive, kValues},
+      {"archive", make_archive_of_all_sizes, kValues},
       {"freezer_in_memory", make_freezer_in_memory, kFiles},
       {"freezer_on_disk", make_freezer_on_disk, kFiles},
-      {"metadata", make_metadata, {}}};
+      {"metadata", make_metadata, {}},
+      {"archive_of_one_size", make_archive_of_one_size, kValuesOfArchive, true},
+      {"freezer_of_one_size", make_freezer_of_one_size, kValuesOfFreezer, true}};
   return kKinds;
 }
 

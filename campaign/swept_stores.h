@@ -32,6 +32,8 @@ enum class Outcome : uint8_t {
 struct Answer {
   Outcome outcome = Outcome::right;
   std::string error = {};  // of a failed one
+  // Where keys are made of contents, comparing them says so of this item.
+  bool differs_from_key = false;
   friend bool operator==(const Answer&, const Answer&) = default;
 };
 
@@ -49,6 +51,7 @@ struct Reading {
   std::vector<Finding> findings;  // of the open
   std::vector<Finding> verified;  // of verify, which a reader runs: values and keys
   std::vector<Answer> answers;    // first of the synced items, then of those that may be lost
+  bool is_compared_whole = true;  // where keys are made of contents: no damage ended that
   [[nodiscard]] bool is_open() const { return refusal.empty(); }
   friend bool operator==(const Reading&, const Reading&) = default;
 };
@@ -88,6 +91,7 @@ struct SweptStore {
   std::function<Salvaged(Storage&)> salvage;  // null: journals alone have none
   std::vector<Put> puts;                      // that salvage finds in the undamaged store
   std::vector<Put> older_puts = {};           // of a map: those of the commit before
+  bool has_content_keys = false;              // readings compare them
 };
 
 // Of a large one not everything can be tried: hundreds of items, several sections, values of many
@@ -100,12 +104,15 @@ enum class Ending : uint8_t { closed, killed };
 struct Limit {
   std::string_view damage;
   std::string_view partition;
+  bool is_rare = false;  // forty stores need not meet it
 };
 
 struct SweptKind {
   std::string_view name;
   SweptStore (*make)(Random& random, Ending ending, Scale scale);
   std::span<const Limit> limits;
+  // Another kind has all damage of bits and lengths: a sample will do.
+  bool is_about_sectors = false;
 };
 
 [[nodiscard]] std::span<const SweptKind> swept_kinds();

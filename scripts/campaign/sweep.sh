@@ -7,7 +7,7 @@
 set -euo pipefail
 source scripts/build.sh
 build release firn_sweep
-# Without a DURATION: 23 stores of each structure closed, and 22 killed, five of them large; more
-# than a million flipped bits.
+# Without a DURATION: 23 stores of each row closed, and 22 killed, or the other way round, five of
+# them large; more than a million flipped bits.
 build/release/campaign/firn_sweep --json "$1" --runs 45 ${DURATION:+--duration "$DURATION"} \
   ${SEED:+--seed "$SEED"}
