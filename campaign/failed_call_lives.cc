@@ -19,16 +19,28 @@ constexpr uint64_t kPutsPerSession = 4;
 constexpr uint64_t kPutsOfReaders = 3;
 constexpr uint64_t kPutsOfSalvage = 6;
 
-// A device can fail anything; only what takes room or changes something meets the rest.
+bool transfers(SystemCall call) {
+  return call == SystemCall::read || call == SystemCall::write;
+}
+
+// And is repeated then.
+bool can_be_interrupted(SystemCall call) {
+  return transfers(call) || call == SystemCall::open || call == SystemCall::resize;
+}
+
+// A device can fail anything; only what takes room or changes something meets the rest. A flush
+// that a signal interrupts has failed, like any other.
 bool can_fail_with(SystemCall call, int error_number) {
   if (call == SystemCall::drop) return false;  // advice
+  if (error_number == EINTR) return !can_be_interrupted(call);
   const bool only_looks = call == SystemCall::open || call == SystemCall::read;
   return error_number == EIO || !only_looks;
 }
 
-bool can_be_interrupted(SystemCall call) {
-  return call == SystemCall::open || call == SystemCall::read || call == SystemCall::write ||
-         call == SystemCall::resize;
+bool can_meet(SystemCall call, const Trouble& trouble) {
+  if (trouble.interrupts()) return can_be_interrupted(call);
+  if (trouble.shortens()) return transfers(call);
+  return trouble.error_number != 0 && can_fail_with(call, trouble.error_number);
 }
 
 }  // namespace
@@ -39,8 +51,10 @@ std::string text_of(const Trouble& trouble) {
     case TroubleKind::fails_once: return concat(strerrorname_np(trouble.error_number), " once");
     case TroubleKind::fails_from_then_on:
       return concat(strerrorname_np(trouble.error_number), " from then on");
-    case TroubleKind::interrupts: return "interrupted calls";
-    case TroubleKind::shortens: return "short transfers";
+    case TroubleKind::interrupts_once: return "interrupted once";
+    case TroubleKind::interrupts_from_then_on: return "interrupted from then on";
+    case TroubleKind::shortens_once: return "short once";
+    case TroubleKind::shortens_from_then_on: return "short from then on";
     case TroubleKind::no_memory_once: return "no memory once";
     case TroubleKind::no_memory_from_then_on: return "no memory from then on";
   }
@@ -49,27 +63,19 @@ std::string text_of(const Trouble& trouble) {
 
 int TroubleHook::intercept(SystemCall call, const std::function<std::string()>& describe) {
   const int64_t left = std::exchange(allocations_left, -1);
-  const int error_number = error_of(call);
-  if (error_number != 0 && failed_.empty()) failed_ = describe();
+  is_in_trouble_ = meets_trouble(call);
+  if (is_in_trouble_ && troubled_.empty()) troubled_ = describe();
   allocations_left = left;
-  return error_number;
+  if (!is_in_trouble_) return 0;
+  return trouble_.interrupts() ? EINTR : trouble_.error_number;
 }
 
-int TroubleHook::error_of(SystemCall call) {
-  switch (trouble_.kind) {
-    case TroubleKind::interrupts:
-      was_interrupted_ = can_be_interrupted(call) && !was_interrupted_;
-      return was_interrupted_ ? EINTR : 0;
-    case TroubleKind::fails_once:
-      return can_fail_with(call, trouble_.error_number) && count_++ == trouble_.at
-                 ? trouble_.error_number
-                 : 0;
-    case TroubleKind::fails_from_then_on:
-      return can_fail_with(call, trouble_.error_number) && count_++ >= trouble_.at
-                 ? trouble_.error_number
-                 : 0;
-    default: return 0;
-  }
+bool TroubleHook::meets_trouble(SystemCall call) {
+  if (!can_meet(call, trouble_)) return false;
+  // An interrupted call comes again, and gets through.
+  if (trouble_.interrupts() && is_in_trouble_) return false;
+  const uint64_t number = count_++;
+  return trouble_.is_once() ? number == trouble_.at : number >= trouble_.at;
 }
 
 Life::Life(const LifeKind& kind, uint64_t seed, std::string directory, const Trouble& trouble)
@@ -91,8 +97,8 @@ std::string Life::run() {
   met_trouble_ = trouble_.is_of_memory() ? allocations_failed > 0 : hook_.count() > trouble_.at;
   judge_errors();
   outlive();
-  if (!violation_.empty() && !hook_.failed().empty())
-    violation_ += concat("; first failed: ", hook_.failed());
+  if (!violation_.empty() && !hook_.troubled().empty())
+    violation_ += concat("; first in trouble: ", hook_.troubled());
   return violation_;
 }
 
@@ -157,13 +163,22 @@ void Life::put_one(LifeSubject& subject) {
   const uint64_t number = next_++;
   Bytes value = random_.bytes(random_.one_in(4) ? random_.below(600) : random_.below(40));
   unsynced_[number] = value;
-  if (attempt([&] { return subject.put(number, value); })) return;
+  if (attempt([&] { return subject.put(number, value); })) {
+    if (must_refuse_) violate("a put succeeds after a failed sync");
+    return;
+  }
   uncertain_[number] = std::move(value);
   unsynced_.erase(number);
 }
 
+// What a failed sync left out no later one can make up for, and none may say so.
 void Life::sync(LifeSubject& subject) {
-  if (attempt([&] { return subject.sync(); })) acknowledge();
+  const bool is_synced = attempt([&] { return subject.sync(); }).has_value();
+  if (is_synced && must_refuse_) violate("a sync succeeds after a failed one");
+  if (is_synced)
+    acknowledge();
+  else
+    must_refuse_ = true;
 }
 
 // Until it is done, an item may be there or not.
@@ -178,7 +193,9 @@ void Life::maintain(LifeSubject& subject) {
 }
 
 void Life::close(LifeSubject& subject) {
-  if (attempt([&] { return subject.close(); })) acknowledge();
+  if (!attempt([&] { return subject.close(); })) return;
+  if (must_refuse_) violate("a close succeeds after a failed sync");
+  acknowledge();
 }
 
 // What no sync covered may be lost now.
@@ -189,6 +206,7 @@ void Life::drop(LifeSubject& subject) {
   }));
   uncertain_.merge(unsynced_);
   unsynced_.clear();
+  must_refuse_ = false;
 }
 
 void Life::look_for(LifeSubject& subject, uint64_t number, const Bytes* expected, bool is_synced) {
@@ -371,9 +389,10 @@ std::unique_ptr<Life> make_life(const LifeKind& kind, uint64_t seed, std::string
 }  // namespace
 
 std::span<const LifeScript> life_scripts() {
-  static constexpr LifeScript kScripts[] = {{"", make_life<WriterLife>},
-                                            {"_reader", make_life<ReaderLife>},
-                                            {"_salvage", make_life<SalvageLife>}};
+  static constexpr LifeScript kScripts[] = {
+      {"", [](const LifeKind&) { return true; }, make_life<WriterLife>},
+      {"_reader", [](const LifeKind& kind) { return kind.has_readers; }, make_life<ReaderLife>},
+      {"_salvage", [](const LifeKind& kind) { return kind.has_salvage; }, make_life<SalvageLife>}};
   return kScripts;
 }
 

@@ -25,8 +25,10 @@ enum class TroubleKind : uint8_t {
   none,
   fails_once,
   fails_from_then_on,
-  interrupts,  // every call, once each
-  shortens,    // every transfer, to a few bytes
+  interrupts_once,
+  interrupts_from_then_on,  // each call once
+  shortens_once,            // a transfer, to a few bytes
+  shortens_from_then_on,
   no_memory_once,
   no_memory_from_then_on,
 };
@@ -34,14 +36,23 @@ enum class TroubleKind : uint8_t {
 struct Trouble {
   TroubleKind kind = TroubleKind::none;
   int error_number = 0;
-  uint64_t at = 0;  // the number of the call or allocation that fails, among those that can
+  uint64_t at = 0;  // the number of the call or allocation that meets it, among those that can
 
   [[nodiscard]] bool is_of_memory() const {
     return kind == TroubleKind::no_memory_once || kind == TroubleKind::no_memory_from_then_on;
   }
+  [[nodiscard]] bool interrupts() const {
+    return kind == TroubleKind::interrupts_once || kind == TroubleKind::interrupts_from_then_on;
+  }
+  [[nodiscard]] bool shortens() const {
+    return kind == TroubleKind::shortens_once || kind == TroubleKind::shortens_from_then_on;
+  }
+  [[nodiscard]] bool is_once() const {
+    return kind == TroubleKind::fails_once || kind == TroubleKind::interrupts_once ||
+           kind == TroubleKind::shortens_once || kind == TroubleKind::no_memory_once;
+  }
   [[nodiscard]] bool is_to_be_survived() const {
-    return kind == TroubleKind::none || kind == TroubleKind::interrupts ||
-           kind == TroubleKind::shortens;
+    return kind == TroubleKind::none || interrupts() || shortens();
   }
 };
 
@@ -54,20 +65,20 @@ class TroubleHook final : public testkit::SystemCallHook {
 
   int intercept(testkit::SystemCall call, const std::function<std::string()>& describe) override;
   [[nodiscard]] size_t transfer_max() const override {
-    return trouble_.kind == TroubleKind::shortens ? 7 : SIZE_MAX;
+    return trouble_.shortens() && is_in_trouble_ ? 7 : SIZE_MAX;
   }
 
-  // Calls that could have failed so far, and the first one that did.
+  // Calls that could have met the trouble so far, and the first one that did.
   [[nodiscard]] uint64_t count() const { return count_; }
-  [[nodiscard]] const std::string& failed() const { return failed_; }
+  [[nodiscard]] const std::string& troubled() const { return troubled_; }
 
  private:
-  [[nodiscard]] int error_of(testkit::SystemCall call);
+  [[nodiscard]] bool meets_trouble(testkit::SystemCall call);
 
   const Trouble trouble_;
   uint64_t count_ = 0;
-  bool was_interrupted_ = false;
-  std::string failed_;
+  bool is_in_trouble_ = false;  // the last call
+  std::string troubled_;
 };
 
 class Life {
@@ -147,6 +158,7 @@ class Life {
   bool in_trouble_ = false;
   std::optional<Error> first_error_;
   bool threw_ = false;
+  bool must_refuse_ = false;  // the writer's handle: a sync failed
   bool met_trouble_ = false;
   std::string violation_;
 };
@@ -154,6 +166,7 @@ class Life {
 // A way to live, and its name in the table: "", "_reader", "_salvage" behind that of the store.
 struct LifeScript {
   std::string_view suffix;
+  bool (*fits)(const LifeKind& kind);
   std::unique_ptr<Life> (*make)(const LifeKind& kind, uint64_t seed, std::string directory,
                                 const Trouble& trouble);
 };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // firn_failed_calls: short lives of stores on the file system, again and again, each time with
-// another system call that fails, once or from then on, with each errno that it can have; with
-// every call interrupted once; with reads and writes of a few bytes each; and with each allocation
-// failing, alone or with all that follow. No process ends, and what a Life demands holds.
+// another system call that fails, with each errno that it can have, is interrupted, or transfers a
+// few bytes only; and with another allocation that fails. Each does so once, and from then on. No
+// process ends, and what a Life demands holds.
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -35,7 +35,7 @@ std::vector<LifeRow> life_rows() {
   std::vector<LifeRow> rows;
   for (const LifeScript& script : life_scripts())
     for (const LifeKind& kind : life_kinds())
-      rows.push_back({concat(kind.name, script.suffix), kind, script});
+      if (script.fits(kind)) rows.push_back({concat(kind.name, script.suffix), kind, script});
   return rows;
 }
 
@@ -46,29 +46,33 @@ class Sweep {
 
   void run() {
     live({});
-    live({.kind = TroubleKind::interrupts});
-    live({.kind = TroubleKind::shortens});
     // A device can fail any call. The rest differs little from its neighbours: errors of calls that
-    // take room or change something, and allocations. A seed has every third of each, so that every
-    // change meets one of those errors; three seeds that follow each other have all.
-    constexpr std::array kOfChanges = {ENOSPC, EDQUOT, EROFS};
+    // take room or change something, interruptions, short transfers, and allocations. A seed has
+    // every third of each, so that every change meets one of those errors; three seeds that follow
+    // each other have all.
+    constexpr std::array kOfChanges = {ENOSPC, EDQUOT, EROFS, EINTR};
     for (const TroubleKind kind : {TroubleKind::fails_once, TroubleKind::fails_from_then_on}) {
-      until_none_fails({.kind = kind, .error_number = EIO});
+      until_none_is_met({.kind = kind, .error_number = EIO});
       for (size_t i = 0; i < kOfChanges.size(); ++i)
-        until_none_fails({.kind = kind, .error_number = kOfChanges[i], .at = (seed_ + i) % 3}, 3);
+        until_none_is_met({.kind = kind, .error_number = kOfChanges[i], .at = (seed_ + i) % 3}, 3);
     }
     for (const TroubleKind kind :
-         {TroubleKind::no_memory_once, TroubleKind::no_memory_from_then_on})
-      until_none_fails({.kind = kind, .at = seed_ % 3}, 3);
+         {TroubleKind::interrupts_from_then_on, TroubleKind::shortens_from_then_on})
+      live({.kind = kind});  // all of them
+    for (const TroubleKind kind :
+         {TroubleKind::interrupts_once, TroubleKind::interrupts_from_then_on,
+          TroubleKind::shortens_once, TroubleKind::shortens_from_then_on,
+          TroubleKind::no_memory_once, TroubleKind::no_memory_from_then_on})
+      until_none_is_met({.kind = kind, .at = seed_ % 3}, 3);
   }
 
  private:
-  void until_none_fails(Trouble trouble, uint64_t step = 1) {
+  void until_none_is_met(Trouble trouble, uint64_t step = 1) {
     for (; live(trouble); trouble.at += step)
       stage_.add_note(row_.name, text_of(trouble));
   }
 
-  // Whether something did fail.
+  // Whether the trouble was met.
   bool live(const Trouble& trouble) {
     watch(concat(row_.name, ", seed ", seed_, ": ", text_of(trouble), ", number ", trouble.at));
     std::filesystem::remove_all(directory_);
@@ -122,5 +126,5 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "firn_failed_calls: %s\n", arguments.error().message.c_str());
     return 2;
   }
-  return firn::campaign::run(*arguments);
+  return run(*arguments);
 }

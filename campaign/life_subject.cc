@@ -1,24 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "campaign/life_subject.h"
 
+#include "campaign/journal_lives.h"
+#include "campaign/life_on_disk.h"
 #include "firn/archive/archive_salvage.h"
 #include "firn/archive/prunable_archive.h"
-#include "firn/base/endian.h"
 #include "firn/freezer/freezer.h"
 #include "firn/freezer/freezer_salvage.h"
-#include "firn/io/posix_storage.h"
 #include "firn/metadata/metadata_salvage.h"
 #include "firn/metadata/metadata_store.h"
 #include "firn/store/store.h"
 
 namespace firn::campaign {
 namespace {
-
-Bytes key_of(uint64_t number) {
-  Bytes key(sizeof number);
-  store_big_endian(key.data(), number);
-  return key;
-}
 
 std::optional<Bytes> copy_of(const std::optional<Value>& value) {
   return value ? std::optional(to_bytes(value->bytes())) : std::nullopt;
@@ -27,40 +21,6 @@ std::optional<Bytes> copy_of(const std::optional<Value>& value) {
 uint64_t told_in(const SalvageSummary& summary) {
   return summary.losses + summary.unsynced + summary.unread + summary.copies;
 }
-
-PosixOptions storage_options(LifeAccess access) {
-  return {.create = access == LifeAccess::writing, .read_only = access == LifeAccess::reading};
-}
-
-// Opens the storage below a structure, and drops both.
-template <class Structure>
-class OnDisk : public LifeSubject {
- public:
-  Status open(const std::string& directory, LifeAccess access) override {
-    TRY_INTO(storage_, open_posix_storage(directory, storage_options(access)));
-    TRY_INTO(structure_, open_structure(*storage_, access));
-    return {};
-  }
-  Result<uint64_t> salvage(const std::string& source, const std::string& target) override {
-    TRY_INTO(const auto from, open_posix_storage(source, storage_options(LifeAccess::reading)));
-    TRY_INTO(const auto to, open_posix_storage(target, storage_options(LifeAccess::writing)));
-    return salvage_structure(*from, *to);
-  }
-  void drop() override {
-    structure_.reset();
-    storage_.reset();
-  }
-
- protected:
-  [[nodiscard]] virtual Result<std::unique_ptr<Structure>> open_structure(Storage& storage,
-                                                                          LifeAccess access) = 0;
-  [[nodiscard]] virtual Result<uint64_t> salvage_structure(Storage& source, Storage& target) = 0;
-  [[nodiscard]] Structure& structure() const { return *structure_; }
-
- private:
-  std::unique_ptr<Storage> storage_;
-  std::unique_ptr<Structure> structure_;
-};
 
 class ArchiveLife final : public OnDisk<PrunableArchive> {
  public:
@@ -238,10 +198,17 @@ std::unique_ptr<LifeSubject> make_metadata(Random&) {
 }  // namespace
 
 std::span<const LifeKind> life_kinds() {
-  static constexpr LifeKind kKinds[] = {{"archive", make_archive},
-                                        {"freezer_in_memory", make_freezer_in_memory},
-                                        {"freezer_on_disk", make_freezer_on_disk},
-                                        {"metadata", make_metadata}};
+  static constexpr LifeKind kKinds[] = {
+      {"archive", make_archive},
+      {"freezer_in_memory", make_freezer_in_memory},
+      {"freezer_on_disk", make_freezer_on_disk},
+      {"metadata", make_metadata},
+      {.name = "fixed_journal", .make = make_fixed_journal_life, .has_salvage = false},
+      {.name = "indexed_value_log", .make = make_indexed_value_log_life, .has_salvage = false},
+      {.name = "value_log",
+       .make = make_value_log_life,
+       .has_readers = false,
+       .has_salvage = false}};
   return kKinds;
 }
 

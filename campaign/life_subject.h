@@ -29,8 +29,8 @@ class LifeSubject {
   [[nodiscard]] virtual Status close() = 0;
   virtual void drop() = 0;  // as a killed process leaves it
   // What else a writer does: an archive is pruned, a freezer makes its table anew, of a map keys
-  // are removed. On success the items below `below` are gone for good, which is gone_below(n): at
-  // most n.
+  // are removed, a journal is pruned and cut back to what it had. On success the items below
+  // `below` are gone for good, which is gone_below(n): at most n.
   [[nodiscard]] virtual uint64_t gone_below(uint64_t number) const = 0;
   [[nodiscard]] virtual Status maintain(uint64_t below) = 0;
   // A reader's.
@@ -43,6 +43,8 @@ class LifeSubject {
 struct LifeKind {
   std::string_view name;
   std::unique_ptr<LifeSubject> (*make)(Random& random);
+  bool has_readers = true;  // beside a writer
+  bool has_salvage = true;
 };
 
 [[nodiscard]] std::span<const LifeKind> life_kinds();
