@@ -38,6 +38,7 @@ class ToyLog {
     }
     const bool cut = index_->size() != count_ * kEntrySizeBytes || values_->size() != value_end_;
     if (cut) {
+      ++cuts_;
       TRY(index_->resize(count_ * kEntrySizeBytes));
       if (bug_ != CanaryBug::unsynced_cut) TRY(index_->sync());
       TRY(values_->resize(value_end_));
@@ -77,6 +78,8 @@ class ToyLog {
     return {};
   }
 
+  [[nodiscard]] uint64_t cuts() const { return cuts_; }
+
   Result<std::vector<std::string>> read_all() {
     std::vector<std::string> values;
     for (uint64_t i = 0; i < count_; ++i) {
@@ -100,6 +103,7 @@ class ToyLog {
   std::unique_ptr<Blob> index_;
   uint64_t count_ = 0;
   uint64_t value_end_ = 0;
+  uint64_t cuts_ = 0;
 };
 
 class CanaryScenario final : public Scenario {
@@ -110,7 +114,9 @@ class CanaryScenario final : public Scenario {
   [[nodiscard]] Status open(Storage& storage) override {
     log_ = std::make_unique<ToyLog>(bug_);
     poisoned_ = false;
-    return log_->open(storage);
+    Status opened = log_->open(storage);
+    cuts_ += log_->cuts();
+    return opened;
   }
 
   [[nodiscard]] Status step(Random& random) override {
@@ -142,6 +148,14 @@ class CanaryScenario final : public Scenario {
 
   void crash() override { log_.reset(); }
 
+  [[nodiscard]] Reached reached() const override {
+    return {{"a torn end is cut", cuts_},
+            {std::string(rare::kGhostTaken), 0},
+            {std::string(rare::kTornFile), 0},
+            {std::string(rare::kFullInRecovery), 0},
+            {std::string(rare::kRecoveryRepeated), 0}};
+  }
+
  private:
   Status append(const std::vector<std::string>& batch) {
     if (poisoned_) return fail(Errc::poisoned, "an earlier append failed");
@@ -161,6 +175,7 @@ class CanaryScenario final : public Scenario {
   bool poisoned_ = false;
   std::vector<std::string> issued_;
   uint64_t acknowledged_ = 0;
+  uint64_t cuts_ = 0;
 };
 
 }  // namespace

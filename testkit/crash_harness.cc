@@ -55,7 +55,8 @@ class RandomRun {
   void recover() {
     Random& schedule = streams_.schedule;
     for (uint64_t depth = 0; depth < 4 && schedule.one_in(2); ++depth) {
-      FaultPlan plan = crash_plan(8);
+      // A store that is made takes more calls than one that is opened.
+      FaultPlan plan = crash_plan(machine_.is_new() ? 16 : 8);
       if (inject_errors_ && schedule.one_in(4)) plan = error_plan(12);
       machine_.disk().set_faults(std::move(plan));
       if (machine_.open()) {

@@ -24,6 +24,17 @@ TEST(CrashHarness, GivenACorrectLog_WhenCrashedAtRandom_ThenNothingIsViolated) {
   EXPECT_GT(result.faults, 1000u);
 }
 
+TEST(CrashHarness, GivenProbesOfTheHarness_WhenCrashedAtRandom_ThenEachIsCounted) {
+  const HarnessResult result =
+      run_random(canary_factory(CanaryBug::none), {.scenario = "canary", .cuts = 20'000});
+
+  for (const std::string_view probe :
+       {rare::kGhostTaken, rare::kTornFile, rare::kFullInRecovery, rare::kRecoveryRepeated})
+    EXPECT_GT(result.reached.at(std::string(probe)), 0u) << probe;
+  EXPECT_FALSE(result.reached.contains(std::string(rare::kFileBack))) << "it removes no file";
+  EXPECT_LE(result.reached.at(std::string(rare::kRecoveryRepeated)), result.recovery_cuts[0]);
+}
+
 TEST(CrashHarness, GivenACorrectLog_WhenCrashedAtEveryCall_ThenNothingIsViolated) {
   const HarnessResult result =
       run_exhaustive(canary_factory(CanaryBug::none), {.scenario = "canary", .steps = 4});
@@ -149,6 +160,7 @@ class Unrepeatable final : public Scenario {
   [[nodiscard]] Status step(Random&) override { return {}; }
   [[nodiscard]] std::optional<std::string> check() override { return std::nullopt; }
   void crash() override {}
+  [[nodiscard]] Reached reached() const override { return {}; }
 };
 
 TEST(CrashHarness, GivenAScenarioThatDoesNotRepeat_WhenRun_ThenTheHarnessSaysSo) {

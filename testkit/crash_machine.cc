@@ -2,6 +2,7 @@
 #include "testkit/crash_machine.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "firn/base/text.h"
@@ -22,7 +23,9 @@ bool CrashMachine::open() {
   if (violated()) return false;
   storage_ = std::make_unique<FileStorage>(disk_);
   faults_at_open_ = disk_.fault_count();
+  const uint64_t full_before = disk_.rare_events().full_calls;
   const Status opened = scenario_->open(*storage_);
+  if (cuts_ > 0 && disk_.rare_events().full_calls > full_before) ++recoveries_full_;
   if (!opened && disk_.fault_count() == faults_at_open_)
     violate(concat("open fails without a fault: ", errc_name(opened.error().code), ": ",
                    opened.error().message));
@@ -32,7 +35,7 @@ bool CrashMachine::open() {
     ++depth_;
     return false;
   }
-  if (opened) depth_ = 0;
+  if (opened && std::exchange(depth_, 0) > 0) ++recoveries_repeated_;
   return opened.has_value();
 }
 
@@ -57,13 +60,27 @@ bool CrashMachine::judge_step(const Status& outcome) {
   return false;
 }
 
+Scenario::Reached CrashMachine::reached() const {
+  const SimulatedFileSystem::RareEvents events = disk_.rare_events();
+  Scenario::Reached all = scenario_->reached();
+  const auto add = [&all](std::string_view what, uint64_t count) {
+    if (const auto probe = all.find(std::string(what)); probe != all.end()) probe->second += count;
+  };
+  add(rare::kFileBack, events.files_back);
+  add(rare::kGhostTaken, events.ghosts_taken);
+  add(rare::kTornFile, events.torn_files);
+  add(rare::kFullInRecovery, recoveries_full_);
+  add(rare::kRecoveryRepeated, recoveries_repeated_);
+  return all;
+}
+
 HarnessResult CrashMachine::result() const {
   uint64_t state = disk_.trace_hash();
   return {.runs = 1,
           .cuts = cuts_,
           .faults = disk_.fault_count(),
           .recovery_cuts = recovery_cuts_,
-          .reached = scenario_->reached(),
+          .reached = reached(),
           .trace_hash = split_mix64(state)};
 }
 

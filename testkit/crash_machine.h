@@ -47,6 +47,9 @@ class CrashMachine {
   // A kill where the device allows one, otherwise a power cut that loses what was not synced.
   void kill_if_possible();
 
+  // No crash was there yet.
+  [[nodiscard]] bool is_new() const { return cuts_ == 0; }
+
   // Puts a line into the history.
   void note(std::string_view what) { history_ += concat("  ", what, "\n"); }
 
@@ -60,6 +63,7 @@ class CrashMachine {
 
  private:
   bool judge_step(const Status& outcome);
+  [[nodiscard]] Scenario::Reached reached() const;
   void stop();
   void violate(std::string text);
 
@@ -70,6 +74,8 @@ class CrashMachine {
   uint64_t cuts_ = 0;
   size_t depth_ = 0;  // recoveries that crashed since the last one that ended
   std::array<uint64_t, HarnessResult::kDepths> recovery_cuts_ = {};
+  uint64_t recoveries_repeated_ = 0;
+  uint64_t recoveries_full_ = 0;
   std::string history_;
   std::optional<std::string> violation_;
 };

@@ -2,7 +2,8 @@
 //
 // RareFindings: how often recoveries reported a rare state, by a phrase of the report. A scenario
 // that never meets such a state has not tested the code behind it. The reports of recovery name
-// these states anyway, so the library needs no counters for its tests.
+// these states anyway, so the library needs no counters for its tests. Other states are met() where
+// the scenario sees them, or counted by the harness.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +19,13 @@ namespace firn::testkit {
 class RareFindings {
  public:
   using Phrases = std::initializer_list<std::string_view>;
+  static constexpr std::string_view kFullInClose = "the disk is full in a close";
 
-  RareFindings(Phrases phrases) { add(phrases); }
+  // With what every structure can meet.
+  RareFindings(Phrases phrases) {
+    add({rare::kGhostTaken, rare::kFullInRecovery, rare::kRecoveryRepeated});
+    add(phrases);
+  }
   // Those of checksummed pages, and more.
   [[nodiscard]] static RareFindings of_pages(Phrases more) {
     RareFindings found = {"is invalid", "which is partial", "longer record of page",
@@ -39,6 +45,13 @@ class RareFindings {
   void count(const RecoveryReport& report) {
     for (auto& [phrase, count] : counts_)
       count += says(report, phrase);
+  }
+  // One of the states, in another way.
+  void met(std::string_view what) { ++counts_.at(std::string(what)); }
+  // What a close answered: a full disk there is one of the states.
+  [[nodiscard]] Status watch_close(Status outcome) {
+    if (!outcome && outcome.error().code == Errc::no_space) met(kFullInClose);
+    return outcome;
   }
 
   [[nodiscard]] const Scenario::Reached& counts() const { return counts_; }

@@ -30,7 +30,8 @@ constexpr std::string_view kUsage =
   --json FILE       writes {"stage","cases","violations","seconds","seed","trace"}
 
 The column `nested` counts crashes inside recovery, inside the recovery after that one, inside the
-third, and deeper. Indented lines count rare states: 20000 random cuts must have met each of them.
+third, and deeper. Indented lines count rare states: each scenario has some, and 20000 random cuts
+must have met each of them.
 `trace` is a hash of all calls: the same arguments give the same one.
 )";
 
@@ -193,14 +194,23 @@ class Simulation {
                 scenario.name.c_str(), std::string(mode).c_str(), as_printable(result.runs),
                 as_printable(result.cuts), as_printable(result.faults), nested.c_str(), seconds,
                 rate, as_printable(result.trace_hash), result.violation ? "VIOLATED" : "ok");
+    print_reached(mode, result);
+    if (result.violation) std::printf("\n%s\n", result.violation->c_str());
+    std::fflush(stdout);
+  }
+
+  // What is never met is not tested.
+  void print_reached(std::string_view mode, const HarnessResult& result) {
+    if (result.runs > 0 && result.reached.empty()) {
+      ++violations_;
+      std::printf("  VIOLATED: the scenario names no rare state\n");
+    }
     for (const auto& [what, count] : result.reached) {
       const bool is_missed = count == 0 && mode == kRandom && result.cuts >= kCutsThatMeetAll;
       if (is_missed) ++violations_;
       std::printf("  %s: %llu%s\n", what.c_str(), as_printable(count),
                   is_missed ? " VIOLATED: it is never met any more" : "");
     }
-    if (result.violation) std::printf("\n%s\n", result.violation->c_str());
-    std::fflush(stdout);
   }
 
   [[nodiscard]] bool write_json(double seconds) const {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -47,7 +48,7 @@ std::string printed_trace(const std::string& seed, const std::string& json) {
 // Makes blobs, and never meets what it says that it meets.
 class BlindScenario final : public Scenario {
  public:
-  explicit BlindScenario(Random& config) { (void)config; }
+  explicit BlindScenario(Reached probes) : probes_(std::move(probes)) {}
 
   [[nodiscard]] Status open(Storage& storage) override {
     storage_ = &storage;
@@ -60,9 +61,10 @@ class BlindScenario final : public Scenario {
   }
   [[nodiscard]] std::optional<std::string> check() override { return std::nullopt; }
   void crash() override {}
-  [[nodiscard]] Reached reached() const override { return {{"a blue moon", 0}}; }
+  [[nodiscard]] Reached reached() const override { return probes_; }
 
  private:
+  Reached probes_;
   Storage* storage_ = nullptr;
 };
 
@@ -82,9 +84,12 @@ TEST(SimMain, GivenTheSameSeed_WhenRunTwice_ThenTheSameTraceIsPrintedAndReported
   EXPECT_THAT(report, HasSubstr("\"trace\":\"" + first.substr(6, 16) + '"'));
 }
 
+std::vector<SimScenario> blind_scenario(const Scenario::Reached& probes) {
+  return {{"blind", [probes](Random&) { return std::make_unique<BlindScenario>(probes); }}};
+}
+
 TEST(SimMain, GivenManyCuts_WhenARareStateWasNeverMet_ThenItIsAViolation) {
-  const std::vector<SimScenario> scenarios = {
-      {"blind", [](Random& config) { return std::make_unique<BlindScenario>(config); }}};
+  const std::vector<SimScenario> scenarios = blind_scenario({{"a blue moon", 0}});
 
   const Printed few = run_sim({"--mode", "random", "--cuts", "100"}, scenarios);
   const Printed many = run_sim({"--mode", "random", "--cuts", "20000"}, scenarios);
@@ -92,6 +97,13 @@ TEST(SimMain, GivenManyCuts_WhenARareStateWasNeverMet_ThenItIsAViolation) {
   EXPECT_EQ(few.exit_code, 0);
   EXPECT_EQ(many.exit_code, 1);
   EXPECT_THAT(many.text, HasSubstr("a blue moon: 0 VIOLATED: it is never met any more"));
+}
+
+TEST(SimMain, GivenAScenarioThatNamesNoRareState_WhenRun_ThenItIsAViolation) {
+  const Printed printed = run_sim({"--mode", "random", "--cuts", "1"}, blind_scenario({}));
+
+  EXPECT_EQ(printed.exit_code, 1);
+  EXPECT_THAT(printed.text, HasSubstr("VIOLATED: the scenario names no rare state"));
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ Status SimulatedFileSystem::write(SimulatedFile& file, uint64_t offset,
   const uint64_t room = room_for(*file.inode_);
   if (offset > room || size > room - offset) {
     if (!verdict.error) {
-      ++faults_hit_;
+      count_full();
       verdict.error = Error{
           Errc::no_space, concat("simulated device is full, write of ", size, " bytes at ", offset,
                                  " of ", simulated_path(file.directory_, file.name_))};
@@ -120,7 +120,7 @@ Status SimulatedFileSystem::resize(SimulatedFile& file, uint64_t size) {
                 concat(simulated_path(file.directory_, file.name_), " was opened read-only"));
   const Verdict verdict = admit(call);
   if (size > room_for(*file.inode_)) {
-    ++faults_hit_;
+    count_full();
     return answer(verdict, fail(Errc::no_space, concat("simulated device is full, resize of ",
                                                        simulated_path(file.directory_, file.name_),
                                                        " to ", size, " bytes")));

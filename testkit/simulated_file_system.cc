@@ -2,9 +2,6 @@
 #include "testkit/simulated_file_system.h"
 
 #define XXH_INLINE_ALL
-#include <algorithm>
-#include <tuple>
-
 #include <xxhash.h>
 
 #include "firn/base/check.h"
@@ -39,6 +36,7 @@ std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::clone() const {
   copy->fault_random_ = fault_random_;
   copy->calls_ = calls_;
   copy->faults_hit_ = faults_hit_;
+  copy->rare_ = rare_;
   copy->sequence_ = sequence_;
   copy->numbers_ = numbers_;
   copy->mark_ = mark_;
@@ -74,6 +72,11 @@ uint64_t SimulatedFileSystem::fault_count() const {
   return faults_hit_;
 }
 
+SimulatedFileSystem::RareEvents SimulatedFileSystem::rare_events() const {
+  MutexLock lock(mutex_);
+  return rare_;
+}
+
 uint64_t SimulatedFileSystem::used_bytes() const {
   MutexLock lock(mutex_);
   return used_bytes_;
@@ -106,6 +109,7 @@ SimulatedFileSystem::Verdict SimulatedFileSystem::crash(const Call& call, CrashM
 }
 
 SimulatedFileSystem::Verdict SimulatedFileSystem::failure(const Call& call, Errc code) {
+  if (code == Errc::no_space) ++rare_.full_calls;
   Verdict verdict;
   verdict.performed = call.kind == CallKind::write && fault_random_.one_in(2);
   verdict.partly = verdict.performed;
@@ -160,135 +164,6 @@ Status SimulatedFileSystem::check_handle(uint64_t generation, const Call& call) 
   return {};
 }
 
-// Crashes.
-
-void SimulatedFileSystem::begin_generation() {
-  ++generation_;
-  down_ = false;
-  locks_ = {};
-  uint64_t used = 0;
-  const auto add_file = [&used](const SimulatedDirectory::Entry& entry) {
-    if (!entry.file) return;
-    entry.file->set_linked(true);
-    used += entry.file->visible().size();
-  };
-  for (const auto& [name, entry] : root_->visible()) {
-    add_file(entry);
-    if (!entry.directory) continue;
-    for (const auto& [child_name, child] : entry.directory->visible())
-      add_file(child);
-  }
-  used_bytes_ = used;
-}
-
-void SimulatedFileSystem::kill() {
-  MutexLock lock(mutex_);
-  begin_generation();
-}
-
-std::vector<PendingItem> SimulatedFileSystem::collect_pending(
-    std::vector<SimulatedDirectory::Entry>& owners) {
-  std::vector<PendingItem> items;
-  const uint64_t mark = ++mark_;
-  const auto add_file = [&](const SimulatedDirectory::Entry& entry) {
-    if (!entry.file || !entry.file->visit(mark)) return;
-    const size_t before = items.size();
-    entry.file->add_pending_items(items);
-    if (items.size() > before) owners.push_back(entry);
-  };
-  root_->add_pending_items(items);
-  root_->for_each_reachable([&](const SimulatedDirectory::Entry& entry) {
-    add_file(entry);
-    if (!entry.directory || !entry.directory->visit(mark)) return;
-    const size_t before = items.size();
-    entry.directory->add_pending_items(items);
-    if (items.size() > before) owners.push_back(entry);
-    entry.directory->for_each_reachable(add_file);
-  });
-  std::ranges::sort(items, {}, [](const PendingItem& item) {
-    return std::tuple(item.sequence, item.kind, item.offset);
-  });
-  return items;
-}
-
-std::vector<PendingItem> SimulatedFileSystem::pending_items() {
-  MutexLock lock(mutex_);
-  std::vector<SimulatedDirectory::Entry> owners;
-  return collect_pending(owners);
-}
-
-void SimulatedFileSystem::cut_power(const SurvivorPlan& survivors) {
-  MutexLock lock(mutex_);
-  // Losing an entry may drop the last reference to what later items belong to: `owners` keeps it.
-  std::vector<SimulatedDirectory::Entry> owners;
-  const std::vector<PendingItem> items = collect_pending(owners);
-  const std::vector<Fate> fates = survivors.fates(items);
-  for (const SimulatedDirectory::Entry& owner : owners)
-    if (owner.file) owner.file->begin_settling();
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (items[i].inode != nullptr)
-      items[i].inode->keep(items[i], fates[i]);
-    else if (fates[i].kind == Fate::Kind::kept)
-      items[i].directory->keep(items[i]);
-  }
-  for (const SimulatedDirectory::Entry& owner : owners) {
-    if (owner.file)
-      owner.file->finish_settling();
-    else
-      owner.directory->finish_settling();
-  }
-  root_->finish_settling();
-  root_->show_durable();
-  for (const auto& [name, entry] : root_->visible()) {
-    if (entry.file) entry.file->show_durable();
-    if (!entry.directory) continue;
-    entry.directory->show_durable();
-    for (const auto& [child_name, child] : entry.directory->visible())
-      child.file->show_durable();
-  }
-  begin_generation();
-}
-
-void SimulatedFileSystem::drop_ghosts(Ghosts ghosts) {
-  MutexLock lock(mutex_);
-  const bool keep_lengths = ghosts == Ghosts::pages;
-  const auto drop = [keep_lengths](const SimulatedDirectory::Entry& entry) {
-    if (entry.file) entry.file->drop_ghosts(keep_lengths);
-  };
-  root_->for_each_reachable([&drop](const SimulatedDirectory::Entry& entry) {
-    drop(entry);
-    if (entry.directory) entry.directory->for_each_reachable(drop);
-  });
-}
-
-bool SimulatedFileSystem::has_ghost_entries() const {
-  MutexLock lock(mutex_);
-  bool found = root_->has_ghosts();
-  root_->for_each_reachable([&found](const SimulatedDirectory::Entry& entry) {
-    found |= entry.directory && entry.directory->has_ghosts();
-  });
-  return found;
-}
-
-void SimulatedFileSystem::settle_partly(SimulatedInode& inode) {
-  std::vector<PendingItem> items;
-  inode.add_pending_items(items);
-  const std::vector<Fate> fates = SurvivorPlan::random(fault_random_.next()).fates(items);
-  inode.begin_settling();
-  for (size_t i = 0; i < items.size(); ++i)
-    inode.keep(items[i], fates[i]);
-  inode.finish_settling();
-}
-
-void SimulatedFileSystem::settle_partly(SimulatedDirectory& directory) {
-  std::vector<PendingItem> items;
-  directory.add_pending_items(items);
-  const std::vector<Fate> fates = SurvivorPlan::random(fault_random_.next()).fates(items);
-  for (size_t i = 0; i < items.size(); ++i)
-    if (fates[i].kind == Fate::Kind::kept) directory.keep(items[i]);
-  directory.finish_settling();
-}
-
 // The verbs of FileSystem.
 
 SimulatedDirectory* SimulatedFileSystem::find_directory(std::string_view name) const {
@@ -323,6 +198,7 @@ Result<std::unique_ptr<File>> SimulatedFileSystem::open(std::string_view directo
     if (!entry->file)
       return fail(Errc::io, concat(simulated_path(directory, name), " is a directory"));
     inode = entry->file;
+    if (inode->take_torn()) ++rare_.torn_files;
   }
   return std::make_unique<SimulatedFile>(*this, std::move(inode), generation_,
                                          mode != FileMode::read_only, directory, name);
@@ -348,13 +224,18 @@ Result<std::unique_ptr<File>> SimulatedFileSystem::create_file(std::string_view 
     return fail(Errc::invalid_argument, concat(simulated_path(directory, name), " exists"));
   const auto inode = std::make_shared<SimulatedInode>(++numbers_);
   if (content.size() > room_for(*inode)) {
-    ++faults_hit_;
+    count_full();
     return fail(Errc::no_space,
                 concat("simulated device is full, creation of ", simulated_path(directory, name)));
   }
-  inode->write(++sequence_, 0, std::span(&content, 1), content.size());
+  uint64_t size = content.size();
+  if (verdict.partly && size > 0) {
+    size = fault_random_.below(size);
+    inode->mark_torn();
+  }
+  inode->write(++sequence_, 0, std::span(&content, 1), size);
   inode->settle();
-  used_bytes_ += content.size();
+  used_bytes_ += size;
   parent->link(++sequence_, name, {inode, nullptr});
   if (verdict.error) return std::unexpected(*verdict.error);
   return std::make_unique<SimulatedFile>(*this, inode, generation_, true, directory, name);

@@ -66,7 +66,9 @@ class SimulatedFileSystem final : public FileSystem {
 
   [[nodiscard]] Result<std::unique_ptr<File>> open(std::string_view directory,
                                                    std::string_view name, FileMode mode) override;
-  // One call: it is not seen as a write and a sync, because no crash parts them.
+  // One call: it is not seen as a write and a sync, because no crash parts them. But a crash point
+  // in it may leave the name with a part of the content, as the original leaves it when it is
+  // killed: `CrashMoment::drawn`.
   [[nodiscard]] Result<std::unique_ptr<File>> create_file(std::string_view directory,
                                                           std::string_view name,
                                                           ByteSpan content) override;
@@ -88,6 +90,15 @@ class SimulatedFileSystem final : public FileSystem {
   [[nodiscard]] uint64_t fault_count() const;  // calls that failed because of a plan, crashes too
   [[nodiscard]] uint64_t used_bytes() const;   // what capacity_bytes bounds
   [[nodiscard]] bool is_down() const;  // a crash point was hit; kill() or cut_power() bring it up
+
+  // How often something happened that is rare, and that recovery must have met to be tested.
+  struct RareEvents {
+    uint64_t files_back = 0;    // unlinked, and back after a power cut
+    uint64_t ghosts_taken = 0;  // files of which a power cut took what a failed sync left visible
+    uint64_t torn_files = 0;    // opened with only a part of what they were to be created with
+    uint64_t full_calls = 0;    // that failed with Errc::no_space
+  };
+  [[nodiscard]] RareEvents rare_events() const;
 
   // A device or driver that lies: these syncs succeed and settle nothing. A sim test runs its
   // scenario once on such a device and expects violations; that shows that it can fail.
@@ -164,9 +175,14 @@ class SimulatedFileSystem final : public FileSystem {
   // Also fills `owners` with what the items point to.
   [[nodiscard]] std::vector<PendingItem> collect_pending(
       std::vector<SimulatedDirectory::Entry>& owners) REQUIRES(mutex_);
+  void count_full() REQUIRES(mutex_) {
+    ++faults_hit_;
+    ++rare_.full_calls;
+  }
   // The size that the file may grow to on this device.
   [[nodiscard]] uint64_t room_for(const SimulatedInode& inode) const REQUIRES(mutex_);
   void begin_generation() REQUIRES(mutex_);
+  void count_ghosts() REQUIRES(mutex_);
   void settle_partly(SimulatedInode& inode) REQUIRES(mutex_);
   void settle_partly(SimulatedDirectory& directory) REQUIRES(mutex_);
 
@@ -186,6 +202,7 @@ class SimulatedFileSystem final : public FileSystem {
   Random fault_random_ GUARDED_BY(mutex_){0};
   uint64_t calls_ GUARDED_BY(mutex_) = 0;
   uint64_t faults_hit_ GUARDED_BY(mutex_) = 0;
+  RareEvents rare_ GUARDED_BY(mutex_);
   uint64_t sequence_ GUARDED_BY(mutex_) = 0;
   uint64_t numbers_ GUARDED_BY(mutex_) = 0;  // of files and directories
   uint64_t generation_ GUARDED_BY(mutex_) = 1;

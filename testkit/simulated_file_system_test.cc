@@ -257,6 +257,42 @@ TEST_F(SimulatedDisk, D7_GivenAFailedSync_WhenSyncedAgain_ThenReadsSeeGhostsThat
   EXPECT_TRUE(ghost_found);
 }
 
+TEST_F(SimulatedDisk, GivenEventsThatAreRare_WhenTheyHappen_ThenEachIsCounted) {
+  open_a("old");
+  ASSERT_OK(disk.remove_file("data", "a"));
+  disk.cut_power(SurvivorPlan::none());
+  EXPECT_EQ(disk.rare_events().files_back, 1u);
+
+  ASSERT_OK_INTO(a, disk.open("data", "a", FileMode::read_write));
+  ASSERT_OK(write_text(*a, 0, std::string(100 * kSectorSizeBytes, 'n')));
+  disk.set_faults({.failures = {{.call = disk.call_count() + 1, .code = Errc::no_space}}});
+  EXPECT_THAT(a->sync(), FailsWith(Errc::no_space));
+  EXPECT_EQ(disk.rare_events().full_calls, 1u);
+  for (int cut = 0; cut < 2; ++cut) {
+    disk.cut_power(SurvivorPlan::all());
+    EXPECT_EQ(disk.rare_events().ghosts_taken, 1u);
+  }
+}
+
+// As the original leaves it when it is killed between a file and its header.
+TEST_F(SimulatedDisk, D11_GivenACrashInACreation_WhenKilled_ThenTheNameMayHaveAPartOfTheContent) {
+  open_a("old");
+  std::set<std::string> found;
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    const auto branch = disk.clone();
+    branch->set_faults({.crashes = {{.call = branch->call_count() + 1}}, .seed = seed});
+    EXPECT_THAT(branch->create_file("data", "b", as_bytes("new")), FailsWith(Errc::io));
+    branch->clear_faults();
+    branch->kill();
+    const bool is_there = branch->open("data", "b", FileMode::read_only).has_value();
+    const std::string text = is_there ? raw_text(*branch, "b") : "-";
+    EXPECT_EQ(branch->rare_events().torn_files, is_there && text != "new" ? 1u : 0u);
+    found.insert(text);
+  }
+
+  EXPECT_EQ(found, (std::set<std::string>{"-", "", "n", "ne", "new"}));
+}
+
 TEST_F(SimulatedDisk, D7_GivenAFailedSync_WhenGhostsAreDropped_ThenReadsShowTheDeviceAndPending) {
   open_a("oooo");
   bool ghost_found = false;

@@ -116,19 +116,28 @@ void SimulatedInode::finish_settling() {
   has_ghosts_ = true;
 }
 
+Bytes SimulatedInode::without_ghosts() const {
+  Bytes bytes = durable_;
+  for (const Change& change : pending_) {
+    if (!change.is_write) {
+      bytes.resize(*change.new_length);
+      continue;
+    }
+    bytes.resize(std::max(bytes.size(), change.offset + change.data.size()));
+    copy_bytes(std::span(bytes).subspan(change.offset), change.data);
+  }
+  return bytes;
+}
+
 void SimulatedInode::drop_ghosts(bool keep_length) {
   if (!has_ghosts_) return;
   const size_t length = visible_.size();
-  visible_ = durable_;
-  for (const Change& change : pending_) {
-    if (!change.is_write) {
-      visible_.resize(*change.new_length);
-      continue;
-    }
-    visible_.resize(std::max(visible_.size(), change.offset + change.data.size()));
-    copy_bytes(std::span(visible_).subspan(change.offset), change.data);
-  }
+  visible_ = without_ghosts();
   if (keep_length) visible_.resize(length);
+}
+
+bool SimulatedInode::shows_ghosts() const {
+  return has_ghosts_ && visible_ != without_ghosts();
 }
 
 void SimulatedInode::show_durable() {
@@ -236,6 +245,15 @@ void SimulatedDirectory::keep(const PendingItem& item) {
 void SimulatedDirectory::finish_settling() {
   pending_.clear();
   has_ghosts_ = true;
+}
+
+uint64_t SimulatedDirectory::files_to_come_back() const {
+  if (!diverged_) return 0;
+  const auto comes_back = [this](const auto& named) {
+    const Entry* const before = find(named.first);
+    return named.second.file && (before == nullptr || before->file != named.second.file);
+  };
+  return static_cast<uint64_t>(std::ranges::count_if(durable_, comes_back));
 }
 
 void SimulatedDirectory::show_durable() {

@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "firn/base/bytes.h"
@@ -47,6 +48,8 @@ class SimulatedInode {
   // pending.
   // `keep_length`: but the length stays, as it does in memory while the file is open.
   void drop_ghosts(bool keep_length);
+  // Whether reads show something of that now.
+  [[nodiscard]] bool shows_ghosts() const;
   // After a power cut, the program sees what the device holds.
   void show_durable();
 
@@ -58,6 +61,10 @@ class SimulatedInode {
   void make_unreadable(uint64_t offset, uint64_t size);
   void make_readable();
   [[nodiscard]] bool is_unreadable(uint64_t offset, uint64_t size) const;
+
+  // A crash left a part of what it was to be created with. take_torn() is true once.
+  void mark_torn() { torn_ = true; }
+  [[nodiscard]] bool take_torn() { return std::exchange(torn_, false); }
 
   // Whether its bytes count as used space: not after it was unlinked.
   [[nodiscard]] bool is_linked() const { return linked_; }
@@ -80,6 +87,7 @@ class SimulatedInode {
   };
 
   void put_durable(uint64_t offset, ByteSpan bytes);
+  [[nodiscard]] Bytes without_ghosts() const;
   void make_readable(uint64_t begin, uint64_t end);
 
   uint64_t number_;
@@ -91,6 +99,7 @@ class SimulatedInode {
   uint64_t settled_length_ = 0;     // between begin_settling and finish_settling
   bool diverged_ = false;           // visible_ and durable_ may differ
   bool linked_ = true;
+  bool torn_ = false;
   bool has_ghosts_ = false;  // they do, and no later sync will change that
   uint64_t mark_ = 0;
 };
@@ -119,6 +128,8 @@ class SimulatedDirectory {
   void keep(const PendingItem& item);
   void finish_settling();
   [[nodiscard]] bool has_ghosts() const { return has_ghosts_; }
+  // Files that it would bring back: unlinked before.
+  [[nodiscard]] uint64_t files_to_come_back() const;
   void show_durable();
 
   // Both states at once, and nothing pending for the name.
