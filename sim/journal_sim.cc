@@ -130,7 +130,9 @@ class FixedJournalSubject final : public Subject {
   using Subject::Subject;
 
   static testkit::RareFindings rare_findings() {
-    return testkit::RareFindings::of_pages({"an interrupted prune"});
+    return testkit::RareFindings::of_pages({"an interrupted prune", testkit::rare::kFileBack,
+                                            testkit::rare::kTornFile,
+                                            testkit::RareFindings::kFullInClose});
   }
 
   [[nodiscard]] StoreRole role() const override { return StoreRole::journal; }
@@ -171,7 +173,9 @@ class IndexedValueLogSubject final : public Subject {
   using Subject::Subject;
 
   static testkit::RareFindings rare_findings() {
-    return testkit::RareFindings::of_values({"an interrupted prune", "values of dropped entries"});
+    return testkit::RareFindings::of_values({"an interrupted prune", "values of dropped entries",
+                                             testkit::rare::kFileBack, testkit::rare::kTornFile,
+                                             testkit::RareFindings::kFullInClose});
   }
 
   [[nodiscard]] StoreRole role() const override { return StoreRole::index; }
@@ -482,10 +486,10 @@ class JournalScenario final : public Scenario {
   }
 
   Status close_and_reopen() {
-    TRY(subject_.close());
+    TRY(found_.watch_close(subject_.close()));
     for (auto& [section, model] : models_)
       acknowledge(model);
-    TRY(manifest_->close());
+    TRY(found_.watch_close(manifest_->close()));
     open_ = false;
     subject_.reset();
     manifest_.reset();

@@ -30,9 +30,10 @@ class Scenarios : public ::testing::TestWithParam<SimScenario> {};
 // What is rare in a life must not be so rare that nobody notices when it is never met.
 TEST_P(Scenarios, GivenRandomCrashes_WhenRecovered_ThenNothingIsViolatedAndEachRareStateWasMet) {
   const HarnessResult result = testkit::run_random(
-      GetParam().factory, {.scenario = GetParam().name, .seed = 1'000'000, .cuts = 5000});
+      GetParam().factory, {.scenario = GetParam().name, .seed = 1'000'000, .cuts = 10'000});
 
   EXPECT_EQ(result.violation, std::nullopt) << *result.violation;
+  EXPECT_FALSE(result.reached.empty());
   for (const auto& [what, count] : result.reached)
     EXPECT_GT(count, 0) << what;
 }

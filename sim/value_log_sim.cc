@@ -13,6 +13,7 @@
 
 #include "firn/base/text.h"
 #include "sim/scenarios.h"
+#include "testkit/rare_findings.h"
 
 namespace firn::sim {
 namespace {
@@ -52,10 +53,16 @@ class ValueLogScenario final : public Scenario {
   [[nodiscard]] Status open(Storage& storage) override {
     RecoveryLog recovery(storage, false);
     TRY_INTO(log_, ValueLog::open(storage, options_, recovery));
+    const std::vector<Section> found = log_->sections();
+    if (!found.empty() && found.front().value < boundary_) found_.met(kPruneFinished);
     TRY(log_->prune(Section(boundary_)));
     for (const Section section : log_->sections()) {
       const ValueSectionModel& model = models_[section];
       TRY_INTO(const size_t count, readable(section, model));
+      TRY_INTO(const uint64_t size, log_->size(section));
+      if (size > model.end_of(count)) found_.met(kTornEnd);
+      if (count > model.acknowledged) found_.met(kUnpromised);
+      if (model.removing) found_.met(kRewindCutOff);
       TRY(log_->rewind_section(section, model.end_of(count)));
       TRY(log_->adopt(section));
     }
@@ -99,7 +106,14 @@ class ValueLogScenario final : public Scenario {
 
   void crash() override { log_.reset(); }
 
+  [[nodiscard]] Reached reached() const override { return found_.counts(); }
+
  private:
+  static constexpr std::string_view kPruneFinished = "a prune that was cut off is finished";
+  static constexpr std::string_view kRewindCutOff = "a rewind was cut off: later sections are left";
+  static constexpr std::string_view kTornEnd = "bytes behind the last whole value";
+  static constexpr std::string_view kUnpromised = "values that no sync covered are left";
+
   // How many values can be read, up to the first that cannot.
   Result<size_t> readable(Section section, const ValueSectionModel& model) {
     for (size_t i = 0; i < model.values.size(); ++i) {
@@ -202,6 +216,9 @@ class ValueLogScenario final : public Scenario {
   ValueLogOptions options_;
   std::unique_ptr<ValueLog> log_;
   std::optional<std::string> problem_;
+  testkit::RareFindings found_ = {
+      kPruneFinished,           kRewindCutOff,           kTornEnd, kUnpromised,
+      testkit::rare::kFileBack, testkit::rare::kTornFile};
 
   std::map<Section, ValueSectionModel> models_;
   uint64_t boundary_ = 0;  // the owner's: it repeats prunes that a crash cut off

@@ -181,7 +181,7 @@ class ArchiveScenario : public testkit::Scenario {
   }
 
   Status reopen() {
-    TRY(watch(archive_->close()));
+    TRY(watch(found_.watch_close(archive_->close())));
     acknowledge();
     archive_.reset();
     return open_archive();
@@ -375,8 +375,9 @@ class ArchiveScenario : public testkit::Scenario {
   std::set<uint64_t> boundaries_;  // issued since
   uint64_t next_ = 0;              // above every index that was put
   bool is_broken_ = false;         // a change failed half-way since the last open
-  testkit::RareFindings found_ =
-      testkit::RareFindings::of_values({"an interrupted prune", "in the other copy is used"});
+  testkit::RareFindings found_ = testkit::RareFindings::of_values(
+      {"an interrupted prune", "in the other copy is used", testkit::rare::kFileBack,
+       testkit::rare::kTornFile, testkit::RareFindings::kFullInClose});
   std::optional<std::string> problem_;
 };
 

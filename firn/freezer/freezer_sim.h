@@ -54,7 +54,11 @@ class FreezerScenario : public testkit::Scenario {
   [[nodiscard]] Status open(Storage& storage) override {
     storage_ = &storage;
     is_broken_ = false;
-    return open_freezer(std::nullopt);
+    TRY(open_freezer(std::nullopt));
+    const FreezerStatistics now = freezer_->statistics();
+    const auto doubled_from = std::exchange(doubled_from_, std::nullopt);
+    if (!now.resident && doubled_from == now.table_size) found_.met(kTakenBack);
+    return {};
   }
 
   [[nodiscard]] Status step(Random& random) override {
@@ -101,17 +105,12 @@ class FreezerScenario : public testkit::Scenario {
   }
 
   void crash() override {
-    if (freezer_ && freezer_->statistics().leaving) ++crashed_leaving_;
+    if (freezer_) note_crash(freezer_->statistics());
     follower_.reset();
     freezer_.reset();
   }
 
-  [[nodiscard]] Reached reached() const override {
-    Reached all = found_.counts();
-    all["stores that left memory"] = left_memory_;
-    all["crashes while one did"] = crashed_leaving_;
-    return all;
-  }
+  [[nodiscard]] Reached reached() const override { return found_.counts(); }
 
  private:
   struct Record {
@@ -122,6 +121,21 @@ class FreezerScenario : public testkit::Scenario {
     FreezerCheckpoint checkpoint;
     size_t count;  // of records
   };
+
+  static constexpr std::string_view kLeftMemory = "a store leaves memory";
+  static constexpr std::string_view kCrashLeaving = "a crash while a store leaves memory";
+  static constexpr std::string_view kCrashWriting =
+      "a crash while a table that doubled in memory is written";
+  static constexpr std::string_view kCrashOnDisk = "a crash inside a doubling on disk";
+  static constexpr std::string_view kTakenBack = "a recovery takes back a doubling on disk";
+
+  void note_crash(const FreezerStatistics& now) {
+    if (now.leaving) found_.met(kCrashLeaving);
+    if (is_closing_ && now.resident && now.table_size > opened_size_) found_.met(kCrashWriting);
+    if (!now.resizing || now.resident) return;
+    found_.met(kCrashOnDisk);
+    doubled_from_ = now.table_size;
+  }
 
   // What may differ from one open to the next.
   void draw_open_options(Random& random) {
@@ -148,6 +162,8 @@ class FreezerScenario : public testkit::Scenario {
     options.checkpoint = checkpoint;
     TRY_INTO(freezer_, Freezer::open(*storage_, options));
     found_.count(freezer_->recovery());
+    is_closing_ = false;
+    opened_size_ = freezer_->statistics().table_size;
     if (!is_going_back_) return {};
     is_going_back_ = false;
     const uint64_t count = freezer_->item_count();
@@ -178,7 +194,7 @@ class FreezerScenario : public testkit::Scenario {
     } else {
       outcome = status_of(freezer_->put_many(puts));
     }
-    if (was_resident && !freezer_->statistics().resident) ++left_memory_;
+    if (was_resident && !freezer_->statistics().resident) found_.met(kLeftMemory);
     Status watched = watch(std::move(outcome));
     // Refused before anything was written; of a batch, the first ones may have been put.
     if (!watched && !is_broken_)
@@ -206,8 +222,9 @@ class FreezerScenario : public testkit::Scenario {
   }
 
   Status close() {
+    is_closing_ = true;
     const auto checkpoint = freezer_->close();
-    TRY(watch(status_of(checkpoint)));
+    TRY(watch(found_.watch_close(status_of(checkpoint))));
     acknowledge(*checkpoint);
     freezer_.reset();
     return {};
@@ -367,8 +384,6 @@ class FreezerScenario : public testkit::Scenario {
   uint64_t read_once_in_ = 0;
   uint64_t rewind_once_in_ = 0;
   uint64_t performed_ = 0;
-  uint64_t left_memory_ = 0;
-  uint64_t crashed_leaving_ = 0;
 
   Storage* storage_ = nullptr;
   std::unique_ptr<Freezer> freezer_;
@@ -378,11 +393,16 @@ class FreezerScenario : public testkit::Scenario {
   std::vector<Record> records_;  // issued, in order
   size_t acknowledged_ = 0;      // a prefix of them
   std::vector<Committed> checkpoints_;
-  bool is_broken_ = false;      // a change failed half-way since the last open
-  bool is_going_back_ = false;  // since then no open succeeded
+  bool is_broken_ = false;                // a change failed half-way since the last open
+  bool is_going_back_ = false;            // since then no open succeeded
+  bool is_closing_ = false;               // since then no open succeeded
+  uint32_t opened_size_ = 0;              // positions
+  std::optional<uint32_t> doubled_from_;  // positions of a table on disk that a crash met doubling
   testkit::RareFindings found_ = testkit::RareFindings::of_values(
       {"in the other copy is used", "no state that can be repaired", "does not fit the key journal",
-       "the table on disk is damaged", "it was made anew"});
+       "the table on disk is damaged", "it was made anew", kLeftMemory, kCrashLeaving,
+       kCrashWriting, kCrashOnDisk, kTakenBack, testkit::rare::kTornFile,
+       testkit::RareFindings::kFullInClose});
   std::optional<std::string> problem_;
 };
 

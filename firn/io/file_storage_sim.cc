@@ -12,6 +12,7 @@
 
 #include "firn/base/text.h"
 #include "sim/scenarios.h"
+#include "testkit/rare_findings.h"
 
 namespace firn::sim {
 namespace {
@@ -106,6 +107,10 @@ class FileStorageScenario final : public Scenario {
       Bytes content(blob->second->size());
       if (const Status read = blob->second->read_at(0, content); !read) return read.error().message;
       if (auto problem = compare(model, content)) return concat("blob ", name, *problem);
+      if (!model.must_exist) found_.met(kNotRemoved);
+      if (content.size() != model.durable.size()) found_.met(kOtherLength);
+      if (content.size() == model.durable.size() && content != model.durable)
+        found_.met(kOtherBytes);
       model = {};
       model.may_exist = model.must_exist = true;
       model.settle(std::move(content));
@@ -117,7 +122,15 @@ class FileStorageScenario final : public Scenario {
 
   void crash() override { open_.clear(); }
 
+  [[nodiscard]] Reached reached() const override { return found_.counts(); }
+
  private:
+  static constexpr std::string_view kNotRemoved =
+      "a creation or removal that was cut off: it is there";
+  static constexpr std::string_view kOtherLength = "a length that no sync covered";
+  static constexpr std::string_view kOtherBytes =
+      "bytes that no sync covered, in the length of before";
+
   using Key = std::pair<std::string, Bytes>;
 
   static std::optional<std::string> compare(const BlobModel& model, const Bytes& content) {
@@ -185,6 +198,8 @@ class FileStorageScenario final : public Scenario {
   Storage* storage_ = nullptr;
   std::map<Key, std::unique_ptr<Blob>> open_;
   std::map<Key, BlobModel> models_;
+  testkit::RareFindings found_ = {kNotRemoved, kOtherLength, kOtherBytes, testkit::rare::kFileBack,
+                                  testkit::rare::kTornFile};
 };
 
 }  // namespace

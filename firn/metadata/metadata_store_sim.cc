@@ -170,7 +170,8 @@ class MetadataStoreScenario final : public Scenario {
   uint64_t value_size_max_;
   uint64_t performed_ = 0;
   testkit::RareFindings found_ = {"nothing is missing", "may be missing, unless",
-                                  "it has no content", "the first commit was cut off"};
+                                  "it has no content", "the first commit was cut off",
+                                  testkit::rare::kTornFile};
   std::optional<RecoveryLog> recovery_;
   std::unique_ptr<MetadataStore> store_;
   Map model_;         // what the open store holds
