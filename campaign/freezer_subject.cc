@@ -81,7 +81,7 @@ class FreezerSubject final : public Subject {
   }
 
   [[nodiscard]] std::string_view interrupted_inside() const override {
-    return is_doubling_ ? "inside a doubling" : "";
+    return is_doubling_ ? kInsideADoubling : std::string_view();
   }
 
   void observe(const Outcome& outcome) override {

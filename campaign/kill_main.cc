@@ -22,6 +22,8 @@ constexpr uint64_t kCyclesWithBuffersMax = 8;
 constexpr uint64_t kThoroughEvery = 10;
 constexpr uint64_t kOtherBuffersEvery = 10;
 constexpr uint64_t kLaterFactor = 20;  // small buffers make many more calls
+// So many kills meet whatever is rare, under any seed.
+constexpr uint64_t kKillsThatMeetAll = 2000;
 
 class KilledLife {
  public:
@@ -71,7 +73,7 @@ class KilledLife {
       stage_.add_case(row_);
       stage_.add_note(
           row_, interruption.when == Interruption::When::after_time ? "at a moment" : "at a call");
-      if (call.to_writer) stage_.add_note(row_, "with other buffers");
+      if (call.to_writer) stage_.add_note(row_, std::string(kWithOtherBuffers));
       if (const auto inside = subject_->interrupted_inside(); !inside.empty())
         stage_.add_note(row_, std::string(inside));
     } else if (*outcome.exit_code != call.exit_code) {
@@ -97,6 +99,9 @@ int run_all(const StageArguments& arguments) {
   stage.run_in_turns(subject_kinds(), [&](const SubjectKind& kind, uint64_t seed) {
     KilledLife(stage, kind, seed).run();
   });
+  for (const SubjectKind& kind : subject_kinds())
+    for (const std::string_view what : kind.rare)
+      stage.demand_note(std::string(kind.name), std::string(what), kKillsThatMeetAll);
   return stage.finish();
 }
 

@@ -136,6 +136,14 @@ void Stage::add_violation(const std::string& row, uint64_t seed, const std::stri
   std::fflush(stdout);
 }
 
+void Stage::demand_note(const std::string& row, const std::string& what, uint64_t cases) {
+  const auto found = rows_.find(row);
+  if (found == rows_.end() || found->second.cases < cases || found->second.notes[what] > 0) return;
+  ++found->second.violations;
+  std::printf("VIOLATION %s: none of %llu cases was %s any more\n", row.c_str(),
+              as_printable(found->second.cases), what.c_str());
+}
+
 int Stage::finish() const {
   uint64_t cases = 0;
   uint64_t violations = 0;

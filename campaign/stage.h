@@ -82,6 +82,8 @@ class Stage {
   }
   void add_case(const std::string& row) { ++rows_[row].cases; }
   void add_note(const std::string& row, const std::string& what) { ++rows_[row].notes[what]; }
+  // What is never met is not tested: it is a violation if so many cases of a row lack a note.
+  void demand_note(const std::string& row, const std::string& what, uint64_t cases);
   // Prints it. Run `seed` alone repeats it.
   void add_violation(const std::string& row, uint64_t seed, const std::string& what);
   // Prints the table and writes the report. Returns the exit code.

@@ -34,9 +34,11 @@ Result<std::string> Firn::output(const std::vector<std::string>& arguments, int 
 }
 
 std::span<const SubjectKind> subject_kinds() {
+  static constexpr std::array kRare = {kWithOtherBuffers, kInsideADoubling};
   static constexpr std::array kKinds = {
-      SubjectKind{.name = "archive", .make = make_archive_subject},
-      SubjectKind{.name = "freezer", .make = make_freezer_subject},
+      SubjectKind{
+          .name = "archive", .make = make_archive_subject, .rare = std::span(kRare).first(1)},
+      SubjectKind{.name = "freezer", .make = make_freezer_subject, .rare = kRare},
       SubjectKind{.name = "metadata", .make = make_metadata_subject},
   };
   return kKinds;

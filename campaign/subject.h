@@ -82,10 +82,16 @@ class Subject {
   Subject(const Subject&) = default;
 };
 
+// Notes on kills that are rare.
+inline constexpr std::string_view kWithOtherBuffers = "with other buffers";
+inline constexpr std::string_view kInsideADoubling = "inside a doubling";
+
 struct SubjectKind {
   std::string_view name;
   // `seed` and `random` draw contents and configuration.
   std::unique_ptr<Subject> (*make)(const std::string& store, uint64_t seed, Random& random);
+  // Those that many kills must have met.
+  std::span<const std::string_view> rare = {};
 };
 
 [[nodiscard]] std::span<const SubjectKind> subject_kinds();
