@@ -144,7 +144,7 @@ Status DiskTable::put(uint32_t position, const Pair& pair, uint64_t epoch, Recor
 }
 
 Status DiskTable::check_room() const {
-  if (size() < options_.size_max || progress_ || !is_due()) return {};
+  if (size() < options_.size_max || !is_due()) return {};
   return fail(Errc::no_space, concat("the table ", options_.partition, " has ", size(),
                                      " positions, which is the most there can be, and it is full: "
                                      "begin another store"));
