@@ -3,6 +3,7 @@
 // Readers beside the writer of another process: what they see, and when. The writer works in every
 // way that there is; a reader beside it works from memory.
 #include "firn/freezer/freezer_test_support.h"
+#include "testkit/failing_calls.h"
 #include "testkit/logged_storage.h"
 #include "testkit/observed_storage.h"
 
@@ -165,6 +166,71 @@ TEST_P(FreezerFollow, GivenDamagedNewRecords_WhenRefreshed_ThenAReaderKeepsWhatI
 
   EXPECT_GE(reader->item_count(), 5u);
   expect_range(reader, 0, reader->item_count());
+}
+
+TEST_P(FreezerFollow, GivenAKeyPageThatWasDamagedWhenOpened_WhenRefreshed_ThenItIsToBeOpenedAnew) {
+  ASSERT_OK_INTO(const Store writer, Freezer::open(storage_, options()));
+  put_range(writer, 0, 300);
+  ASSERT_OK(writer->sync());
+  ASSERT_OK_INTO(const auto sections, storage_.scan("index"));
+  Bytes keys = *storage_.raw("index", sections[0]);
+  keys[keys.size() / 2] ^= std::byte{1};
+  storage_.set_raw("index", sections[0], keys);
+  ASSERT_OK_INTO(const Store reader, Freezer::open(storage_, reading(options())));
+
+  EXPECT_THAT(reader->refresh(), FailsWith(Errc::corrupt, "open it anew"));
+}
+
+TEST_P(FreezerFollow, GivenAReaderThatWasClosed_WhenRefreshed_ThenRefused) {
+  ASSERT_OK_INTO(const Store writer, Freezer::open(storage_, options()));
+  ASSERT_OK_INTO(const Store reader, Freezer::open(storage_, reading(options())));
+  ASSERT_OK(reader->close());
+
+  EXPECT_THAT(reader->refresh(), FailsWith(Errc::invalid_argument, "closed"));
+}
+
+TEST_P(FreezerFollow, GivenAFloorThatNoWriterWrites_WhenRefreshed_ThenThatIsTold) {
+  ASSERT_OK_INTO(Store writer, Freezer::open(storage_, options()));
+  put_range(writer, 0, 5);
+  ASSERT_OK(writer->close());
+  writer.reset();
+  ASSERT_OK_INTO(const Store reader, Freezer::open(storage_, reading(options())));
+  RecoveryLog recovery(storage_, false);
+  ASSERT_OK_INTO(const auto manifest, Manifest::open(storage_, false, recovery));
+  Floors& floors = manifest->floors(StoreRole::index);
+  ASSERT_OK(floors.begin_writing());
+  ASSERT_OK(floors.raise(Section(0), floors.floor(Section(0)) + 1));
+  ASSERT_OK(manifest->close());
+
+  EXPECT_THAT(reader->refresh(), FailsWith(Errc::corrupt, "no whole number of records"));
+
+  expect_range(reader, 0, 5);
+}
+
+TEST_P(FreezerFollow, GivenNewPuts_WhenAnyCallOfARefreshFails_ThenThatIsToldAndTheNextOneSeesAll) {
+  for (uint64_t call = 0;; ++call) {
+    MemoryStorage memory;
+    ASSERT_OK_INTO(const Store writer, Freezer::open(memory, options()));
+    put_range(writer, 0, 5);
+    ASSERT_OK(writer->sync());
+    testkit::FailingCalls calls;
+    testkit::FailingStorage storage(memory, calls);
+    ASSERT_OK_INTO(const Store reader, Freezer::open(storage, reading(options())));
+    put_range(writer, 5, 50);
+    ASSERT_OK(writer->sync());
+
+    calls.fail(call);
+    const auto refreshed = reader->refresh();
+    SCOPED_TRACE(concat("call ", call, ": ", calls.failed().value_or("-")));
+    calls.stop();
+    if (!calls.failed()) {
+      EXPECT_EQ(refreshed.value(), 45u);
+      return;
+    }
+    EXPECT_THAT(refreshed, FailsWith(Errc::io, "the test made this call fail"));
+    ASSERT_OK(reader->refresh());
+    expect_range(reader, 0, 50);
+  }
 }
 
 // A reader that found no writer trusts what a writer then changes: it opens what that has left.
