@@ -5,12 +5,19 @@
 #include <csignal>
 #include <cstring>
 
+#include <sys/time.h>
 #include <unistd.h>
 
 namespace firn::campaign {
 namespace {
 
-constexpr unsigned kHangSeconds = 60;
+constexpr time_t kSpinSeconds = 60;         // of a processor: a loop without an end
+constexpr unsigned kWaitSeconds = 60 * 60;  // on the wall: threads that wait for each other
+
+void count_processor_time(time_t seconds) {
+  const itimerval timer = {.it_interval = {}, .it_value = {.tv_sec = seconds, .tv_usec = 0}};
+  (void)::setitimer(ITIMER_PROF, &timer, nullptr);
+}
 
 // A handler may not allocate.
 char now_running[256];
@@ -27,7 +34,7 @@ void on_crash(int signal_number) {
 }  // namespace
 
 void install_watchdog() {
-  for (const int signal_number : {SIGALRM, SIGSEGV, SIGBUS, SIGFPE, SIGABRT})
+  for (const int signal_number : {SIGALRM, SIGPROF, SIGSEGV, SIGBUS, SIGFPE, SIGABRT})
     std::signal(signal_number, on_crash);
 }
 
@@ -39,11 +46,13 @@ void watch(std::string_view what) {
 }
 
 void watch_on() {
-  ::alarm(kHangSeconds);
+  ::alarm(kWaitSeconds);
+  count_processor_time(kSpinSeconds);
 }
 
 void watch_no_more() {
   ::alarm(0);
+  count_processor_time(0);
 }
 
 std::string_view watched() {

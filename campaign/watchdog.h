@@ -8,10 +8,11 @@
 
 namespace firn::campaign {
 
-// From now on a crash is told, and a hang that lasts a minute, while something is watched.
+// From now on a crash is told, and a hang, while something is watched.
 void install_watchdog();
 
-// `what` runs now, and has a minute: of the clock on the wall, as machines may be busy.
+// `what` runs now, and has a minute of processor time: machines may be busy, and programs stopped.
+// On the wall it has an hour, for threads that wait for each other.
 void watch(std::string_view what);
 // It has another minute.
 void watch_on();
