@@ -190,6 +190,22 @@ TEST_F(ManifestTest, GivenCleanClose_WhenReopened_ThenCleanUntilWritingBegins) {
   EXPECT_FALSE(manifest_->was_clean());
 }
 
+// Every change of the manifest begins writing: each may be the first one of this writer.
+TEST_F(ManifestTest, GivenCleanClose_WhenARecordOrABoundaryIsSet_ThenNoLongerClean) {
+  create();
+  close_and_reopen();
+  ASSERT_OK(manifest_->set_record(1, as_bytes("state")));
+  reopen_after_power_cut();
+  EXPECT_FALSE(manifest_->was_clean());
+  close_and_reopen();
+  ASSERT_TRUE(manifest_->was_clean());
+
+  ASSERT_OK(index().set_boundary(Section(3)));
+  reopen_after_power_cut();
+
+  EXPECT_FALSE(manifest_->was_clean());
+}
+
 TEST_F(ManifestTest, GivenWritingBegun_WhenBegunAgain_ThenFree) {
   create();
   close_and_reopen();
