@@ -260,6 +260,18 @@ TEST_F(PagedBlobCrash, GivenFailedOperation_WhenRetried_ThenPoisonedAndDurableBy
   record_.operations_until_failure = SIZE_MAX;
 }
 
+TEST_F(PagedBlobCrash, GivenAFailedWriteOfAFullBuffer_WhenUsedOn_ThenPoisoned) {
+  write_synced("hello");
+  ASSERT_OK_INTO(auto paged, open());
+  record_.operations_until_failure = 0;
+
+  EXPECT_THAT(paged->append(as_bytes(letters(100'000))), FailsWith(Errc::io));
+
+  record_.operations_until_failure = SIZE_MAX;
+  EXPECT_THAT(paged->append(as_bytes("x")), FailsWith(Errc::poisoned));
+  EXPECT_THAT(paged->sync(), FailsWith(Errc::poisoned));
+}
+
 TEST_F(PagedBlobCrash, GivenFailedTruncation_WhenUsedOn_ThenPoisoned) {
   for (size_t operations = 0; operations < 5; ++operations) {
     record_.operations_until_failure = SIZE_MAX;
