@@ -10,7 +10,8 @@ QUICK ?=
 STAGE ?=
 DURATION ?=
 SEED ?=
-export AREA QUICK STAGE DURATION SEED
+ONLY ?=
+export AREA QUICK STAGE DURATION SEED ONLY
 
 help:           ## this list
 	@awk -F ':|## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$NF}' $(MAKEFILE_LIST)

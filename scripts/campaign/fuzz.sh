@@ -1,14 +1,23 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Every fuzz target under libFuzzer, address and undefined-behaviour sanitizers, for an equal share
+# Fuzz targets under libFuzzer, address and undefined-behaviour sanitizers, each for an equal share
 # of the time. What it learns stays in build/fuzz-corpus for the next run.
-# usage: fuzz.sh REPORT, with DURATION (seconds, default 60) and SEED in the environment.
+# usage: fuzz.sh REPORT, with DURATION (seconds, default 60), SEED and ONLY in the environment. ONLY
+# lists targets, as "freezer archive_calls"; default: all of them.
 set -euo pipefail
+mapfile -t targets < <(grep -oh '[a-z0-9_]*_fuzz\.cc' {firn/*,fuzz}/CMakeLists.txt |
+  sed 's/_fuzz\.cc//')
+names=()
+for target in ${ONLY:-"${targets[@]}"}; do
+  if [[ " ${targets[*]} " != *" $target "* ]]; then
+    echo "fuzz: no target '$target'; there are: ${targets[*]}" >&2
+    exit 1
+  fi
+  names+=("firn_${target}_fuzz")
+done
 scripts/setup.sh fuzz
 source scripts/build.sh
-mapfile -t names < <(grep -oh '[a-z0-9_]*_fuzz\.cc' {firn/*,fuzz}/CMakeLists.txt |
-  sed 's/\(.*\)\.cc/firn_\1/')
 build fuzz "${names[@]}"
 
 seed=${SEED:-1} cases=0 violations=0 begin=$SECONDS
