@@ -73,13 +73,14 @@ function(firn_test name)
   add_dependencies(firn_${TEST_LABEL}_tests ${name})
 endfunction()
 
-# firn_fuzz(a_fuzz.cc [LIBS lib ...]): the fuzz target firn_a_fuzz. With FIRN_FUZZ it is a libFuzzer
-# program (clang only); otherwise it replays files, and ctest runs it on random inputs, labelled `unit`.
+# firn_fuzz(a_fuzz.cc [b.h ...] [LIBS lib ...]): the fuzz target firn_a_fuzz. With FIRN_FUZZ it is a
+# libFuzzer program (clang only); otherwise it replays files, and ctest runs it on random inputs, labelled
+# `unit`.
 function(firn_fuzz source)
   cmake_parse_arguments(FUZZ "" "" "LIBS" ${ARGN})
   get_filename_component(name ${source} NAME_WE)
   set(name firn_${name})
-  add_executable(${name} ${source})
+  add_executable(${name} ${source} ${FUZZ_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE firn firn_warnings ${FUZZ_LIBS})
   if(FIRN_FUZZ)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
