@@ -19,6 +19,7 @@
 #include "firn/freezer/format.h"
 #include "firn/freezer/freezer.h"
 #include "firn/io/file_storage.h"
+#include "firn/io/page_cache.h"
 #include "firn/journal/section_name.h"
 #include "firn/metadata/metadata_store.h"
 #include "firn/store/manifest.h"
@@ -31,7 +32,9 @@ namespace {
 using namespace firn;
 
 constexpr uint64_t kItems = 5;
-constexpr uint32_t kTableSizeMax = 1 << 12;  // larger ones are fine, but take their time
+// Larger ones are fine, but take their time, or addresses.
+constexpr uint32_t kTableSizeMax = 1 << 12;
+constexpr uint64_t kCacheBytesMax = uint64_t{1} << 36;
 
 // Any text; mostly one that is a name, or about as long as the longest one.
 std::string text(testkit::FuzzInput& input) {
@@ -51,6 +54,11 @@ uint64_t number(testkit::FuzzInput& input) {
   const uint64_t choice = input.number(1);
   return choice < 128 ? choice
                       : input.interesting(choice < 160 ? 1024 : uint64_t{1} << choice % 64);
+}
+
+uint64_t cache_bytes(testkit::FuzzInput& input) {
+  const uint64_t bytes = number(input);
+  return bytes > kPageCacheBytesMax ? bytes : std::min(bytes, kCacheBytesMax);
 }
 
 // Left to the store, or any number.
@@ -93,7 +101,7 @@ PrunableArchiveOptions archive_options(testkit::FuzzInput& input) {
   options.index_partition = given_name(input);
   options.values_partition = given_name(input);
   if (input.below(2) == 0) options.translator = KeyTranslator::cap(1 + input.below(8));
-  options.page_cache_bytes = number(input);
+  options.page_cache_bytes = cache_bytes(input);
   options.write_buffer_bytes = number(input);
   options.open_sections_max = number(input);
   options.strict = input.below(2) == 0;
@@ -148,7 +156,7 @@ FreezerOptions freezer_options(testkit::FuzzInput& input) {
   options.partitions.values = given_name(input);
   options.section_target_bytes = number(input);
   options.memory_budget_bytes = number(input);
-  options.page_cache_bytes = number(input);
+  options.page_cache_bytes = cache_bytes(input);
   options.write_buffer_bytes = number(input);
   options.open_sections_max = number(input);
   options.strict = input.below(2) == 0;

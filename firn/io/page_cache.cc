@@ -358,14 +358,19 @@ struct alignas(64) PageCache::Shard {
   Memory* memory = nullptr;
 };
 
+void PageCache::Free::operator()(uint32_t* words) const {
+  std::free(words);
+}
+
 PageCache::PageCache(size_t capacity_bytes, size_t shard_count)
     : capacity_bytes_(capacity_bytes),
       missed_count_(std::bit_floor(capacity_bytes / kBytesPerMiss)),
-      missed_(std::make_unique<std::atomic<uint32_t>[]>(missed_count_)),
+      missed_(static_cast<uint32_t*>(std::calloc(missed_count_, sizeof(uint32_t)))),
       shard_count_(choose_shard_count(capacity_bytes, shard_count)),
       memory_(std::make_unique<Memory>(capacity_bytes - missed_bytes())),
       shards_(std::make_unique<Shard[]>(shard_count_)) {
   CHECK(std::has_single_bit(shard_count_), "the number of shards is a power of two");
+  CHECK(missed_ != nullptr || missed_count_ == 0, "there is memory for a thousandth of the bound");
   for (size_t i = 0; i < shard_count_; ++i) {
     shards_[i].capacity = (capacity_bytes - missed_bytes()) / shard_count_;
     shards_[i].memory = memory_.get();
@@ -453,7 +458,7 @@ bool PageCache::is_wanted(uint64_t blob_id, uint64_t page) {
   if (missed_count_ == 0) return false;
   const uint64_t hash = hash_key(blob_id, page);
   const auto print = static_cast<uint32_t>(hash >> 32) | 1;  // 0: nobody
-  std::atomic<uint32_t>& last = missed_[hash & (missed_count_ - 1)];
+  const std::atomic_ref<uint32_t> last(missed_[hash & (missed_count_ - 1)]);
   return last.exchange(print, std::memory_order_relaxed) == print;
 }
 

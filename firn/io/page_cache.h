@@ -91,7 +91,11 @@ class PageCache {
 
   const size_t capacity_bytes_;
   const size_t missed_count_;
-  const std::unique_ptr<std::atomic<uint32_t>[]> missed_;  // by hash: who was missed last
+  struct Free {
+    void operator()(uint32_t* words) const;
+  };
+  // By hash: who was missed last; accessed as atomics. Zeros that take memory once they are used.
+  const std::unique_ptr<uint32_t[], Free> missed_;
   const size_t shard_count_;
   const std::unique_ptr<Memory> memory_;  // outlives the shards
   std::unique_ptr<Shard[]> shards_;

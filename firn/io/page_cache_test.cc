@@ -3,6 +3,7 @@
 // PageCache (replacement, bound, eviction) and the page record it rests on.
 #include "firn/io/page_cache.h"
 
+#include <fstream>
 #include <random>
 #include <vector>
 
@@ -193,6 +194,22 @@ TEST(PageCache, GivenNoCapacity_WhenAPageIsMissedOften_ThenItIsNeverWanted) {
 
   EXPECT_FALSE(cache.is_wanted(1, 5));
   EXPECT_FALSE(cache.is_wanted(1, 5));
+}
+
+uint64_t resident_pages() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t total = 0;
+  uint64_t resident = 0;
+  statm >> total >> resident;
+  return resident;
+}
+
+TEST(PageCache, GivenTheLargestBound_WhenNothingIsCached_ThenItCostsNextToNothing) {
+  const uint64_t before = resident_pages();
+  PageCache cache(kPageCacheBytesMax);
+  EXPECT_FALSE(cache.is_wanted(1, 2));
+  EXPECT_TRUE(cache.is_wanted(1, 2));
+  EXPECT_LT(resident_pages(), before + 4096);
 }
 
 TEST(PageCache, GivenManyBlobs_WhenOneIsEvictedFromAPage_ThenOnlyThosePagesGo) {
