@@ -331,12 +331,8 @@ Result<FreezerCheckpoint> Freezer::checkpoint_now() const {
 // No state of this store has had a larger table: not on disk, not as the manifest says, and while
 // it grows it has at most four positions a record.
 Result<uint64_t> Freezer::largest_table() const {
-  uint64_t items = 0;
-  for (const Section section : log_->sections()) {
-    TRY_INTO(const uint64_t count, log_->entry_count(section));
-    items += count;
-  }
-  uint64_t largest = std::max<uint64_t>(table_size_min_, std::bit_ceil(2 * items + 1));
+  TRY_INTO(const uint64_t records, freezer::count_records(*log_));
+  uint64_t largest = std::max<uint64_t>(table_size_min_, std::bit_ceil(2 * records + 1));
   if (recorded_) largest = std::max<uint64_t>(largest, recorded_->checkpoint.table_size);
   if (const DiskTable* const table = disk_table())
     largest = std::max(largest, table->length_positions());
@@ -443,13 +439,8 @@ Status Freezer::open_table(const FreezerOptions& options) {
   TRY_INTO(TableSource source, find_source(options));
   const bool is_counted = recorded_ && source.state == TableState::whole && !options.checkpoint &&
                           store_->manifest()->was_clean();
-  uint64_t items = is_counted ? recorded_->items : 0;
-  if (!is_counted) {
-    for (const Section section : log_->sections()) {
-      TRY_INTO(const uint64_t count, freezer::advise(log_->entry_count(section)));
-      items += count;
-    }
-  }
+  TRY_INTO(const uint64_t items,
+           is_counted ? Result<uint64_t>(recorded_->items) : freezer::count_records(*log_));
   items_ = items;
   section_ = log_->newest_section().value_or(Section(0));
   if (options.checkpoint) section_ = options.checkpoint->section;

@@ -10,6 +10,15 @@
 namespace firn::freezer {
 
 // The newest record of each position of the window.
+Result<uint64_t> count_records(const IndexedValueLog& log) {
+  uint64_t records = 0;
+  for (const Section section : log.sections()) {
+    TRY_INTO(const uint64_t count, advise(log.entry_count(section)));
+    records += count;
+  }
+  return records;
+}
+
 Result<uint64_t> JournalHeads::gather(uint64_t table_size, uint64_t begin) {
   const uint64_t end = std::min(table_size, begin + kWindowPositions);
   heads_.assign(end - begin, {});

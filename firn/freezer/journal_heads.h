@@ -18,6 +18,9 @@
 
 namespace firn::freezer {
 
+// What the key journal has, whatever the manifest says. Opens every section.
+[[nodiscard]] Result<uint64_t> count_records(const IndexedValueLog& log);
+
 class JournalHeads {
  public:
   explicit JournalHeads(const IndexedValueLog& log) : log_(log) {}
