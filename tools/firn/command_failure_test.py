@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 
 import command_support
-from command_support import CORRUPT, DONE, IO, LOCKED, USAGE, CommandTest, sha256, tree_of
+from command_support import (CORRUPT, DONE, IO, LOCKED, USAGE, CommandTest, crc32c, sha256,
+                             tree_of)
 
 NOBODY = 65534
 
@@ -208,6 +209,16 @@ class Damage(CommandTest):
         self.assertIn("/notes.txt is not firn's", self.output("verify", self.store).decode())
         self.import_lines([b"another"])
         self.assertEqual((self.store / "notes.txt").read_bytes(), b"mine")
+
+    def test_control_characters_of_a_manifest_do_not_reach_a_terminal(self):
+        for copy in (self.store / "manifest").iterdir():
+            content = copy.read_bytes()
+            if b"page_size" in content:
+                image = content[8:-4].replace(b"page_size", b"\x1b[2J_size")
+                copy.write_bytes(content[:8] + image + crc32c(image).to_bytes(4, "big"))
+        text = self.run_firn("info", self.store).stdout.decode()
+        self.assertIn("\\x1b[2J_size 4084", text)
+        self.assertNotIn("\x1b", text)
 
     def test_a_lock_file_that_is_none(self):
         lock = self.store / "LOCK"

@@ -49,16 +49,22 @@ std::string_view code_name(Errc code) {
   return "unknown";
 }
 
-// A line for a terminal. Names of files go into it, and they may hold anything.
-void write_to_standard_error(const std::string& text) {
-  std::string line;
+// Control characters as \x1b; with `keeps_lines`, all but the ends of lines.
+std::string mask(std::string_view text, bool keeps_lines) {
+  std::string masked;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     const bool is_control = byte < ' ' || byte == 0x7F;
-    line += is_control ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
+    if (is_control && !(keeps_lines && c == '\n'))
+      masked += fmt::format("\\x{:02x}", byte);
+    else
+      masked += c;
   }
-  line += '\n';
-  (void)write_all(STDERR_FILENO, as_bytes(line));
+  return masked;
+}
+
+void write_to_standard_error(const std::string& text) {
+  (void)write_all(STDERR_FILENO, as_bytes(mask_line(text) + '\n'));
 }
 
 nlohmann::ordered_json describe(const Error& error) {
@@ -66,6 +72,10 @@ nlohmann::ordered_json describe(const Error& error) {
 }
 
 }  // namespace
+
+std::string mask_line(std::string_view text) {
+  return mask(text, false);
+}
 
 Status Output::write(ByteSpan bytes) {
   if (buffer_.size() + bytes.size() < kOutputBufferBytes) {
@@ -102,7 +112,7 @@ Status Output::result(nlohmann::ordered_json object, std::string_view text, Stat
     TRY(this->object(object));
     failure_shown_ = !outcome;
   } else {
-    TRY(write(text));
+    TRY(write(mask(text, true)));
   }
   TRY(flush());
   return outcome;

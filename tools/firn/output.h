@@ -29,7 +29,8 @@ class Output {
   [[nodiscard]] Status object(const nlohmann::ordered_json& object);
   [[nodiscard]] Status flush();
 
-  // Prints the one result of a verb, as `object` or as `text`, and hands `outcome` on.
+  // Prints the one result of a verb, as `object` or as `text`, and hands `outcome` on. Control
+  // characters of the text are masked, but for the ends of its lines.
   [[nodiscard]] Status result(nlohmann::ordered_json object, std::string_view text, Status outcome);
 
   // Says on standard error, and with --json here, why the command failed.
@@ -46,6 +47,10 @@ class Output {
   bool failure_shown_ = false;  // as a member of the result
   std::string buffer_;
 };
+
+// A line for a terminal: control characters as \x1b. Names of files and what a store says of itself
+// go into lines, and may hold anything.
+[[nodiscard]] std::string mask_line(std::string_view text);
 
 // A line on standard error: "firn: VERB: note: TEXT".
 void warn(std::string_view verb, std::string_view text);

@@ -24,13 +24,6 @@ namespace {
 using nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-// Names of files may hold anything, and reasons name them.
-std::string without_control_characters(std::string text) {
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < ' ' || c == 0x7F) c = '?';
-  return text;
-}
-
 ordered_json loss_json(const SalvageLoss& loss, const std::string& store) {
   ordered_json object = {{"file", file_of(loss.range, store)},
                          {"offset", offset_of(loss.range)},
@@ -57,7 +50,7 @@ std::string loss_text(const SalvageLoss& loss, const std::string& store) {
   if (!loss.key.empty()) text += concat("; key ", to_hex(loss.key));
   if (loss.key.empty() && loss.items > 0) text += concat("; at most ", counted(loss.items, "item"));
   if (loss.older_value_kept) text += "; an older value of the key was kept";
-  return without_control_characters(std::move(text));
+  return mask_line(text);
 }
 
 Result<SalvageSummary> salvage_archive_store(Storage& source, const StoreArguments& store,
