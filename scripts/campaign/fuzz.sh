@@ -6,7 +6,7 @@
 # usage: fuzz.sh REPORT, with DURATION (seconds, default 60), SEED and ONLY in the environment. ONLY
 # lists targets, as "freezer archive_calls"; default: all of them.
 set -euo pipefail
-mapfile -t targets < <(grep -oh '[a-z0-9_]*_fuzz\.cc' {firn/*,fuzz}/CMakeLists.txt |
+mapfile -t targets < <(grep -oh '[a-z0-9_]*_fuzz\.cc' {firn/*,fuzz,tools/firn}/CMakeLists.txt |
   sed 's/_fuzz\.cc//')
 names=()
 for target in ${ONLY:-"${targets[@]}"}; do
