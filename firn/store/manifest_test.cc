@@ -197,6 +197,7 @@ TEST_F(ManifestTest, GivenCleanClose_WhenARecordOrABoundaryIsSet_ThenNoLongerCle
   ASSERT_OK(manifest_->set_record(1, as_bytes("state")));
   reopen_after_power_cut();
   EXPECT_FALSE(manifest_->was_clean());
+  ASSERT_OK(index().begin_writing());
   close_and_reopen();
   ASSERT_TRUE(manifest_->was_clean());
 
