@@ -20,6 +20,7 @@
 #include "firn/freezer/freezer.h"
 #include "firn/io/file_storage.h"
 #include "firn/io/page_cache.h"
+#include "firn/io/paged_blob.h"
 #include "firn/journal/section_name.h"
 #include "firn/metadata/metadata_store.h"
 #include "firn/store/manifest.h"
@@ -35,6 +36,7 @@ constexpr uint64_t kItems = 5;
 // Larger ones are fine, but take their time, or addresses.
 constexpr uint32_t kTableSizeMax = 1 << 12;
 constexpr uint64_t kCacheBytesMax = uint64_t{1} << 36;
+constexpr uint64_t kBufferBytesMax = 1 << 24;
 
 // Any text; mostly one that is a name, or about as long as the longest one.
 std::string text(testkit::FuzzInput& input) {
@@ -56,9 +58,16 @@ uint64_t number(testkit::FuzzInput& input) {
                       : input.interesting(choice < 160 ? 1024 : uint64_t{1} << choice % 64);
 }
 
-uint64_t cache_bytes(testkit::FuzzInput& input) {
+// Any number, but of those that are allowed only what the machine has room for.
+uint64_t bytes(testkit::FuzzInput& input, uint64_t allowed_max, uint64_t tried_max) {
   const uint64_t bytes = number(input);
-  return bytes > kPageCacheBytesMax ? bytes : std::min(bytes, kCacheBytesMax);
+  return bytes > allowed_max ? bytes : std::min(bytes, tried_max);
+}
+uint64_t cache_bytes(testkit::FuzzInput& input) {
+  return bytes(input, kPageCacheBytesMax, kCacheBytesMax);
+}
+uint64_t buffer_bytes(testkit::FuzzInput& input) {
+  return bytes(input, kWriteBufferBytesMax, kBufferBytesMax);
 }
 
 // Left to the store, or any number.
@@ -102,7 +111,7 @@ PrunableArchiveOptions archive_options(testkit::FuzzInput& input) {
   options.values_partition = given_name(input);
   if (input.below(2) == 0) options.translator = KeyTranslator::cap(1 + input.below(8));
   options.page_cache_bytes = cache_bytes(input);
-  options.write_buffer_bytes = number(input);
+  options.write_buffer_bytes = buffer_bytes(input);
   options.open_sections_max = number(input);
   options.strict = input.below(2) == 0;
   return options;
@@ -157,7 +166,7 @@ FreezerOptions freezer_options(testkit::FuzzInput& input) {
   options.section_target_bytes = number(input);
   options.memory_budget_bytes = number(input);
   options.page_cache_bytes = cache_bytes(input);
-  options.write_buffer_bytes = number(input);
+  options.write_buffer_bytes = buffer_bytes(input);
   options.open_sections_max = number(input);
   options.strict = input.below(2) == 0;
   return options;
