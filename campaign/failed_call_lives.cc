@@ -28,13 +28,12 @@ bool can_be_interrupted(SystemCall call) {
   return transfers(call) || call == SystemCall::open || call == SystemCall::resize;
 }
 
-// A device can fail anything; only what takes room or changes something meets the rest. A flush
-// that a signal interrupts has failed, like any other.
+// A device can fail anything; only what takes room or changes something meets the rest, and an open
+// may make the file. A flush that a signal interrupts has failed, like any other.
 bool can_fail_with(SystemCall call, int error_number) {
   if (call == SystemCall::drop) return false;  // advice
   if (error_number == EINTR) return !can_be_interrupted(call);
-  const bool only_looks = call == SystemCall::open || call == SystemCall::read;
-  return error_number == EIO || !only_looks;
+  return error_number == EIO || call != SystemCall::read;
 }
 
 bool can_meet(SystemCall call, const Trouble& trouble) {
