@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <functional>
+#include <new>
 
 #include <sys/mman.h>
 
@@ -25,7 +26,7 @@ SparseNumbers::SparseNumbers(size_t count) {
   const size_t bytes = count * sizeof(uint32_t);
   void* const mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  CHECK(mapped != MAP_FAILED, "address space for the heads of a table");
+  if (mapped == MAP_FAILED) throw std::bad_alloc();
   numbers_ = std::unique_ptr<uint32_t[], Unmap>(static_cast<uint32_t*>(mapped), Unmap{bytes});
 }
 

@@ -370,7 +370,7 @@ PageCache::PageCache(size_t capacity_bytes, size_t shard_count)
       memory_(std::make_unique<Memory>(capacity_bytes - missed_bytes())),
       shards_(std::make_unique<Shard[]>(shard_count_)) {
   CHECK(std::has_single_bit(shard_count_), "the number of shards is a power of two");
-  CHECK(missed_ != nullptr || missed_count_ == 0, "there is memory for a thousandth of the bound");
+  if (missed_ == nullptr && missed_count_ > 0) throw std::bad_alloc();
   for (size_t i = 0; i < shard_count_; ++i) {
     shards_[i].capacity = (capacity_bytes - missed_bytes()) / shard_count_;
     shards_[i].memory = memory_.get();

@@ -477,6 +477,24 @@ class Processes(CommandTest):
             with self.subTest(arguments=arguments):
                 self.assertRegex(self.seen_while_reads_are_slow(shown, *arguments), shown)
 
+    def test_too_little_memory_is_told_and_nothing_is_lost(self):
+        freezer = self.folder / "freezer"
+        text = b"".join(b"%d\n" % number for number in range(50_000))
+        self.output("freezer", "import", freezer, "-", "--lines", stdin=text)
+        codes = set()
+        for kilobytes in range(8 << 10, 64 << 10, 512):
+            def limit_memory(size=kilobytes << 10):
+                resource.setrlimit(resource.RLIMIT_AS, (size, size))
+            if self.run_firn("version", preexec_fn=limit_memory).returncode != DONE:
+                continue  # too little to start
+            ran = self.run_firn("freezer", "put", freezer, "a value", preexec_fn=limit_memory)
+            if ran.returncode == IO:
+                self.assertIn(b"there is not enough memory", ran.stderr)
+            codes.add(ran.returncode)
+        self.assertEqual(codes, {DONE, IO})
+        self.output("verify", freezer, "--deep")
+        self.assertGreaterEqual(self.json_lines("freezer", "stat", freezer)[0]["items"], 50_000)
+
     def test_no_progress_between_lines_on_the_same_terminal(self):
         self.import_lines([b"line %d" % number for number in range(3000)])
         seen = self.seen_while_slow("never", "archive", "list", self.store, same_terminal=True)

@@ -3,6 +3,7 @@
 // The command `firn`: parses, runs one verb, and turns its outcome into an exit code.
 #include <csignal>
 #include <exception>
+#include <new>
 
 #include "tools/firn/command_line.h"
 #include "tools/firn/exit_code.h"
@@ -22,8 +23,10 @@ Status run(const CommandLine& line, Output& output) {
 Status run_guarded(const CommandLine& line, Output& output) {
   try {
     return run(line, output);
+  } catch (const std::bad_alloc&) {
+    return fail(Errc::io, "there is not enough memory; what was synced is there");
   } catch (const std::exception& exception) {
-    // Out of memory, mostly: the libraries of this command throw, the library does not.
+    // The libraries of this command throw, the library does not.
     return fail(Errc::io, exception.what());
   }
 }
