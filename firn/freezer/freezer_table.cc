@@ -276,10 +276,10 @@ Status Freezer::write_groups(uint32_t first, uint32_t end, uint64_t epoch) {
 // key journal is damaged, only the chain tells whether the key was on it.
 Status Freezer::make_filter() {
   if (memory_budget_bytes_ < freezer::AbsenceFilter::kBlockBytes) return {};
-  TRY_INTO(const uint64_t records, freezer::count_records(*log_));  // the manifest may lie
-  auto filter = std::make_unique<freezer::AbsenceFilter>(store_->storage().random_seed(), records,
-                                                         memory_budget_bytes_);
   TRY_INTO(FixedReplay replay, log_->replay());
+  auto filter = std::make_unique<freezer::AbsenceFilter>(
+      store_->storage().random_seed(), replay.record_count(),  // the manifest's may be wrong
+      memory_budget_bytes_);
   while (true) {
     const auto item = replay.next();
     if (!item && item.error().code == Errc::corrupt) return {};

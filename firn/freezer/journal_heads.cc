@@ -9,7 +9,6 @@
 
 namespace firn::freezer {
 
-// The newest record of each position of the window.
 Result<uint64_t> count_records(const IndexedValueLog& log) {
   uint64_t records = 0;
   for (const Section section : log.sections()) {
@@ -19,6 +18,7 @@ Result<uint64_t> count_records(const IndexedValueLog& log) {
   return records;
 }
 
+// The newest record of each position of the window.
 Result<uint64_t> JournalHeads::gather(uint64_t table_size, uint64_t begin) {
   const uint64_t end = std::min(table_size, begin + kWindowPositions);
   heads_.assign(end - begin, {});
