@@ -332,8 +332,7 @@ Result<std::unique_ptr<StorageLock>> SimulatedFileSystem::lock(LockMode mode) {
   TRY(check_handle(generation_, call));
   Verdict verdict = admit(call);
   if (verdict.error) return std::unexpected(*verdict.error);
-  const bool makes_it = mode == LockMode::exclusive || mode == LockMode::no_followers;
-  if (makes_it && root_->find(kLockFileName) == nullptr)
+  if (is_for_writing(mode) && root_->find(kLockFileName) == nullptr)
     root_->link(++sequence_, kLockFileName,
                 {std::make_shared<SimulatedInode>(++numbers_), nullptr});
   if (!locks_.take(mode))

@@ -250,8 +250,7 @@ Status PosixFileSystem::sync_directory(std::string_view directory) {
 
 Result<std::unique_ptr<StorageLock>> PosixFileSystem::lock(LockMode mode) {
   TRY(owner_.check());
-  const bool is_writer = mode == LockMode::exclusive || mode == LockMode::no_followers;
-  if (is_writer) TRY(check_writable({}, io::kLockFileName));
+  if (is_for_writing(mode)) TRY(check_writable({}, io::kLockFileName));
   return io::take_posix_lock(root_.get(), path_, mode);
 }
 

@@ -35,10 +35,6 @@ class PosixLock final : public StorageLock {
   const Descriptor root_;
 };
 
-bool is_for_writing(LockMode mode) {
-  return mode == LockMode::exclusive || mode == LockMode::no_followers;
-}
-
 // Byte 0 parts writers from each other and from shared readers. A writer has byte 1, too, until it
 // is settled. Byte 2 parts followers from what would disturb them. Of a directory, byte 3 is that
 // of whoever keeps followers out, see part_followers.

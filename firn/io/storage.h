@@ -129,6 +129,9 @@ enum class LockMode : uint8_t {
   follower,      // a reader beside a writer, who then only adds to what the reader may read
   no_followers,  // a writer, besides exclusive, while it takes away what a follower may read
 };
+[[nodiscard]] constexpr bool is_for_writing(LockMode mode) {
+  return mode == LockMode::exclusive || mode == LockMode::no_followers;
+}
 
 // What a partition holds.
 struct PartitionListing {
