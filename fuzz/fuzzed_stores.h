@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -34,6 +35,25 @@ inline std::optional<int> compression_of(uint64_t mode) {
   return mode / 2 % 2 == 1 ? std::optional<int>(1) : std::nullopt;
 }
 
+// Drops a store as a mode says; everything in it is durable.
+template <class Store>
+void leave(std::unique_ptr<Store> store, uint64_t mode) {
+  if (is_closed(mode))
+    CHECK(store->close().has_value(), "memory does not fail");
+  else
+    CHECK(store->sync().has_value(), "memory does not fail");
+}
+
+// What a store of this kind has that is whole.
+template <class Subject, class Options>
+Items all_items(Storage& storage, const Options& options) {
+  const auto store = Subject::Store::open(storage, options);
+  CHECK(store.has_value(), "a whole store opens");
+  auto items = Subject::items(**store);
+  CHECK(items.has_value(), "a whole store is read");
+  return *std::move(items);
+}
+
 // The n-th put; no two values have the same size.
 inline std::pair<Bytes, Bytes> nth_put(uint64_t number) {
   return {Bytes(kKeySizeBytes, static_cast<std::byte>(number % 9)),
@@ -41,6 +61,7 @@ inline std::pair<Bytes, Bytes> nth_put(uint64_t number) {
 }
 
 struct SmallArchive {
+  using Store = PrunableArchive;
   static constexpr uint32_t kRecordSizeBytes = archive::record_size_bytes(kKeySizeBytes);
 
   static Items make(Storage& storage, uint64_t mode) {
@@ -56,18 +77,14 @@ struct SmallArchive {
       CHECK((*store)->put_multi(i / 2 * 2, key, value).has_value(), "memory has room");
       if (i == 5) CHECK((*store)->sync().has_value(), "memory does not fail");
     }
-    if (is_closed(mode))
-      CHECK((*store)->close().has_value(), "memory does not fail");
-    else
-      CHECK((*store)->sync().has_value(), "memory does not fail");
-    store->reset();
-    options = {};
+    leave(*std::move(store), mode);
+    return all_items(storage);
+  }
+
+  static Items all_items(Storage& storage) {
+    PrunableArchiveOptions options;
     options.access = ArchiveAccess::read_only;
-    const auto reader = PrunableArchive::open(storage, options);
-    CHECK(reader.has_value(), "an undamaged store opens");
-    const auto all = items(**reader);
-    CHECK(all.has_value(), "an undamaged store is read");
-    return *all;
+    return fuzz::all_items<SmallArchive>(storage, options);
   }
 
   static Result<Items> items(const PrunableArchive& store) {
@@ -90,6 +107,7 @@ struct SmallArchive {
 };
 
 struct SmallFreezer {
+  using Store = Freezer;
   static constexpr uint32_t kRecordSizeBytes = freezer::record_size_bytes(kKeySizeBytes);
 
   static Items make(Storage& storage, uint64_t mode) {
@@ -105,18 +123,14 @@ struct SmallFreezer {
       const auto [key, value] = nth_put(i);
       CHECK((*store)->put(key, value).has_value(), "memory has room");
     }
-    if (is_closed(mode))
-      CHECK((*store)->close().has_value(), "memory does not fail");
-    else
-      CHECK((*store)->sync().has_value(), "memory does not fail");
-    store->reset();
-    options = {};
+    leave(*std::move(store), mode);
+    return all_items(storage);
+  }
+
+  static Items all_items(Storage& storage) {
+    FreezerOptions options;
     options.access = FreezerAccess::read_only;
-    const auto reader = Freezer::open(storage, options);
-    CHECK(reader.has_value(), "an undamaged store opens");
-    const auto all = items(**reader);
-    CHECK(all.has_value(), "an undamaged store is read");
-    return *all;
+    return fuzz::all_items<SmallFreezer>(storage, options);
   }
 
   static Result<Items> items(const Freezer& store) {

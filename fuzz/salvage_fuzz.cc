@@ -22,47 +22,27 @@ namespace {
 
 using namespace firn;
 
-struct ArchiveSubject : fuzz::SmallArchive {
-  static fuzz::Items items(Storage& storage) {
-    PrunableArchiveOptions options;
-    options.access = ArchiveAccess::read_only;
-    const auto store = PrunableArchive::open(storage, options);
-    CHECK(store.has_value(), "what salvage made opens");
-    const auto items = SmallArchive::items(**store);
-    CHECK(items.has_value(), "what salvage made is read");
-    return *items;
+// What salvage is told of a store: its compression, and perhaps its sizes.
+template <class Options>
+Options told(uint64_t mode) {
+  Options options;
+  options.compression_level = fuzz::compression_of(mode);
+  if (mode / 8 % 2 == 1) {
+    options.key_size_bytes = fuzz::kKeySizeBytes;
+    options.page_size_bytes = fuzz::kPageSizeBytes;
   }
+  return options;
+}
 
+struct ArchiveSubject : fuzz::SmallArchive {
   static Result<SalvageSummary> salvage(Storage& source, Storage& target, uint64_t mode) {
-    ArchiveSalvageOptions options;
-    options.compression_level = fuzz::compression_of(mode);
-    if (mode / 8 % 2 == 1) {
-      options.key_size_bytes = fuzz::kKeySizeBytes;
-      options.page_size_bytes = fuzz::kPageSizeBytes;
-    }
-    return salvage_archive(source, options, target, {});
+    return salvage_archive(source, told<ArchiveSalvageOptions>(mode), target, {});
   }
 };
 
 struct FreezerSubject : fuzz::SmallFreezer {
-  static fuzz::Items items(Storage& storage) {
-    FreezerOptions options;
-    options.access = FreezerAccess::read_only;
-    const auto store = Freezer::open(storage, options);
-    CHECK(store.has_value(), "what salvage made opens");
-    const auto items = SmallFreezer::items(**store);
-    CHECK(items.has_value(), "what salvage made is read");
-    return *items;
-  }
-
   static Result<SalvageSummary> salvage(Storage& source, Storage& target, uint64_t mode) {
-    FreezerOptions options;
-    options.compression_level = fuzz::compression_of(mode);
-    if (mode / 8 % 2 == 1) {
-      options.key_size_bytes = fuzz::kKeySizeBytes;
-      options.page_size_bytes = fuzz::kPageSizeBytes;
-    }
-    return salvage_freezer(source, options, target, {});
+    return salvage_freezer(source, told<FreezerOptions>(mode), target, {});
   }
 };
 
@@ -91,7 +71,7 @@ void run(testkit::FuzzInput& input, uint64_t mode) {
     return;
   }
   if (mutation == testkit::Mutation::forged || !summary->target_made) return;
-  const fuzz::Items found = Subject::items(target);
+  const fuzz::Items found = Subject::all_items(target);
   CHECK(found.size() == summary->items, "what was kept is counted");
   // Sections whose files all changed places come in another order.
   for (const auto& item : found)
