@@ -128,15 +128,22 @@ TEST_P(FreezerChains, GivenAChainThatLeadsBehindTheEndOfASection_WhenOpened_Then
   EXPECT_EQ(get(*opened, "key1"), "1");
 }
 
-// Its checksum is right: what its records say gives it away.
-TEST(FreezerPages, GivenAPageInThePlaceOfALaterOne_WhenOpenedInMemory_ThenToldAndNoKeyIsAbsent) {
+// Of the key journal. Its checksum is right: what its records say gives it away.
+void put_page_into_the_place_of(MemoryStorage& storage, size_t from, size_t to) {
   constexpr size_t kStoredPageBytes = 144 + 12;
-  MemoryStorage storage;
-  fill_and_close(storage, chained_options(Engine::resident));
   const Bytes name = storage.scan("index")->front();
   Bytes raw = *storage.raw("index", name);
-  std::copy_n(raw.begin() + 8, kStoredPageBytes, raw.begin() + 8 + 2 * kStoredPageBytes);
+  const auto page = [&](size_t number) {
+    return raw.begin() + static_cast<ptrdiff_t>(8 + number * kStoredPageBytes);
+  };
+  std::copy_n(page(from), kStoredPageBytes, page(to));
   storage.set_raw("index", name, raw);
+}
+
+TEST(FreezerPages, GivenAPageInThePlaceOfALaterOne_WhenOpenedInMemory_ThenToldAndNoKeyIsAbsent) {
+  MemoryStorage storage;
+  fill_and_close(storage, chained_options(Engine::resident));
+  put_page_into_the_place_of(storage, 0, 2);
 
   ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, chained_options(Engine::resident)));
 
@@ -147,13 +154,9 @@ TEST(FreezerPages, GivenAPageInThePlaceOfALaterOne_WhenOpenedInMemory_ThenToldAn
 }
 
 TEST(FreezerPages, GivenAPageInThePlaceOfAnEarlierOne_WhenOpenedInMemory_ThenToldOnce) {
-  constexpr size_t kStoredPageBytes = 144 + 12;
   MemoryStorage storage;
   fill_and_close(storage, chained_options(Engine::resident));
-  const Bytes name = storage.scan("index")->front();
-  Bytes raw = *storage.raw("index", name);
-  std::copy_n(raw.begin() + 8 + 4 * kStoredPageBytes, kStoredPageBytes, raw.begin() + 8);
-  storage.set_raw("index", name, raw);
+  put_page_into_the_place_of(storage, 4, 0);
 
   ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, chained_options(Engine::resident)));
 
