@@ -101,6 +101,13 @@ class CommandTest(unittest.TestCase):
     def index_file(self):
         return next((self.store / "index").iterdir())
 
+    def open_import(self, *arguments, **options):
+        """A writer at work: it takes lines and acknowledges each."""
+        return subprocess.Popen([self.firn, "archive", "import", self.store, "-", "--lines",
+                                 "--ack", "--sync-every", "1", *arguments],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                **{"stderr": subprocess.DEVNULL, **options})
+
 
 def main():
     """Runs the tests of the calling script: `X_test.py FIRN [unittest arguments]`."""
