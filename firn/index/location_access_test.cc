@@ -2,6 +2,7 @@
 //
 // LocationIndex: what its operations write that other threads see, counted. Readers write nothing
 // but their own session's word, a replace or a remove is one compare-and-swap.
+#include <algorithm>
 #include <array>
 #include <ostream>
 #include <span>
@@ -31,6 +32,7 @@ struct CountingPolicy : LocationPolicy {
     Writes writes;
     uint64_t pins = 0;
     const Word* session = nullptr;
+    std::vector<LocationPoint> reads;  // of tables and headers
   };
   static Counts& counts() {
     static Counts counts;
@@ -57,6 +59,10 @@ struct CountingPolicy : LocationPolicy {
     counts().session = &word;
     ++counts().pins;
     LocationPolicy::announce(word, value);
+  }
+  static void reach(LocationPoint point) {
+    if (point == LocationPoint::table_read || point == LocationPoint::header_read)
+      counts().reads.push_back(point);
   }
 };
 
@@ -105,11 +111,38 @@ TEST_F(LocationAccesses, WhenTheTablesMove_ThenReadersWriteNothingEither) {
   uint64_t keys = 0;
   for (; keys < kKeys || index->statistics(session).shards_growing == 0; ++keys)
     ASSERT_TRUE(index->put(session, hash(keys), Location(keys + 1), AnyKey{}).ok());
+  std::vector<KeyHash> hashes;
+  std::vector<Location> locations;
+  for (uint64_t key = 0; key < keys; ++key) {
+    hashes.push_back(hash(key));
+    locations.emplace_back(key + 1);
+  }
   const auto find = [&](uint64_t key) {
-    EXPECT_EQ(index->find(session, hash(key), AnyKey{}).location, Location(key + 1));
+    EXPECT_EQ(index->find(session, hashes[key], AnyKey{}).location, locations[key]);
   };
   for (uint64_t key = 0; key < keys; ++key)
     EXPECT_EQ(writes_of([&] { find(key); }), Writes{});
+  std::vector<Location> found(keys);
+  EXPECT_EQ(writes_of([&] { (void)index->find_many(session, hashes, found, AnyKey{}); }), Writes{});
+  EXPECT_EQ(found, locations);
+}
+
+// Each home that is known is being loaded meanwhile.
+TEST_F(LocationAccesses, WhenManyAreFound_ThenTheHomesOfTheNextOnesAreKnownWhenOneIsRead) {
+  std::vector<KeyHash> hashes;
+  for (uint64_t key = 0; key < 128; ++key)
+    hashes.push_back(hash(key));
+  std::vector<Location> found(hashes.size());
+  (void)writes_of([&] { (void)index_->find_many(session_, hashes, found, AnyKey{}); });
+  size_t known = 0;
+  size_t read = 0;
+  for (const LocationPoint point : CountingPolicy::counts().reads) {
+    ++(point == LocationPoint::table_read ? known : read);
+    if (point == LocationPoint::table_read) continue;
+    EXPECT_GE(known, std::min<size_t>(hashes.size(), read + 16)) << "at item " << read;
+  }
+  EXPECT_EQ(known, hashes.size());
+  EXPECT_EQ(read, hashes.size());
 }
 
 TEST_F(LocationAccesses, WhenAPresentKeyChanges_ThenOneCompareAndSwap) {

@@ -13,23 +13,51 @@
 
 namespace firn {
 
+namespace index {
+
+// So many lines are on their way at a time.
+inline constexpr size_t kAhead = 24;
+
+// The first stage of an item of a batch: where its home is.
 template <class Policy>
-template <class SameKey>
-KeyMatch BasicLocationIndex<Policy>::find_in_chain(Session& session, const Home& home,
-                                                   SameKey& same_key, Location& location) {
-  KeyMatch result = KeyMatch::different;
-  index::LocationChain<Policy> chain(home.ref, home.number);
-  index::scan_chain(chain, home.hash, [&](Word&, uint64_t word) {
-    location = Location(word & index::kLocationMask);
-    result = ask(session, [&] { return same_key(location); });
-    return result != KeyMatch::different;
-  });
-  if (result == KeyMatch::different) location = {};
-  return result;
+void enter(LocationHome<Policy>& home, const LocationShard<Policy>& shard, InShardHash hash) {
+  home.hash = hash;
+  home.enter(current_table(shard));
+  Policy::reach(LocationPoint::table_read);
 }
 
-// Three stages, so that the memory accesses of a group overlap: where the homes are; what they
-// hold; and the few chains that go on.
+// The last one, of an item that was put off: its chain, or all if its home had moved.
+template <class Policy, class Visit>
+void scan_put_off(LocationHome<Policy>& home, Visit&& visit) {
+  if ((home.header & kMigratedBit) != 0) {
+    home.follow();
+    scan(home, visit);
+  } else {
+    LocationChain<Policy> chain(home.ref, home.number);
+    scan_chain(chain, home.hash, visit);
+  }
+}
+
+}  // namespace index
+
+// Asks about each location that a scan meets, until one is the key's.
+template <class Policy>
+template <class SameKey, class Scan>
+KeyMatch BasicLocationIndex<Policy>::compare_each(Session& session, SameKey& same_key,
+                                                  Location& found, Scan&& scan) {
+  KeyMatch match = KeyMatch::different;
+  scan([&](Word&, uint64_t word) {
+    const Location candidate(word & index::kLocationMask);
+    match = ask(session, [&] { return same_key(candidate); });
+    if (match == KeyMatch::same) found = candidate;
+    return match != KeyMatch::different;
+  });
+  return match;
+}
+
+// Three stages, so that memory accesses overlap: where the home is; what it holds, some items
+// later; and at the end the few whose home had moved or whose chain goes on. The first two go
+// together: the processor has room for so many lines on their way, and lets those beyond wait.
 template <class Policy>
 template <class SameKey>
 LocationBatchOutcome BasicLocationIndex<Policy>::find_group(Session& session,
@@ -37,38 +65,42 @@ LocationBatchOutcome BasicLocationIndex<Policy>::find_group(Session& session,
                                                             std::span<Location> locations,
                                                             size_t first, SameKey& same_key) const {
   std::array<Home, kGroup> homes;
-  std::array<uint8_t, kGroup> unfinished;
-  size_t unfinished_count = 0;
-  for (size_t i = 0; i < hashes.size(); ++i) {
+  std::array<uint8_t, kGroup> put_off;
+  size_t put_off_count = 0;
+  LocationBatchOutcome outcome{.completed = hashes.size()};
+  const auto fail_at = [&](size_t i) {
+    outcome = {.status = LocationStatus::predicate_failed, .completed = i};
+  };
+  for (size_t entered = 0, i = 0; i < outcome.completed; ++i) {
+    for (; entered < std::min(hashes.size(), i + index::kAhead); ++entered) {
+      index::enter(homes[entered], core_.shard(hashes[entered]),
+                   index::in_shard(hashes[entered], shard_bits_));
+      __builtin_prefetch(homes[entered].bucket);
+    }
     Home& home = homes[i];
-    home.hash = index::in_shard(hashes[i], shard_bits_);
-    home.enter(index::current_table(core_.shard(hashes[i])));
-    Policy::reach(LocationPoint::table_read);
-    __builtin_prefetch(home.bucket);
-  }
-  for (size_t i = 0; i < hashes.size(); ++i) {
-    Home& home = homes[i];
-    home.follow();
     locations[i] = {};
     KeyMatch match = KeyMatch::different;
-    index::scan_bucket<Policy>(*home.bucket, home.header, home.hash, [&](Word&, uint64_t word) {
-      const Location location(word & index::kLocationMask);
-      match = ask(session, [&] { return same_key(first + i, location); });
-      if (match == KeyMatch::same) locations[i] = location;
-      return match != KeyMatch::different;
-    });
-    if (match == KeyMatch::failed) [[unlikely]]
-      return {.status = LocationStatus::predicate_failed, .completed = i};
-    if (match == KeyMatch::same || (home.header & home.hash.class_bit()) == 0) continue;
-    __builtin_prefetch(index::LocationChain<Policy>(home.ref, home.number).next());
-    unfinished[unfinished_count++] = static_cast<uint8_t>(i);
+    if (home.look()) [[likely]] {
+      const auto same = [&](Location location) { return same_key(first + i, location); };
+      match = compare_each(session, same, locations[i], [&](auto&& visit) {
+        index::scan_bucket<Policy>(*home.bucket, home.header, home.hash, visit);
+      });
+      if (match == KeyMatch::failed) fail_at(i);
+      if (match != KeyMatch::different || (home.header & home.hash.class_bit()) == 0) continue;
+      __builtin_prefetch(index::LocationChain<Policy>(home.ref, home.number).next());
+    } else {
+      __builtin_prefetch(home.bucket);
+    }
+    put_off[put_off_count++] = static_cast<uint8_t>(i);
   }
-  for (const size_t i : std::span(unfinished).first(unfinished_count)) {
+  for (const size_t i : std::span(put_off).first(put_off_count)) {
     const auto same = [&](Location location) { return same_key(first + i, location); };
-    if (find_in_chain(session, homes[i], same, locations[i]) == KeyMatch::failed)
-      return {.status = LocationStatus::predicate_failed, .completed = i};
+    const auto scan = [&](auto&& visit) { index::scan_put_off(homes[i], visit); };
+    if (compare_each(session, same, locations[i], scan) != KeyMatch::failed) continue;
+    fail_at(i);
+    break;
   }
-  return {.completed = hashes.size()};
+  return outcome;
 }
 
 template <class Policy>
@@ -92,8 +124,9 @@ LocationBatchOutcome BasicLocationIndex<Policy>::find_many(Session& session,
   return {.completed = done};
 }
 
-// The same stages. What a home is found to be is looked at again when its turn has come: other
-// threads, or items before it, may have changed it, and its table has stayed readable.
+// Stage by stage: a put's locked instructions let nothing overlap. What a home is found to be is
+// looked at again when its turn has come: other threads, or items before it, may have changed it,
+// and its table has stayed readable.
 template <class Policy>
 template <class SameKey>
 LocationBatchOutcome BasicLocationIndex<Policy>::put_group(Session& session,
@@ -102,11 +135,9 @@ LocationBatchOutcome BasicLocationIndex<Policy>::put_group(Session& session,
                                                            size_t first, SameKey& same_key) {
   std::array<Home, kGroup> homes;
   for (size_t i = 0; i < entries.size(); ++i) {
-    Home& home = homes[i];
-    home.hash = index::in_shard(entries[i].hash, shard_bits_);
-    home.enter(index::current_table(core_.shard(entries[i].hash)));
-    Policy::reach(LocationPoint::table_read);
-    __builtin_prefetch(home.bucket, 1);
+    index::enter(homes[i], core_.shard(entries[i].hash),
+                 index::in_shard(entries[i].hash, shard_bits_));
+    __builtin_prefetch(homes[i].bucket, 1);
   }
   for (const Home& home : std::span(homes).first(entries.size())) {
     // Slots fill up from the first to the last, so the last one tells whether the bucket is full.

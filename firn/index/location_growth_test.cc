@@ -29,6 +29,23 @@ class LocationGrowth : public ::testing::Test {
   ~LocationGrowth() override { SteeredPolicy::state() = {}; }
 };
 
+// The steps of sizes are roots of two, rounded to whole blocks, which tells less in large tables.
+TEST(LocationSizes, WhenATableGrows_ThenByHalfOfADoublingAndTheFourPhasesNeverMeet) {
+  std::set<unsigned> met;
+  for (unsigned phase = 0; phase < index::kPhases; ++phase) {
+    unsigned size_class = index::kClassOf256 + phase;
+    for (; size_class + index::kGrowthStep < index::kSizeClasses;
+         size_class += index::kGrowthStep) {
+      EXPECT_TRUE(met.insert(size_class).second);
+      const unsigned larger = index::larger_class(size_class, phase);
+      const double factor = static_cast<double>(index::kBucketCounts[larger]) /
+                            static_cast<double>(index::kBucketCounts[size_class]);
+      const double rounding = index::kBucketCounts[size_class] < 16 * index::kBlock ? 0.12 : 0.06;
+      EXPECT_NEAR(factor, 1.4142, rounding) << index::kBucketCounts[size_class] << " buckets";
+    }
+  }
+}
+
 TEST_F(LocationGrowth, GivenAWalk_WhenTheIndexGrowsMeanwhile_ThenWhatWasThereIsVisitedOnce) {
   const auto other_key = [](Location) { return KeyMatch::different; };
   for (const unsigned shard_bits : {0u, 3u, 8u}) {

@@ -197,7 +197,7 @@ class BasicLocationIndex {
   using Home = index::LocationHome<Policy>;
   using Shard = index::LocationShard<Policy>;
   using Word = typename Policy::Word;
-  static constexpr size_t kGroup = 128;  // operations that overlap
+  static constexpr size_t kGroup = 128;  // items of a batch that overlap
 
   struct Hit;
   explicit BasicLocationIndex(Domain& domain, const LocationIndexOptions& options)
@@ -209,9 +209,8 @@ class BasicLocationIndex {
   template <class SameKey>
   static Hit find_hit(Session& session, const Home& home, SameKey& same_key,
                       index::LocationVerdicts& verdicts);
-  template <class SameKey>
-  static KeyMatch find_in_chain(Session& session, const Home& home, SameKey& same_key,
-                                Location& location);
+  template <class SameKey, class Scan>
+  static KeyMatch compare_each(Session& session, SameKey& same_key, Location& found, Scan&& scan);
   template <class SameKey>
   LocationBatchOutcome find_group(Session& session, std::span<const KeyHash> hashes,
                                   std::span<Location> locations, size_t first,

@@ -250,6 +250,23 @@ TEST(LocationIndex, GivenABatchWhoseMiddleFails_WhenPut_ThenTheItemsBeforeItAreD
             (LocationBatchOutcome{.status = LocationStatus::predicate_failed, .completed = 2}));
 }
 
+TEST(LocationIndex, GivenAnEntryBeyondItsFullHome_WhenALaterItemFails_ThenItIsFoundAllTheSame) {
+  IndexUnderTest index;
+  auto& session = index.session();
+  constexpr uint64_t kBeyondABucket = 10;
+  for (uint64_t i = 1; i <= kBeyondABucket; ++i)
+    (void)index.put("k" + std::to_string(i), hash_number(42));
+  (void)index.put("fails", hash_number(7));
+  const std::array hashes{hash_number(42), hash_number(7), hash_number(42)};
+  std::array<Location, 3> found;
+  const auto same_key = [&](size_t i, Location at) {
+    return i == 1 ? KeyMatch::failed : index.is("k10")(at);
+  };
+  EXPECT_EQ(index->find_many(session, hashes, found, same_key),
+            (LocationBatchOutcome{.status = LocationStatus::predicate_failed, .completed = 1}));
+  EXPECT_EQ(found.front(), Location(kBeyondABucket));
+}
+
 TEST(LocationIndex, GivenAPredicateThatFails_WhenAsked_ThenItIsReportedAndNothingChanged) {
   IndexUnderTest index;
   auto& session = index.session();

@@ -177,16 +177,19 @@ struct LocationHome {
     bucket = &ref.bucket(number);
   }
 
-  // Follows the MIGRATED bit (R3), at most once for each growth that overtakes the call.
-  [[gnu::always_inline]] void follow() {
+  // Loads the header. False if it says that the home has moved (R3), and this is the next one now.
+  [[gnu::always_inline]] bool look() {
     header = bucket->load_header();
     Policy::reach(LocationPoint::header_read);
-    while ((header & kMigratedBit) != 0) [[unlikely]] {
-      enter(ref.successor());
-      Policy::reach(LocationPoint::table_read);
-      header = bucket->load_header();
-      Policy::reach(LocationPoint::header_read);
-    }
+    if ((header & kMigratedBit) == 0) [[likely]]
+      return true;
+    enter(ref.successor());
+    Policy::reach(LocationPoint::table_read);
+    return false;
+  }
+  [[gnu::always_inline]] void follow() {
+    while (!look())
+      continue;
   }
 };
 
