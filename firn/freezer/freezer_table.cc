@@ -178,8 +178,12 @@ Result<Freezer::Resident> Freezer::replay_once(uint32_t size, ResidentTable::Loo
       values_end = 0;
     }
     values_end = std::max(values_end, location.offset + location.size_bytes);
-    group.push_back(
-        {table->hash(freezer::key_of(record)), freezer::next_of(record), location.offset});
+    // Field by field: a whole one would be read again before its parts have left the processor.
+    ResidentTable::Replayed& replayed = group.emplace_back();
+    replayed.hashes.position_hash = crc32c(freezer::key_of(record));
+    replayed.hashes.fingerprint = table->fingerprint(freezer::key_of(record));
+    replayed.next = freezer::next_of(record);
+    replayed.value_offset = location.offset;
   }
   finish_group();
   table->end_replay();
