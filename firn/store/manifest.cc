@@ -150,11 +150,17 @@ Result<std::unique_ptr<Manifest>> Manifest::open(Storage& storage, bool read_onl
     return std::unique_ptr<Manifest>();
   }
   // Looked at before it is opened for writing, so that nothing is written to a damaged one.
-  auto opened = MetadataStore::open(storage, metadata_options(true), recovery);
+  RecoveryLog look_only(storage, true);
+  auto opened =
+      MetadataStore::open(storage, metadata_options(true), read_only ? recovery : look_only);
   if (!opened && opened.error().code == Errc::not_found)
     return fail(Errc::corrupt, concat("both copies of the manifest in ", storage.description(),
                                       " are missing, but other files of it are there", kAdvice));
   TRY_INTO(auto metadata, std::move(opened));
+  // That may have shown, out of the page cache, a commit whose sync had failed: it is gone here.
+  if (!read_only && metadata->version() > 0) {
+    TRY_INTO(metadata, MetadataStore::open(storage, metadata_options(false), recovery));
+  }
   if (metadata->version() == 0) {
     TRY_INTO(const auto data_partition, find_data_partition(storage));
     if (!data_partition) return std::unique_ptr<Manifest>();
@@ -165,10 +171,6 @@ Result<std::unique_ptr<Manifest>> Manifest::open(Storage& storage, bool read_onl
     return fail(Errc::corrupt,
                 concat("the manifest of ", storage.description(), " is empty, although there is a ",
                        "partition '", data_partition.value_or(""), "'", kAdvice));
-  }
-  if (!read_only) {
-    RecoveryLog told_already(storage, false);
-    TRY_INTO(metadata, MetadataStore::open(storage, metadata_options(false), told_already));
   }
   TRY_INTO(auto hints, read_only ? read_hints(storage, *metadata, recovery)
                                  : FloorHints::open(storage, false, recovery));

@@ -365,6 +365,49 @@ Result<Handle> open_with_field(const store::ManifestKey& key, std::optional<Byte
   return open_manifest(memory);
 }
 
+// Syncs settle nothing, and what was not settled is gone once it is opened for writing: as pages
+// whose sync failed are served from the cache until then.
+class StorageOfGhosts final : public testkit::ForwardingStorage {
+ public:
+  explicit StorageOfGhosts(MemoryStorage& memory) : ForwardingStorage(memory), memory_(memory) {}
+
+  Result<std::unique_ptr<Blob>> open(std::string_view partition, ByteSpan name, OpenMode mode,
+                                     BlobVersions versions) override {
+    if (mode == OpenMode::read_write && has_ghosts) memory_.lose_unsynced();
+    return ForwardingStorage::open(partition, name, mode, versions);
+  }
+  bool has_ghosts = false;
+
+ protected:
+  std::unique_ptr<Blob> wrap(std::unique_ptr<Blob> blob, std::string_view, ByteSpan) override {
+    class Unsynced final : public testkit::ForwardingBlob {
+     public:
+      using ForwardingBlob::ForwardingBlob;
+      Status sync() override { return {}; }
+    };
+    return std::make_unique<Unsynced>(std::move(blob));
+  }
+
+ private:
+  MemoryStorage& memory_;
+};
+
+TEST(ManifestFailure, GivenAFirstCommitThatOnlyTheCacheHas_WhenOpenedForWriting_ThenNoStore) {
+  MemoryStorage memory;
+  StorageOfGhosts storage(memory);
+  {
+    ASSERT_OK(create_manifest(storage, small_identity()));
+  }
+  storage.has_ghosts = true;
+  ASSERT_OK_INTO(const Handle seen, open_manifest(storage, true));
+  EXPECT_NE(seen, nullptr);
+
+  ASSERT_OK_INTO(const Handle manifest, open_manifest(storage));
+
+  EXPECT_EQ(manifest, nullptr);
+  EXPECT_OK(create_manifest(storage, small_identity()));
+}
+
 TEST(ManifestFailure, GivenAFieldThatIsMissing_WhenOpened_ThenCorrupt) {
   EXPECT_THAT(open_with_field({ManifestTag::format}, std::nullopt),
               FailsWith(Errc::corrupt, "records no format number"));
