@@ -38,6 +38,7 @@ ALLOWED = [
     ("os-header", "firn/index/epoch.cc", "membarrier, what readers leave to collectors"),
     ("os-header", "firn/index/location_arena.cc", "maps the memory of the tables, in huge pages"),
     ("os-header", "firn/freezer/resident_table.cc", "maps the memory of the heads, unreserved"),
+    ("sleep", "firn/io/posix_lock.cc", "nothing tells when a process that dies is gone"),
     ("os-header", "testkit/child_process.h", "forks a test into two processes"),
     ("os-header", "testkit/temporary_directory.cc", "removes what a test left behind"),
     ("os-header", "testkit/system_calls.cc", "takes the places of the system's functions"),

@@ -3,7 +3,9 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <span>
+#include <thread>
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -21,19 +23,8 @@ namespace {
 
 constexpr size_t kHolderMaxBytes = 1024;
 constexpr int kReplacedRetriesMax = 16;
-constexpr int kDyingRetriesMax = 16;
-
-class PosixLock final : public StorageLock {
- public:
-  PosixLock(Descriptor file, Descriptor root) : file_(std::move(file)), root_(std::move(root)) {}
-  ~PosixLock() override;
-  [[nodiscard]] Status settle() override;
-
- private:
-  const OwnerProcess owner_;
-  const Descriptor file_;
-  const Descriptor root_;
-};
+constexpr int kDyingTriesMax = 100;
+constexpr std::chrono::milliseconds kDyingPause(1);
 
 // Byte 0 parts writers from each other and from shared readers. A writer has byte 1, too, until it
 // is settled. Byte 2 parts followers from what would disturb them. Of a directory, byte 3 is that
@@ -52,6 +43,45 @@ struct flock lock_bytes(off_t start, off_t count, short type) {
   return lock;
 }
 
+// A descriptor that unlocks what was locked by it. Closing alone would leave the locks to children
+// that were forked meanwhile: they have copies. They never unlock, because the locks are their
+// parent's.
+class LockedDescriptor {
+ public:
+  LockedDescriptor() = default;
+  explicit LockedDescriptor(Descriptor file) : file_(std::move(file)) {}
+  LockedDescriptor(LockedDescriptor&&) = default;
+  LockedDescriptor& operator=(LockedDescriptor&&) = delete;
+  ~LockedDescriptor();
+
+  [[nodiscard]] int get() const { return file_.get(); }
+  [[nodiscard]] bool is_open() const { return file_.is_open(); }
+  [[nodiscard]] const OwnerProcess& owner() const { return owner_; }
+
+ private:
+  OwnerProcess owner_;
+  Descriptor file_;
+};
+
+LockedDescriptor::~LockedDescriptor() {
+  if (!owner_.is_this() || !file_.is_open()) return;
+  struct flock unlock = lock_bytes(0, kLockedBytes, F_UNLCK);
+  static_cast<void>(::fcntl(file_.get(), F_OFD_SETLK, &unlock));
+  static_cast<void>(::flock(file_.get(), LOCK_UN));
+}
+
+class PosixLock final : public StorageLock {
+ public:
+  PosixLock(LockedDescriptor file, LockedDescriptor root)
+      : file_(std::move(file)), root_(std::move(root)) {}
+  [[nodiscard]] Status settle() override;
+
+ private:
+  // LOCK is let go last, because whoever gets it demands the directory next.
+  const LockedDescriptor file_;
+  const LockedDescriptor root_;
+};
+
 bool is_about_followers(LockMode mode) {
   return mode == LockMode::follower || mode == LockMode::no_followers;
 }
@@ -62,22 +92,9 @@ struct flock lock_bytes(LockMode mode) {
   return lock_bytes(0, mode == LockMode::exclusive ? 2 : 1, type);
 }
 
-// Closing would leave the lock to the children that were forked meanwhile: they have copies of the
-// descriptors. They never unlock, because the lock is their parent's.
-PosixLock::~PosixLock() {
-  if (!owner_.is_this()) return;
-  struct flock unlock = lock_bytes(0, kLockedBytes, F_UNLCK);
-  if (root_.is_open()) {
-    static_cast<void>(::fcntl(root_.get(), F_OFD_SETLK, &unlock));
-    static_cast<void>(::flock(root_.get(), LOCK_UN));
-  }
-  // Last, because whoever gets it demands the directory next.
-  if (file_.is_open()) static_cast<void>(::fcntl(file_.get(), F_OFD_SETLK, &unlock));
-}
-
 // No other lock is touched, and none can be in the way.
 Status PosixLock::settle() {
-  TRY(owner_.check());
+  TRY(file_.owner().check());
   struct flock unlock = lock_bytes(kRecoveringByte, 1, F_UNLCK);
   if (root_.is_open()) static_cast<void>(::fcntl(root_.get(), F_OFD_SETLK, &unlock));
   if (!file_.is_open() || ::fcntl(file_.get(), F_OFD_SETLK, &unlock) == 0) return {};
@@ -161,7 +178,7 @@ std::unexpected<Error> locked_by_another(int fd, const std::string& root_path, L
 
 // A directory has no such locks for writing, but one for reading can be seen. So each side marks a
 // byte of its own and then looks for the other's: of two at once, one at least gives way.
-Status part_followers(const Descriptor& root, const std::string& root_path, LockMode mode) {
+Status part_followers(const LockedDescriptor& root, const std::string& root_path, LockMode mode) {
   const bool follows = mode == LockMode::follower;
   struct flock mark = lock_bytes(follows ? kFollowersByte : kNoFollowersByte, 1, F_RDLCK);
   struct flock other = lock_bytes(follows ? kNoFollowersByte : kFollowersByte, 1, F_WRLCK);
@@ -172,7 +189,7 @@ Status part_followers(const Descriptor& root, const std::string& root_path, Lock
   return open_for_reading(root_path, root_path);
 }
 
-std::unexpected<Error> root_locked_by_another(const Descriptor& root,
+std::unexpected<Error> root_locked_by_another(const LockedDescriptor& root,
                                               const std::string& root_path) {
   struct flock probe = lock_bytes(0, 2, F_WRLCK);
   const bool has_writer = ::fcntl(root.get(), F_OFD_GETLK, &probe) != 0 || probe.l_type != F_UNLCK;
@@ -186,8 +203,8 @@ std::unexpected<Error> root_locked_by_another(const Descriptor& root,
 // LOCK can be deleted, and a second writer would then lock a file of its own; or there is none, and
 // a reader makes none. The directory of the store is always there, so it is locked as well, where
 // the file system knows how. A writer's bytes 0 and 1 are there, too, for find_writer_of_root.
-Result<Descriptor> lock_root(int root_fd, const std::string& root_path, LockMode mode) {
-  Descriptor root = open_at(root_fd, ".", O_RDONLY | O_DIRECTORY);
+Result<LockedDescriptor> lock_root(int root_fd, const std::string& root_path, LockMode mode) {
+  LockedDescriptor root(open_at(root_fd, ".", O_RDONLY | O_DIRECTORY));
   if (!root.is_open()) return posix_failure(errno, "open directory", concat("'", root_path, "'"));
   if (is_about_followers(mode)) {
     TRY(part_followers(root, root_path, mode));
@@ -196,9 +213,9 @@ Result<Descriptor> lock_root(int root_fd, const std::string& root_path, LockMode
   int attempt = 0;
   while (::flock(root.get(), (is_for_writing(mode) ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
-    if (errno != EWOULDBLOCK) return Descriptor();
-    if (++attempt < kDyingRetriesMax) continue;  // who dies lets go of LOCK a moment before
-    return root_locked_by_another(root, root_path);
+    if (errno != EWOULDBLOCK) return LockedDescriptor();
+    if (++attempt == kDyingTriesMax) return root_locked_by_another(root, root_path);
+    std::this_thread::sleep_for(kDyingPause);  // who dies lets go of LOCK a moment before
   }
   struct flock mark = lock_bytes(0, 2, F_RDLCK);
   if (is_for_writing(mode)) static_cast<void>(::fcntl(root.get(), F_OFD_SETLK, &mark));
@@ -206,9 +223,9 @@ Result<Descriptor> lock_root(int root_fd, const std::string& root_path, LockMode
 }
 
 // An open LOCK file, made by writers only; a descriptor that is not open if a reader finds none.
-Result<Descriptor> open_lock_file(int root_fd, const std::string& what, LockMode mode) {
+Result<LockedDescriptor> open_lock_file(int root_fd, const std::string& what, LockMode mode) {
   const int flags = is_for_writing(mode) ? O_RDWR | O_CREAT : O_RDONLY;
-  Descriptor file = open_at(root_fd, std::string(kLockFileName), flags);
+  LockedDescriptor file(open_at(root_fd, std::string(kLockFileName), flags));
   if (!file.is_open() && errno == ENOENT && !is_for_writing(mode)) return file;
   if (!file.is_open()) return posix_failure(errno, "open", what);
   TRY(check_regular_file(file.get(), what));
@@ -216,7 +233,7 @@ Result<Descriptor> open_lock_file(int root_fd, const std::string& what, LockMode
 }
 
 // False if LOCK is no longer the file that was opened: somebody replaced it meanwhile.
-bool is_current_lock_file(int root_fd, const Descriptor& file) {
+bool is_current_lock_file(int root_fd, const LockedDescriptor& file) {
   struct stat at_path;
   struct stat opened;
   return ::fstatat(root_fd, std::string(kLockFileName).c_str(), &at_path, AT_SYMLINK_NOFOLLOW) ==
@@ -225,8 +242,8 @@ bool is_current_lock_file(int root_fd, const Descriptor& file) {
          at_path.st_dev == opened.st_dev;
 }
 
-Status lock_file(const Descriptor& file, const std::string& what, const std::string& root_path,
-                 LockMode mode) {
+Status lock_file(const LockedDescriptor& file, const std::string& what,
+                 const std::string& root_path, LockMode mode) {
   struct flock request = lock_bytes(mode);
   const auto lock = [&] { return ::fcntl(file.get(), F_OFD_SETLK, &request); };
   if (repeat_after_signals(lock) == 0) return {};
@@ -266,12 +283,12 @@ Result<std::unique_ptr<StorageLock>> take_posix_lock(int root_fd, const std::str
                                                      LockMode mode) {
   const std::string what = concat("lock file '", root_path, "/", kLockFileName, "'");
   for (int attempt = 0; attempt < kReplacedRetriesMax; ++attempt) {
-    TRY_INTO(Descriptor file, open_lock_file(root_fd, what, mode));
+    TRY_INTO(LockedDescriptor file, open_lock_file(root_fd, what, mode));
     if (file.is_open()) {
       TRY(lock_file(file, what, root_path, mode));
       if (!is_current_lock_file(root_fd, file)) continue;
     }
-    TRY_INTO(Descriptor root, lock_root(root_fd, root_path, mode));
+    TRY_INTO(LockedDescriptor root, lock_root(root_fd, root_path, mode));
     if (mode == LockMode::exclusive) TRY(write_holder(file.get(), what));
     return std::make_unique<PosixLock>(std::move(file), std::move(root));
   }
