@@ -4,15 +4,14 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
-#include <new>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "testkit/matchers.h"
+#include "tests/processes/shared_memory.h"
 #include "tests/processes/store_handle.h"
 
 namespace firn::processes {
@@ -24,7 +23,7 @@ class EveryStoreOfOneWriter : public EveryStore {};
 INSTANTIATE_TEST_SUITE_P(Kinds, EveryStoreOfOneWriter, testing::ValuesIn(kStoreKinds),
                          name_of_kind);
 
-// What several processes see: memory that a fork does not copy.
+// What several processes see.
 struct Witness {
   std::atomic<uint64_t> inside = 0;   // writers
   std::atomic<uint64_t> items = 0;    // that the last one left
@@ -32,22 +31,7 @@ struct Witness {
   std::atomic<uint64_t> refused = 0;  // how often one did not
 };
 
-class SharedWitness {
- public:
-  SharedWitness()
-      : memory_(::mmap(nullptr, sizeof(Witness), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                       -1, 0)) {
-    EXPECT_NE(memory_, MAP_FAILED);
-    new (memory_) Witness();
-  }
-  ~SharedWitness() { ::munmap(memory_, sizeof(Witness)); }
-  SharedWitness(const SharedWitness&) = delete;
-  SharedWitness& operator=(const SharedWitness&) = delete;
-  Witness* operator->() const { return static_cast<Witness*>(memory_); }
-
- private:
-  void* const memory_;
-};
+using SharedWitness = SharedMemory<Witness>;
 
 // Opens, puts, closes, again and again, until writers got in `openings` times.
 void take_turns(const StoreKind& kind, const std::string& path, const SharedWitness& witness,
