@@ -27,6 +27,7 @@ using archive::Archive;
 using archive::get;
 using archive::key_of;
 using archive::put;
+using testkit::FailsWith;
 using testkit::GatedStorage;
 
 PrunableArchiveOptions options() {
@@ -266,6 +267,74 @@ TEST(PrunableArchiveStress, WhenClosedWhileThreadsPutAndSync_ThenAllThatSucceede
       for (uint64_t i = 0; i < done[number]; ++i)
         EXPECT_EQ(get(again, number * kPerThread + i), value_at(number * kPerThread + i));
     EXPECT_EQ(again->statistics().records, done[0] + done[1] + done[2]);
+  }
+}
+
+// Writer and follower are closed while calls of every kind run; each succeeds or says so.
+TEST(PrunableArchiveStress, WhenClosedWhileThreadsPruneFollowAndRead_ThenItemsStayWhole) {
+  constexpr uint64_t kItems = 1200;
+  for (uint64_t round = 0; round < 5; ++round) {
+    MemoryStorage storage;
+    ASSERT_OK_INTO(const auto writer, PrunableArchive::open(storage, options()));
+    PrunableArchiveOptions reading = options();
+    reading.access = ArchiveAccess::read_only;
+    ASSERT_OK_INTO(const auto follower, PrunableArchive::open(storage, reading));
+    std::atomic<uint64_t> put_count = 0;
+    std::atomic<uint64_t> prune_requested = 0;
+    std::atomic<bool> is_over = false;
+    const auto is_open = [](const auto& outcome) {
+      if (!outcome) {
+        EXPECT_THAT(outcome, FailsWith(Errc::invalid_argument, "closed"));
+      }
+      return outcome.has_value();
+    };
+    const auto check = [&](const Archive& archive, uint64_t index, bool is_visible) {
+      const std::string found = get(archive, index);
+      if (found == value_at(index)) return;
+      EXPECT_EQ(found, "absent") << index;
+      EXPECT_TRUE(!is_visible || index < prune_requested) << index;
+    };
+
+    std::vector<std::thread> threads;
+    threads.emplace_back([&] {
+      while (put_count < kItems && is_open(put_one(writer, put_count)))
+        ++put_count;
+    });
+    threads.emplace_back([&] {
+      do {
+        prune_requested = put_count / 2;
+      } while (!is_over && is_open(writer->prune(prune_requested)));
+    });
+    threads.emplace_back([&] {
+      while (!is_over && is_open(follower->refresh())) {
+      }
+    });
+    threads.emplace_back([&] {
+      Random random(round);
+      while (!is_over) {
+        const uint64_t count = put_count;
+        if (count == 0) continue;
+        check(writer, random.below(count), true);
+        check(follower, random.below(count), false);
+        const auto ignore = [](const ArchiveItem&) { return true; };
+        EXPECT_OK(writer->visit(count / 2, count, false, ignore));
+        EXPECT_OK(follower->visit(count / 2, count, true, ignore));
+      }
+    });
+
+    while (put_count < 150 * round)
+      std::this_thread::yield();
+    const std::array closing = {writer.get(), follower.get()};
+    EXPECT_OK(closing[round % 2]->close());
+    EXPECT_OK(closing[(round + 1) % 2]->close());
+    is_over = true;
+    for (std::thread& thread : threads)
+      thread.join();
+
+    ASSERT_OK_INTO(const auto again, PrunableArchive::open(storage, options()));
+    EXPECT_TRUE(again->recovery().was_clean);
+    for (uint64_t index = again->oldest_allowed(); index < put_count; ++index)
+      EXPECT_EQ(get(again, index), value_at(index));
   }
 }
 

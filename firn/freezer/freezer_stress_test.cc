@@ -20,6 +20,7 @@ using freezer::Engine;
 using freezer::get;
 using freezer::put;
 using freezer::Store;
+using testkit::FailsWith;
 using testkit::GatedStorage;
 
 class FreezerStress : public freezer::EveryEngine {};
@@ -232,6 +233,69 @@ TEST_P(FreezerStress, WhenClosedWhileThreadsPutAndSync_ThenAllThatSucceededIsThe
       for (uint64_t i = 0; i < done[number]; ++i)
         EXPECT_EQ(get(again, concat(number, "-", i)), "value");
     EXPECT_EQ(again->item_count(), done[0] + done[1] + done[2]);
+  }
+}
+
+// Writer and follower are closed while calls of every kind run; each succeeds or says so.
+TEST_P(FreezerStress, WhenClosedWhileThreadsRebuildFollowAndRead_ThenEveryKeyIsThere) {
+  constexpr uint64_t kPuts = 600;
+  FreezerOptions options = this->options();
+  options.table.initial_size = 4;
+  options.table.resize_frequency = 1;
+  options.section_target_bytes = 2048;
+  FreezerOptions reading = freezer::with_engine(options, Engine::resident);
+  reading.access = FreezerAccess::read_only;
+  for (uint64_t round = 0; round < 4; ++round) {
+    MemoryStorage storage;
+    ASSERT_OK_INTO(const Store writer, Freezer::open(storage, options));
+    ASSERT_OK_INTO(const Store follower, Freezer::open(storage, reading));
+    std::atomic<uint64_t> puts = 0;
+    std::atomic<bool> is_over = false;
+    const auto is_open = [](const auto& outcome) {
+      if (!outcome) {
+        EXPECT_THAT(outcome, FailsWith(Errc::invalid_argument, "closed"));
+      }
+      return outcome.has_value();
+    };
+
+    std::vector<std::thread> threads;
+    threads.emplace_back([&] {
+      while (puts < kPuts && is_open(put(writer, concat("key", puts.load()), concat(puts.load()))))
+        ++puts;
+    });
+    threads.emplace_back([&] {
+      while (!is_over && is_open(writer->rebuild_table()) && is_open(writer->sync())) {
+      }
+    });
+    threads.emplace_back([&] {
+      while (!is_over && is_open(follower->refresh())) {
+      }
+    });
+    threads.emplace_back([&] {
+      Random random(round);
+      while (!is_over) {
+        const uint64_t known = puts;
+        if (known == 0) continue;
+        const uint64_t i = random.below(known);
+        EXPECT_EQ(get(writer, concat("key", i)), concat(i));
+        const std::string followed = get(follower, concat("key", i));
+        EXPECT_TRUE(followed == concat(i) || followed == "absent") << followed;
+        EXPECT_OK(follower->visit([](const FreezerItem&) { return true; }));
+      }
+    });
+
+    while (puts < 60 * round)
+      std::this_thread::yield();
+    const std::array closing = {writer.get(), follower.get()};
+    EXPECT_OK(closing[round % 2]->close());
+    EXPECT_OK(closing[(round + 1) % 2]->close());
+    is_over = true;
+    for (std::thread& thread : threads)
+      thread.join();
+
+    ASSERT_OK_INTO(const Store again, Freezer::open(storage, options));
+    EXPECT_TRUE(again->recovery().was_clean);
+    freezer::expect_range(again, 0, puts);
   }
 }
 
