@@ -27,7 +27,8 @@ struct DeviceRow {
 [[nodiscard]] Status live_with_lost_writes(const DeviceRow& row, Stage& stage,
                                            const SubjectKind& kind, uint64_t seed);
 
-// The device fails the writes that a sync is about to cause, then works again.
+// From a sync on the device fails what the sync is about to write of files, or the file system's
+// own blocks, or everything; after the call it works again.
 [[nodiscard]] Status live_with_failed_writes(const DeviceRow& row, Stage& stage,
                                              const SubjectKind& kind, uint64_t seed);
 

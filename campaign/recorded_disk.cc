@@ -48,8 +48,7 @@ int write_disk(const char*, const char* bytes, size_t size, off_t offset, fuse_f
 }
 
 int flush_disk(const char*, int, fuse_file_info*) {
-  disk().flush();
-  return 0;
+  return disk().flush();
 }
 
 fuse_operations operations() {
@@ -146,15 +145,29 @@ void RecordedDisk::commit() {
 }
 
 void RecordedDisk::fail_writes_of(std::unordered_set<uint64_t> block_hashes) {
+  begin_failing(Failing::named_blocks, std::move(block_hashes));
+}
+
+void RecordedDisk::fail_writes_beside(std::unordered_set<uint64_t> block_hashes) {
+  begin_failing(Failing::other_blocks, std::move(block_hashes));
+}
+
+void RecordedDisk::fail_everything() {
+  begin_failing(Failing::everything, {});
+}
+
+void RecordedDisk::begin_failing(Failing failing, std::unordered_set<uint64_t> block_hashes) {
   const MutexLock lock(mutex_);
-  failing_blocks_ = std::move(block_hashes);
-  failed_writes_ = 0;
+  failing_ = failing;
+  named_blocks_ = std::move(block_hashes);
+  failures_ = 0;
 }
 
 uint64_t RecordedDisk::heal() {
   const MutexLock lock(mutex_);
-  failing_blocks_.clear();
-  return std::exchange(failed_writes_, 0);
+  failing_ = Failing::nothing;
+  named_blocks_.clear();
+  return std::exchange(failures_, 0);
 }
 
 uint64_t RecordedDisk::hash_of_block(ByteSpan block) {
@@ -173,8 +186,8 @@ int RecordedDisk::read(uint64_t offset, MutableByteSpan target) {
 int RecordedDisk::write(uint64_t offset, ByteSpan bytes) {
   const MutexLock lock(mutex_);
   if (offset > view_.size() || bytes.size() > view_.size() - offset) return -ENOSPC;
-  if (!failing_blocks_.empty() && must_fail(offset, bytes)) {
-    ++failed_writes_;
+  if (must_fail(offset, bytes)) {
+    ++failures_;
     return -EIO;
   }
   if (is_recording_) records_.push_back({false, offset, to_bytes(bytes), output_size()});
@@ -182,9 +195,14 @@ int RecordedDisk::write(uint64_t offset, ByteSpan bytes) {
   return static_cast<int>(bytes.size());
 }
 
-void RecordedDisk::flush() {
+int RecordedDisk::flush() {
   const MutexLock lock(mutex_);
+  if (failing_ == Failing::everything) {
+    ++failures_;
+    return -EIO;
+  }
   if (is_recording_) records_.push_back({true, 0, {}, output_size()});
+  return 0;
 }
 
 uint64_t RecordedDisk::output_size() const {
@@ -194,9 +212,13 @@ uint64_t RecordedDisk::output_size() const {
 }
 
 bool RecordedDisk::must_fail(uint64_t offset, ByteSpan bytes) const {
+  if (failing_ == Failing::nothing || failing_ == Failing::everything)
+    return failing_ == Failing::everything;
   const uint64_t skip = (kDiskBlockBytes - offset % kDiskBlockBytes) % kDiskBlockBytes;
-  for (uint64_t at = skip; at + kDiskBlockBytes <= bytes.size(); at += kDiskBlockBytes)
-    if (failing_blocks_.contains(hash_of_block(bytes.subspan(at, kDiskBlockBytes)))) return true;
+  for (uint64_t at = skip; at + kDiskBlockBytes <= bytes.size(); at += kDiskBlockBytes) {
+    const bool is_named = named_blocks_.contains(hash_of_block(bytes.subspan(at, kDiskBlockBytes)));
+    if (is_named == (failing_ == Failing::named_blocks)) return true;
+  }
   return false;
 }
 

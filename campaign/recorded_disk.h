@@ -60,20 +60,27 @@ class RecordedDisk {
 
   // Writes that contain one of these blocks fail, until heal().
   void fail_writes_of(std::unordered_set<uint64_t> block_hashes);
-  // The number of writes that failed.
+  // Writes that contain another block than these fail.
+  void fail_writes_beside(std::unordered_set<uint64_t> block_hashes);
+  // All writes fail, and flushes do, too.
+  void fail_everything();
+  // The number of writes and flushes that failed.
   uint64_t heal();
   [[nodiscard]] static uint64_t hash_of_block(ByteSpan block);
 
   // For the functions that FUSE calls. A negative errno, or the size.
   [[nodiscard]] int read(uint64_t offset, MutableByteSpan target);
   [[nodiscard]] int write(uint64_t offset, ByteSpan bytes);
-  void flush();
+  [[nodiscard]] int flush();
   [[nodiscard]] uint64_t size() const { return view_.size(); }
 
  private:
+  enum class Failing : uint8_t { nothing, named_blocks, other_blocks, everything };
+
   RecordedDisk(int image, MutableByteSpan view, std::string folder)
       : image_(image), view_(view), folder_(std::move(folder)) {}
   [[nodiscard]] uint64_t output_size() const REQUIRES(mutex_);
+  void begin_failing(Failing failing, std::unordered_set<uint64_t> block_hashes);
   [[nodiscard]] bool must_fail(uint64_t offset, ByteSpan bytes) const REQUIRES(mutex_);
   void store(uint64_t offset, ByteSpan bytes) REQUIRES(mutex_);
 
@@ -89,8 +96,9 @@ class RecordedDisk {
   Descriptor output_ GUARDED_BY(mutex_);
   std::vector<DiskRecord> records_ GUARDED_BY(mutex_);
   std::unordered_set<uint64_t> changed_blocks_ GUARDED_BY(mutex_);
-  std::unordered_set<uint64_t> failing_blocks_ GUARDED_BY(mutex_);
-  uint64_t failed_writes_ GUARDED_BY(mutex_) = 0;
+  Failing failing_ GUARDED_BY(mutex_) = Failing::nothing;
+  std::unordered_set<uint64_t> named_blocks_ GUARDED_BY(mutex_);
+  uint64_t failures_ GUARDED_BY(mutex_) = 0;
 };
 
 // Puts `disk` into a state that a power cut before record `end` may leave: whatever was written
