@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "campaign/swept_journals.h"
 
+#include <map>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "campaign/swept_items.h"
 #include "firn/io/page_cache.h"
@@ -37,12 +40,18 @@ struct JournalGeometry {
     return options;
   }
 
+  [[nodiscard]] ValueLogOptions values() const {
+    ValueLogOptions options;
+    options.partition = "values";
+    options.write_buffer_bytes = 0;
+    options.compression_level = compression_level;
+    return options;
+  }
+
   [[nodiscard]] IndexedValueLogOptions log(Floors* floors, PageCache& cache) const {
     IndexedValueLogOptions options;
     options.index = index(IndexedValueLog::kLocationSizeBytes, floors, cache);
-    options.values.partition = "values";
-    options.values.write_buffer_bytes = 0;
-    options.values.compression_level = compression_level;
+    options.values = values();
     return options;
   }
 };
@@ -118,6 +127,43 @@ SweptStore make_journal(Random& random, Ending ending, Scale scale, const Open& 
   return store;
 }
 
+// What the owner of a value log keeps in an index of its own: where each item is, by number, and
+// the end of what a sync covered of each section.
+struct OwnersIndex {
+  std::vector<std::pair<Section, ValueLocation>> places;
+  std::map<Section, uint64_t> synced_ends;
+
+  [[nodiscard]] uint64_t synced_end(Section section) const {
+    const auto found = synced_ends.find(section);
+    return found == synced_ends.end() ? 0 : found->second;
+  }
+};
+
+// A writer cuts what no sync covered. A section that cannot be read is left as it is.
+Result<std::unique_ptr<ValueLog>> open_value_log(Storage& storage, const JournalGeometry& geometry,
+                                                 const OwnersIndex& index, RecoveryLog& recovery) {
+  TRY_INTO(auto log, ValueLog::open(storage, geometry.values(), recovery));
+  if (recovery.read_only()) return log;
+  for (const Section section : log->sections()) {
+    const uint64_t end = index.synced_end(section);
+    const auto size = log->size(section);
+    if (!size)
+      log->set_aside(section, size.error());
+    else if (*size > end)
+      TRY(log->rewind_section(section, end));
+  }
+  return log;
+}
+
+Answer ask_value_log(const ValueLog& log, const OwnersIndex& index, const SweptItem& item) {
+  const auto& [section, location] = index.places[item.number];
+  const auto value = log.read(section, location);
+  if (value) return answer_of(item, std::optional(value->bytes()));
+  const bool was_cut = location.offset >= index.synced_end(section);
+  if (was_cut && value.error().code == Errc::out_of_range) return {Outcome::absent};
+  return {Outcome::failed, value.error().message};
+}
+
 Answer unless_missing(const Error& error) {
   if (error.code == Errc::out_of_range) return {Outcome::absent};
   return {Outcome::failed, error.message};
@@ -179,6 +225,42 @@ SweptStore make_indexed_value_log(Random& random, Ending ending, Scale scale) {
     return log.verify(true, findings, [](uint64_t) {});
   };
   return make_journal(random, ending, scale, open, append, ask, verify);
+}
+
+SweptStore make_value_log(Random& random, Ending ending, Scale scale) {
+  const JournalGeometry geometry(random, scale);
+  OwnersIndex index;
+  MemoryStorage storage;
+  Filler filler(random, ending, scale, storage);
+  {
+    RecoveryLog recovery(storage, false);
+    const auto log = must(open_value_log(storage, geometry, index, recovery));
+    filler.fill(
+        [&](std::vector<SweptItem>& items) {
+          const Section section(random.below(geometry.sections));
+          items.push_back({index.places.size(), draw_value(random, scale)});
+          index.places.emplace_back(section, must(log->append(section, items.back().value)));
+        },
+        [&] {
+          for (const auto& [section, location] : index.places)
+            index.synced_ends[section] = location.offset + location.size_bytes;
+          return log->sync_all();
+        });
+  }
+  return filler.finish([=](Storage& damaged, Access access, const std::vector<SweptItem>& items) {
+    RecoveryLog recovery(damaged, access == Access::reading);
+    const auto log = open_value_log(damaged, geometry, index, recovery);
+    if (!log) return refused(log.error());
+    Reading reading = opened(recovery.report());
+    for (const SweptItem& item : items)
+      reading.answers.push_back(ask_value_log(**log, index, item));
+    add_verified(reading, damaged, access, [&](RecoveryLog&) -> Status {
+      for (const auto& [section, location] : index.places)
+        TRY((*log)->check(section, location));
+      return {};
+    });
+    return reading;
+  });
 }
 
 }  // namespace firn::campaign

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Swept journals, each beside a manifest that has its floors.
+// Swept journals, each beside a manifest that has its floors, and a value log alone.
 #pragma once
 
 #include <memory>
@@ -15,5 +15,6 @@ namespace firn::campaign {
                                                                     RecoveryLog& recovery);
 [[nodiscard]] SweptStore make_fixed_journal(Random& random, Ending ending, Scale scale);
 [[nodiscard]] SweptStore make_indexed_value_log(Random& random, Ending ending, Scale scale);
+[[nodiscard]] SweptStore make_value_log(Random& random, Ending ending, Scale scale);
 
 }  // namespace firn::campaign

@@ -274,6 +274,7 @@ std::span<const SweptKind> swept_kinds() {
                                               {"sectors of pages swapped", "index", true}};
   static constexpr Limit kFiles[] = {{"exchanged", "index"}, {"exchanged", "values"}};
   static constexpr Limit kValues[] = {{"exchanged", "values"}};
+  static constexpr Limit kValuesAlone[] = {{"exchanged", "values", true}};
   // Values have no name either.
   static constexpr Limit kValuesOfArchive[] = {
       {"exchanged", "values"}, {"sector", "values"}, {"sectors swapped", "values"}};
@@ -284,6 +285,7 @@ std::span<const SweptKind> swept_kinds() {
   static constexpr SweptKind kKinds[] = {
       {"fixed_journal", make_fixed_journal, kPagesAndFiles},
       {"indexed_value_log", make_indexed_value_log, kPagesAndValues},
+      {"value_log", make_value_log, kValuesAlone},
       {"archive", make_archive_of_all_sizes, kValues},
       {"freezer_in_memory", make_freezer_in_memory, kFiles},
       {"freezer_on_disk", make_freezer_on_disk, kFiles},

@@ -134,7 +134,7 @@ UnusedMap::UnusedMap(const SweptStore& store) {
     rows.resize(content.size());
     if (name.first == "index" && store.page_size_bytes > 0)
       rows = rows_of_index(content, store.page_size_bytes);
-    if (name.first == "values") {
+    if (name.first == "values" && store.record_size_bytes > 0) {
       const auto index = store.files.find({"index", name.second});
       const Bytes records =
           index == store.files.end() ? Bytes() : stream_of(index->second, store.page_size_bytes);
