@@ -25,11 +25,13 @@ bool transfers(SystemCall call) {
 
 // And is repeated then.
 bool can_be_interrupted(SystemCall call) {
-  return transfers(call) || call == SystemCall::open || call == SystemCall::resize;
+  return transfers(call) || call == SystemCall::open || call == SystemCall::resize ||
+         call == SystemCall::lock;
 }
 
-// A device can fail anything; only what takes room or changes something meets the rest, and an open
-// may make the file. A flush that a signal interrupts has failed, like any other.
+// A device can fail anything; a read meets nothing else. What the others cannot have, such as no
+// room for a question, comes to the same as what they can. A flush that a signal interrupts has
+// failed, like any other.
 bool can_fail_with(SystemCall call, int error_number) {
   if (call == SystemCall::drop) return false;  // advice
   if (error_number == EINTR) return !can_be_interrupted(call);

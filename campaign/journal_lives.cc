@@ -94,7 +94,10 @@ struct JournalInStore {
 template <class Journal>
 class JournalLife : public OnDisk<JournalInStore<Journal>> {
  public:
-  explicit JournalLife(Random& random) : shape_(random), syncs_sections_(random.one_in(2)) {}
+  explicit JournalLife(Random& random)
+      : OnDisk<JournalInStore<Journal>>(random),
+        shape_(random),
+        syncs_sections_(random.one_in(2)) {}
 
   Status put(uint64_t number, ByteSpan value) override {
     return usable_.use([&]() -> Status {
@@ -278,7 +281,8 @@ class IndexedValueLogLife final : public JournalLife<IndexedValueLog> {
 // a crash it cuts what is behind them.
 class ValueLogLife final : public OnDisk<ValueLog> {
  public:
-  explicit ValueLogLife(Random& random) : shape_(random), syncs_sections_(random.one_in(2)) {}
+  explicit ValueLogLife(Random& random)
+      : OnDisk(random), shape_(random), syncs_sections_(random.one_in(2)) {}
 
   Status put(uint64_t number, ByteSpan value) override {
     return usable_.use([&]() -> Status {

@@ -18,14 +18,12 @@ namespace firn::campaign {
   return key;
 }
 
-[[nodiscard]] inline PosixOptions storage_options(LifeAccess access) {
-  return {.create = access == LifeAccess::writing, .read_only = access == LifeAccess::reading};
-}
-
 // Opens the storage below a structure, and drops both.
 template <class Structure>
 class OnDisk : public LifeSubject {
  public:
+  explicit OnDisk(Random& random) : map_reads_(random.one_in(2)) {}
+
   Status open(const std::string& directory, LifeAccess access) override {
     TRY_INTO(storage_, open_posix_storage(directory, storage_options(access)));
     TRY_INTO(structure_, open_structure(*storage_, access));
@@ -48,6 +46,13 @@ class OnDisk : public LifeSubject {
   [[nodiscard]] Structure& structure() const { return *structure_; }
 
  private:
+  [[nodiscard]] PosixOptions storage_options(LifeAccess access) const {
+    return {.create = access == LifeAccess::writing,
+            .read_only = access == LifeAccess::reading,
+            .map_reads = map_reads_};
+  }
+
+  const bool map_reads_;
   std::unique_ptr<Storage> storage_;
   std::unique_ptr<Structure> structure_;
 };

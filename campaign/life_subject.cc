@@ -24,7 +24,7 @@ uint64_t told_in(const SalvageSummary& summary) {
 
 class ArchiveLife final : public OnDisk<PrunableArchive> {
  public:
-  explicit ArchiveLife(Random& random) {
+  explicit ArchiveLife(Random& random) : OnDisk(random) {
     options_.key_size_bytes = 8;
     options_.items_per_section = random.between(2, 8);
     options_.page_size_bytes = static_cast<uint32_t>(random.between(64, 300));
@@ -68,7 +68,7 @@ class ArchiveLife final : public OnDisk<PrunableArchive> {
 
 class FreezerLife final : public OnDisk<Freezer> {
  public:
-  FreezerLife(Random& random, size_t memory_budget_bytes) {
+  FreezerLife(Random& random, size_t memory_budget_bytes) : OnDisk(random) {
     options_.key_size_bytes = 8;
     options_.page_size_bytes = static_cast<uint32_t>(random.between(64, 300));
     options_.table.initial_size = 2;
@@ -127,6 +127,8 @@ struct MetadataInStore {
 
 class MetadataLife final : public OnDisk<MetadataInStore> {
  public:
+  using OnDisk::OnDisk;
+
   Status put(uint64_t number, ByteSpan value) override {
     return structure().map->put(key_of(number), value);
   }
@@ -191,8 +193,8 @@ std::unique_ptr<LifeSubject> make_freezer_in_memory(Random& random) {
 std::unique_ptr<LifeSubject> make_freezer_on_disk(Random& random) {
   return std::make_unique<FreezerLife>(random, 0);
 }
-std::unique_ptr<LifeSubject> make_metadata(Random&) {
-  return std::make_unique<MetadataLife>();
+std::unique_ptr<LifeSubject> make_metadata(Random& random) {
+  return std::make_unique<MetadataLife>(random);
 }
 
 }  // namespace

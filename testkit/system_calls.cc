@@ -6,7 +6,11 @@
 #include <cstdarg>
 #include <utility>
 
+#include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -57,6 +61,18 @@ int open_admitted(int directory_fd, const char* name, int flags, mode_t mode) {
   return admit(SystemCall::open, [&] { return concat("open ", path_in(directory_fd, name)); })
              ? call(SYS_openat, directory_fd, name, flags, mode)
              : -1;
+}
+
+// What stands behind a function that is more than its system call, or that a sanitizer watches.
+template <class Function>
+Function* next(const char* name) {
+  return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
+}
+
+// Locks of files, to take and to ask for; and the copy that a listing consumes.
+SystemCall kind_of_control(int command) {
+  if (command == F_OFD_SETLK) return SystemCall::lock;
+  return command == F_OFD_GETLK ? SystemCall::examine : SystemCall::list;
 }
 
 }  // namespace
@@ -158,6 +174,59 @@ int mkdir(const char* path, mode_t mode) noexcept {
   return admit(SystemCall::mkdir, [&] { return concat("mkdir ", path); })
              ? call(SYS_mkdirat, AT_FDCWD, path, mode)
              : -1;
+}
+
+int flock(int fd, int operation) noexcept {
+  return admit(SystemCall::lock, [&] { return concat("lock ", path_of(fd)); })
+             ? call(SYS_flock, fd, operation)
+             : -1;
+}
+
+int fcntl(int fd, int command, ...) {
+  va_list more;
+  va_start(more, command);
+  void* const argument = va_arg(more, void*);
+  va_end(more);
+  const SystemCall kind = kind_of_control(command);
+  const char* const verb = kind == SystemCall::lock      ? "lock "
+                           : kind == SystemCall::examine ? "examine "
+                                                         : "list ";
+  return admit(kind, [&] { return concat(verb, path_of(fd)); })
+             ? call(SYS_fcntl, fd, command, argument)
+             : -1;
+}
+
+int fstat(int fd, struct stat* status) noexcept {
+  return admit(SystemCall::examine, [&] { return concat("examine ", path_of(fd)); })
+             ? call(SYS_newfstatat, fd, "", status, AT_EMPTY_PATH)
+             : -1;
+}
+
+int fstatat(int fd, const char* name, struct stat* status, int flags) noexcept {
+  return admit(SystemCall::examine, [&] { return concat("examine ", path_in(fd, name)); })
+             ? call(SYS_newfstatat, fd, name, status, flags)
+             : -1;
+}
+
+DIR* fdopendir(int fd) {
+  static auto* const system = next<DIR*(int)>("fdopendir");
+  return admit(SystemCall::list, [&] { return concat("list ", path_of(fd)); }) ? system(fd)
+                                                                               : nullptr;
+}
+
+dirent* readdir(DIR* stream) {
+  static auto* const system = next<dirent*(DIR*)>("readdir");
+  return admit(SystemCall::list, [&] { return concat("list ", path_of(::dirfd(stream))); })
+             ? system(stream)
+             : nullptr;
+}
+
+void* mmap(void* address, size_t size, int protection, int flags, int fd, off_t offset) noexcept {
+  static auto* const system = next<void*(void*, size_t, int, int, int, off_t)>("mmap");
+  const bool is_of_memory = fd < 0;
+  if (!is_of_memory && !admit(SystemCall::map, [&] { return concat("map ", path_of(fd)); }))
+    return MAP_FAILED;
+  return system(address, size, protection, flags, fd, offset);
 }
 
 }  // extern "C"

@@ -24,14 +24,18 @@ enum class SystemCall : uint8_t {
   rename,
   link,
   unlink,
-  mkdir
+  mkdir,
+  lock,
+  examine,  // fstat, fstatat, and who has a lock
+  list,     // what begins a listing, and each entry
+  map       // a file
 };
 
 class SystemCallHook {
  public:
   virtual ~SystemCallHook() = default;
   // What becomes of a call. 0: it goes on; else it fails with that errno. `describe` names it:
-  // "fsync /a/b", "write /a/b at 8", "rename /a/new.tmp /a/b".
+  // "fsync /a/b", "write /a/b at 8", "rename /a/new.tmp /a/b", "examine /a/b".
   [[nodiscard]] virtual int intercept(SystemCall call,
                                       const std::function<std::string()>& describe) = 0;
   // The most that a read or write may transfer.

@@ -72,14 +72,15 @@ LockedDescriptor::~LockedDescriptor() {
 
 class PosixLock final : public StorageLock {
  public:
-  PosixLock(LockedDescriptor file, LockedDescriptor root)
-      : file_(std::move(file)), root_(std::move(root)) {}
+  PosixLock(LockedDescriptor file, LockedDescriptor root, std::string what)
+      : file_(std::move(file)), root_(std::move(root)), what_(std::move(what)) {}
   [[nodiscard]] Status settle() override;
 
  private:
   // LOCK is let go last, because whoever gets it demands the directory next.
   const LockedDescriptor file_;
   const LockedDescriptor root_;
+  const std::string what_;  // for messages
 };
 
 bool is_about_followers(LockMode mode) {
@@ -97,8 +98,10 @@ Status PosixLock::settle() {
   TRY(file_.owner().check());
   struct flock unlock = lock_bytes(kRecoveringByte, 1, F_UNLCK);
   if (root_.is_open()) static_cast<void>(::fcntl(root_.get(), F_OFD_SETLK, &unlock));
-  if (!file_.is_open() || ::fcntl(file_.get(), F_OFD_SETLK, &unlock) == 0) return {};
-  return posix_failure(errno, "unlock a byte of", kLockFileName);
+  if (!file_.is_open()) return {};
+  const auto settle_file = [&] { return ::fcntl(file_.get(), F_OFD_SETLK, &unlock); };
+  if (repeat_after_signals(settle_file) == 0) return {};
+  return posix_failure(errno, "unlock a byte of", what_);
 }
 
 // The start of a small file of the system, up to its first line's end; empty if unreadable.
@@ -232,14 +235,19 @@ Result<LockedDescriptor> open_lock_file(int root_fd, const std::string& what, Lo
   return file;
 }
 
-// False if LOCK is no longer the file that was opened: somebody replaced it meanwhile.
-bool is_current_lock_file(int root_fd, const LockedDescriptor& file) {
+enum class LockFile : uint8_t { current, replaced };
+
+// Whether LOCK still is the file that was opened, or somebody removed or replaced it meanwhile.
+Result<LockFile> examine_lock_file(int root_fd, const LockedDescriptor& file,
+                                   const std::string& what) {
+  const std::string name(kLockFileName);
   struct stat at_path;
   struct stat opened;
-  return ::fstatat(root_fd, std::string(kLockFileName).c_str(), &at_path, AT_SYMLINK_NOFOLLOW) ==
-             0 &&
-         ::fstat(file.get(), &opened) == 0 && at_path.st_ino == opened.st_ino &&
-         at_path.st_dev == opened.st_dev;
+  const bool is_there = ::fstatat(root_fd, name.c_str(), &at_path, AT_SYMLINK_NOFOLLOW) == 0;
+  if (!is_there && errno == ENOENT) return LockFile::replaced;
+  if (!is_there || ::fstat(file.get(), &opened) != 0) return posix_failure(errno, "examine", what);
+  const bool is_same = at_path.st_ino == opened.st_ino && at_path.st_dev == opened.st_dev;
+  return is_same ? LockFile::current : LockFile::replaced;
 }
 
 Status lock_file(const LockedDescriptor& file, const std::string& what,
@@ -286,11 +294,12 @@ Result<std::unique_ptr<StorageLock>> take_posix_lock(int root_fd, const std::str
     TRY_INTO(LockedDescriptor file, open_lock_file(root_fd, what, mode));
     if (file.is_open()) {
       TRY(lock_file(file, what, root_path, mode));
-      if (!is_current_lock_file(root_fd, file)) continue;
+      TRY_INTO(const LockFile found, examine_lock_file(root_fd, file, what));
+      if (found == LockFile::replaced) continue;
     }
     TRY_INTO(LockedDescriptor root, lock_root(root_fd, root_path, mode));
     if (mode == LockMode::exclusive) TRY(write_holder(file.get(), what));
-    return std::make_unique<PosixLock>(std::move(file), std::move(root));
+    return std::make_unique<PosixLock>(std::move(file), std::move(root), what);
   }
   return fail(Errc::io, concat(what, " is being replaced again and again; find out by whom"));
 }

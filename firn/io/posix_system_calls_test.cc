@@ -24,25 +24,30 @@ using testing::SizeIs;
 using testkit::FailsWith;
 using testkit::SystemCall;
 
+bool asks_only(SystemCall call) {
+  return call == SystemCall::open || call == SystemCall::read || call == SystemCall::lock ||
+         call == SystemCall::examine || call == SystemCall::list || call == SystemCall::map;
+}
+
 // Lists the calls that change or flush something, with paths relative to the store: "fsync index",
 // "rename new.tmp index/61".
 class SystemCalls final : public testkit::SystemCallHook {
  public:
   std::string root;
   std::vector<std::string> calls;
-  std::string failing;  // the next call listed as this fails
+  std::string failing;     // of the next calls described as this one fails ...
+  int failing_number = 1;  // ... the first, the second and so on
   int error_number = 0;
   size_t write_max = SIZE_MAX;  // bytes that one write takes
 
   int intercept(SystemCall call, const std::function<std::string()>& describe) override {
     is_write_ = call == SystemCall::write;
-    if (call == SystemCall::open || call == SystemCall::read) return 0;
     std::istringstream words(describe());
     std::string text;
     for (std::string word; words >> word;)
       text += concat(text.empty() ? "" : " ", word.starts_with('/') ? shown(word) : word);
-    calls.push_back(text);
-    if (failing != text) return 0;
+    if (!asks_only(call)) calls.push_back(text);
+    if (failing != text || --failing_number > 0) return 0;
     failing.clear();
     return error_number;
   }
@@ -67,10 +72,13 @@ class PosixSystemCallsTest : public testing::Test {
   ~PosixSystemCallsTest() override { testkit::set_system_call_hook(nullptr); }
 
   std::vector<std::string> take_calls() { return std::exchange(calls_.calls, {}); }
-  void fail_once(std::string call, int error_number) {
+  void fail_once(std::string call, int error_number, int number = 1) {
     calls_.failing = std::move(call);
+    calls_.failing_number = number;
     calls_.error_number = error_number;
   }
+  // Whether the call that is to fail did.
+  [[nodiscard]] bool has_failed() const { return calls_.failing.empty(); }
 
   void open_store() { ASSERT_OK_INTO(storage_, open_posix_storage(calls_.root, {.create = true})); }
   void open_blob(OpenMode mode = OpenMode::create) {
@@ -208,6 +216,72 @@ TEST_F(PosixSystemCallsTest, WhenTheFlushOfADirectoryFails_ThenTheCallerLearnsIt
 
   fail_once("fsync above", EIO);
   EXPECT_THAT(open_posix_storage(calls_.root, {.create = true}), FailsWith(Errc::io, "parent"));
+}
+
+TEST_F(PosixSystemCallsTest, WhenAnyCallOfAListingFails_ThenItIsNotAShorterList) {
+  open_existing();
+  ASSERT_OK(storage_->open("p", as_bytes("b"), OpenMode::create));
+  // A copy of the descriptor, the stream, two directories, two files, the end.
+  constexpr int kCalls = 7;
+
+  for (int number = 1; number <= kCalls; ++number) {
+    SCOPED_TRACE(number);
+    fail_once("list p", EIO, number);
+    EXPECT_THAT(storage_->list("p"), FailsWith(Errc::io, "/p'"));
+    fail_once("list p", ENOMEM, number);
+    EXPECT_THAT(storage_->list("p"), FailsWith(Errc::io, "/p'"));
+  }
+
+  fail_once("list p", EIO, kCalls + 1);
+  ASSERT_OK_INTO(const auto names, storage_->list("p"));
+  EXPECT_THAT(names.blobs, SizeIs(2));
+  EXPECT_FALSE(has_failed());
+}
+
+TEST_F(PosixSystemCallsTest, WhenTheLockFileCannotBeExamined_ThenNobodyIsSaidToReplaceIt) {
+  open_store();
+  for (int number = 1; number <= 3; ++number) {
+    fail_once("examine LOCK", EIO, number);
+    EXPECT_THAT(storage_->lock(LockMode::exclusive), FailsWith(Errc::io, "cannot examine"))
+        << number;
+    EXPECT_TRUE(has_failed());
+  }
+  fail_once("lock LOCK", EIO);
+  EXPECT_THAT(storage_->lock(LockMode::exclusive), FailsWith(Errc::io, "cannot lock"));
+  fail_once("lock LOCK", EINTR);
+  EXPECT_OK(storage_->lock(LockMode::exclusive));
+}
+
+TEST_F(PosixSystemCallsTest, WhenALockCannotBeSettled_ThenItSaysWhereAndASignalIsNoReason) {
+  open_store();
+  ASSERT_OK_INTO(const auto lock, storage_->lock(LockMode::exclusive));
+  fail_once("lock LOCK", EIO);
+  EXPECT_THAT(lock->settle(), FailsWith(Errc::io, concat("'", calls_.root, "/LOCK'")));
+  EXPECT_FALSE(storage_->find_writer().value()->is_settled);
+  fail_once("lock LOCK", EINTR);
+  EXPECT_OK(lock->settle());
+  EXPECT_TRUE(has_failed());
+  EXPECT_TRUE(storage_->find_writer().value()->is_settled);
+}
+
+// The directory is locked for who deletes LOCK.
+TEST_F(PosixSystemCallsTest, WhenTheDirectoryCannotBeLocked_ThenTheLockFileServesAlone) {
+  open_store();
+  for (const int number : {1, 2}) {
+    fail_once("lock .", EIO, number);
+    ASSERT_OK_INTO(const auto lock, storage_->lock(LockMode::exclusive));
+    EXPECT_TRUE(has_failed());
+    EXPECT_THAT(storage_->lock(LockMode::exclusive), FailsWith(Errc::locked));
+    EXPECT_THAT(storage_->lock(LockMode::shared), FailsWith(Errc::locked));
+  }
+}
+
+TEST_F(PosixSystemCallsTest, WhenAFileCannotBeExamined_ThenTheCallerLearnsIt) {
+  open_existing();
+  fail_once("examine p/61", EIO);
+  EXPECT_THAT(storage_->open("p", name(), OpenMode::read_only), FailsWith(Errc::io, "p/61'"));
+  fail_once("mkdir q", EEXIST);
+  EXPECT_THAT(storage_->open("q", name(), OpenMode::create), FailsWith(Errc::not_found, "examine"));
 }
 
 TEST_F(PosixSystemCallsTest, WhenAFileCannotBeMade_ThenNothingIsLeftUnderItsName) {
