@@ -6,12 +6,13 @@
 #include <filesystem>
 #include <new>
 
-#include "campaign/failing_allocations.h"
 #include "firn/base/text.h"
+#include "testkit/failing_allocations.h"
 
 namespace firn::campaign {
 namespace {
 
+using testkit::allocations_left;
 using testkit::SystemCall;
 
 constexpr uint64_t kSessions = 2;
@@ -63,10 +64,10 @@ std::string text_of(const Trouble& trouble) {
 }
 
 int TroubleHook::intercept(SystemCall call, const std::function<std::string()>& describe) {
-  const int64_t left = std::exchange(allocations_left, -1);
+  if (call == SystemCall::reserve) return testkit::allocation_fails() ? ENOMEM : 0;
+  const testkit::UnfailingAllocations pause;
   is_in_trouble_ = meets_trouble(call);
   if (is_in_trouble_ && troubled_.empty()) troubled_ = describe();
-  allocations_left = left;
   if (!is_in_trouble_) return 0;
   return trouble_.interrupts() ? EINTR : trouble_.error_number;
 }
@@ -90,12 +91,13 @@ Life::Life(const LifeKind& kind, uint64_t seed, std::string directory, const Tro
       allocations_left_(trouble.is_of_memory() ? static_cast<int64_t>(trouble.at) : -1) {}
 
 std::string Life::run() {
-  allocations_failed = 0;
+  testkit::allocations_failed = 0;
   prepare();
   in_trouble_ = true;
   live();
   in_trouble_ = false;
-  met_trouble_ = trouble_.is_of_memory() ? allocations_failed > 0 : hook_.count() > trouble_.at;
+  met_trouble_ =
+      trouble_.is_of_memory() ? testkit::allocations_failed > 0 : hook_.count() > trouble_.at;
   judge_errors();
   outlive();
   if (!violation_.empty() && !hook_.troubled().empty())
@@ -112,7 +114,7 @@ void Life::violate(std::string what) {
 class Life::InTrouble {
  public:
   explicit InTrouble(Life& life) : life_(life) {
-    allocations_fail_for_ever = life_.trouble_.kind == TroubleKind::no_memory_from_then_on;
+    testkit::allocations_fail_for_ever = life_.trouble_.kind == TroubleKind::no_memory_from_then_on;
     testkit::set_system_call_hook(&life_.hook_);
     allocations_left = life_.allocations_left_;
   }

@@ -223,9 +223,11 @@ dirent* readdir(DIR* stream) {
 
 void* mmap(void* address, size_t size, int protection, int flags, int fd, off_t offset) noexcept {
   static auto* const system = next<void*(void*, size_t, int, int, int, off_t)>("mmap");
-  const bool is_of_memory = fd < 0;
-  if (!is_of_memory && !admit(SystemCall::map, [&] { return concat("map ", path_of(fd)); }))
-    return MAP_FAILED;
+  const SystemCall kind = fd < 0 ? SystemCall::reserve : SystemCall::map;
+  const auto describe = [&] {
+    return fd < 0 ? concat("reserve ", size) : concat("map ", path_of(fd));
+  };
+  if (!admit(kind, describe)) return MAP_FAILED;
   return system(address, size, protection, flags, fd, offset);
 }
 

@@ -28,7 +28,8 @@ enum class SystemCall : uint8_t {
   lock,
   examine,  // fstat, fstatat, and who has a lock
   list,     // what begins a listing, and each entry
-  map       // a file
+  map,      // a file
+  reserve   // memory, by mmap
 };
 
 class SystemCallHook {

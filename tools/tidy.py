@@ -41,6 +41,7 @@ ALLOWED = [
     ("sleep", "firn/io/posix_lock.cc", "nothing tells when a process that dies is gone"),
     ("os-header", "testkit/child_process.h", "forks a test into two processes"),
     ("os-header", "testkit/temporary_directory.cc", "removes what a test left behind"),
+    ("os-header", "testkit/failing_allocations.cc", "takes the places of the system's functions"),
     ("os-header", "testkit/system_calls.cc", "takes the places of the system's functions"),
     ("shared_ptr", "firn/base/value.h", "the pin of a value: several values share a mapping"),
     ("shared_ptr", "firn/journal/section_table.h", "mechanism: readers hold sections that are "

@@ -26,7 +26,8 @@ using testkit::SystemCall;
 
 bool asks_only(SystemCall call) {
   return call == SystemCall::open || call == SystemCall::read || call == SystemCall::lock ||
-         call == SystemCall::examine || call == SystemCall::list || call == SystemCall::map;
+         call == SystemCall::examine || call == SystemCall::list || call == SystemCall::map ||
+         call == SystemCall::reserve;
 }
 
 // Lists the calls that change or flush something, with paths relative to the store: "fsync index",
