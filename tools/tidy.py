@@ -34,6 +34,7 @@ UNLAYERED = {"tools", "tests", "sim", "campaign", "bench", "fuzz", "examples"}
 ALLOWED = [
     ("mutex", "firn/base/mutex.h", "wraps the standard mutexes"),
     ("os-header", "firn/base/owner_process.cc", "notices forks"),
+    ("os-header", "firn/base/per_thread.cc", "notices the end of threads"),
     ("os-header", "firn/base/random.cc", "getrandom, the source of seeds"),
     ("os-header", "firn/index/epoch.cc", "membarrier, what readers leave to collectors"),
     ("os-header", "firn/index/location_arena.cc", "maps the memory of the tables, in huge pages"),
@@ -81,6 +82,8 @@ BANNED = [
     ("thread", r"\bstd::j?thread\b|\bstd::async\b|\bpthread_create\b",
      TOOLS + TESTS + DRIVERS + ("*_bench.*", "*_sim.*", "firn/freezer/resident_table.cc"),
      "the library starts no threads (docs/decisions/0003)"),
+    ("thread-local", r"\bthread_local\b(?! constinit)", TESTS + DRIVERS,
+     "a destructor that cannot be noted ends the process: thread_local constinit PerThread<T>"),
     ("sleep", r"\bsleep_(for|until)\b|(?<!\w)u?sleep\s*\(|\bnanosleep\b", TOOLS + DRIVERS,
      "wait for the event, not for time"),
     ("throw", r"(?<!\w)throw\b(?! std::bad_alloc\(\);)", TOOLS + DRIVERS + ("*_test.*",),

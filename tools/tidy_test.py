@@ -54,7 +54,9 @@ class TidyTest(unittest.TestCase):
                 ("rand", "int x = rand();"), ("rand", "std::random_device device;"),
                 ("clock", "std::chrono::system_clock::now();"), ("clock", "time(nullptr);"),
                 ("filesystem", "std::filesystem::path p;"), ("getenv", 'std::getenv("A");'),
-                ("thread", "std::thread t;"), ("sleep", "std::this_thread::sleep_for(s);"),
+                ("thread", "std::thread t;"),
+                ("thread-local", "thread_local std::string t;"),
+                ("sleep", "std::this_thread::sleep_for(s);"),
                 ("throw", "throw 1;"), ("result-bool", "Result<bool> f();"),
                 ("skipped", "GTEST_SKIP();"), ("skipped", "TEST(A, DISABLED_B);")]:
             with self.subTest(code):

@@ -6,6 +6,7 @@
 
 #include "firn/archive/format.h"
 #include "firn/base/check.h"
+#include "firn/base/per_thread.h"
 #include "firn/base/text.h"
 #include "firn/io/blob_header.h"
 
@@ -142,7 +143,8 @@ std::vector<PrunableArchive::Locator> PrunableArchive::locate(uint64_t index) co
 }
 
 std::span<const PrunableArchive::Locator> PrunableArchive::candidates(uint64_t token) const {
-  thread_local std::vector<Locator> found;
+  thread_local constinit PerThread<std::vector<Locator>> kept;
+  std::vector<Locator>& found = kept.get();
   found.clear();
   ReaderLock lock(state_);
   tokens_->for_each(token, [&](uint64_t packed) NO_THREAD_SAFETY_ANALYSIS {

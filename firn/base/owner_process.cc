@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "firn/base/owner_process.h"
 
+#include <new>
+
 #include <pthread.h>
 #include <unistd.h>
 
@@ -12,9 +14,12 @@ namespace firn {
 constinit std::atomic<uint64_t> OwnerProcess::forks_seen = 0;
 
 OwnerProcess::OwnerProcess() : pid_(::getpid()) {
-  static const int registered = ::pthread_atfork(
-      nullptr, nullptr, [] { forks_seen.fetch_add(1, std::memory_order_relaxed); });
-  CHECK(registered == 0, "there is memory for a handler of forks");
+  static const bool registered = [] {
+    const auto count = [] { forks_seen.fetch_add(1, std::memory_order_relaxed); };
+    if (::pthread_atfork(nullptr, nullptr, count) != 0) throw std::bad_alloc();
+    return true;
+  }();
+  CHECK(registered, "a failure throws");
   forks_ = forks_seen.load(std::memory_order_relaxed);
 }
 

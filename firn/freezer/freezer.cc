@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "firn/base/check.h"
+#include "firn/base/per_thread.h"
 #include "firn/base/text.h"
 #include "firn/freezer/absence_filter.h"
 #include "firn/freezer/damage_advice.h"
@@ -63,7 +64,8 @@ Status Freezer::read_record(Place place, MutableByteSpan record, const Ahead& ah
 Result<std::optional<Freezer::Place>> Freezer::locate(ByteSpan key, MutableByteSpan record,
                                                       Ahead* ahead) const {
   TRY(check_key(key));
-  thread_local std::vector<Place> candidates;
+  thread_local constinit PerThread<std::vector<Place>> kept;
+  std::vector<Place>& candidates = kept.get();
   candidates.clear();
   const DiskTable* on_disk = nullptr;
   bool is_absent = false;

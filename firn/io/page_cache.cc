@@ -12,6 +12,7 @@
 
 #include "firn/base/check.h"
 #include "firn/base/mutex.h"
+#include "firn/base/per_thread.h"
 #include "firn/base/units.h"
 
 namespace firn {
@@ -221,6 +222,12 @@ struct alignas(64) PageCache::Shard {
     uint32_t first;
   };
   static constexpr uint32_t kEnd = UINT32_MAX;
+  // What a thread sorts them with; kept, so that a read does not allocate.
+  struct Lists {
+    std::vector<uint64_t> hashes;
+    std::vector<uint32_t> next;
+    std::vector<uint32_t> first;  // by shard
+  };
 
   // Three steps, each for all shards before the next one, so that all wait for memory together:
   // that of the entries, then of the pages, then the bytes are copied.
@@ -408,9 +415,8 @@ void PageCache::fetch(uint64_t blob_id, uint64_t page, size_t offset_in_page, si
 }
 
 void PageCache::read_many(std::span<Wanted> wanted) {
-  thread_local std::vector<uint64_t> hashes;
-  thread_local std::vector<uint32_t> next;
-  thread_local std::vector<uint32_t> first;  // by shard
+  thread_local constinit PerThread<Shard::Lists> kept;
+  auto& [hashes, next, first] = kept.get();
   hashes.resize(wanted.size());
   next.resize(wanted.size());
   first.assign(shard_count_, Shard::kEnd);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "firn/base/check.h"
+#include "firn/base/per_thread.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/io/blob_header.h"
@@ -18,7 +19,8 @@ constexpr int kTornReadsMax = 64;
 
 // Scratch memory of a thread for one run of pages; kept, so that a read does not allocate.
 MutableByteSpan thread_scratch(size_t size) {
-  thread_local Buffer scratch;
+  thread_local constinit PerThread<Buffer> kept;
+  Buffer& scratch = kept.get();
   if (scratch.size() < size) scratch = Buffer(std::max(size, kScanRunBytes));
   return scratch.mutable_bytes().first(size);
 }

@@ -2,12 +2,15 @@
 #include "firn/journal/value_entry.h"
 
 #include <memory>
+#include <new>
 #include <utility>
 
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "firn/base/crc32c.h"
 #include "firn/base/endian.h"
+#include "firn/base/per_thread.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/codec/varint.h"
@@ -38,8 +41,14 @@ bool is_possible(uint64_t claimed, ByteSpan frames) {
   return claimed <= (frames.size() + 1) * kFrameExpansionMax;
 }
 
-struct FreeContext {
-  void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+struct Decompressor {
+  Decompressor() : context(ZSTD_createDCtx()) {
+    if (context == nullptr) throw std::bad_alloc();
+  }
+  struct Free {
+    void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+  };
+  const std::unique_ptr<ZSTD_DCtx, Free> context;
 };
 
 }  // namespace
@@ -70,9 +79,11 @@ Result<Value> decompress_entry(ByteSpan frames, uint32_t size_max_bytes, const E
   if (*claimed > size_max_bytes || !is_possible(*claimed, frames))
     return damaged("it claims an impossible size");
   Buffer plain(*claimed);
-  thread_local const std::unique_ptr<ZSTD_DCtx, FreeContext> context(ZSTD_createDCtx());
-  const size_t size = ZSTD_decompressDCtx(context.get(), plain.mutable_bytes().data(), plain.size(),
+  thread_local constinit PerThread<Decompressor> kept;
+  ZSTD_DCtx* const context = kept.get().context.get();
+  const size_t size = ZSTD_decompressDCtx(context, plain.mutable_bytes().data(), plain.size(),
                                           frames.data(), frames.size());
+  if (ZSTD_getErrorCode(size) == ZSTD_error_memory_allocation) throw std::bad_alloc();
   if (ZSTD_isError(size) != 0) return damaged(ZSTD_getErrorName(size));
   return Value(std::move(plain), 0, size);
 }

@@ -9,6 +9,7 @@
 #include "firn/base/check.h"
 #include "firn/base/crc32c.h"
 #include "firn/base/endian.h"
+#include "firn/base/per_thread.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/io/blob_header.h"
@@ -23,9 +24,29 @@ namespace {
 
 constexpr uint32_t kBatchedValueMaxBytes = 4084;
 
-struct FreeContext {
-  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+struct Compressor {
+  Compressor() : context(ZSTD_createCCtx()) {
+    if (context == nullptr) throw std::bad_alloc();
+  }
+  struct Free {
+    void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+  };
+  const std::unique_ptr<ZSTD_CCtx, Free> context;
 };
+
+// Replaces `compressed`, whose bytes beyond the result are scratch.
+Result<ByteSpan> compress(ByteSpan plain, int level, Bytes& compressed) {
+  thread_local constinit PerThread<Compressor> kept;
+  compressed.resize(ZSTD_compressBound(plain.size()));
+  const size_t size = ZSTD_compressCCtx(kept.get().context.get(), compressed.data(),
+                                        compressed.size(), plain.data(), plain.size(), level);
+  if (ZSTD_getErrorCode(size) == ZSTD_error_memory_allocation) throw std::bad_alloc();
+  if (ZSTD_isError(size) != 0)
+    return fail(Errc::io, concat("compression failed: ", ZSTD_getErrorName(size)));
+  if (size > UINT32_MAX - kChecksumSizeBytes)
+    return fail(Errc::invalid_argument, "the compressed value is larger than 4 GiB");
+  return ByteSpan(compressed).first(size);
+}
 
 }  // namespace
 
@@ -144,16 +165,9 @@ Result<ValueLocation> ValueLog::append(Section section, std::span<const ByteSpan
     joined_.clear();
     for (const ByteSpan part : value)
       joined_.insert(joined_.end(), part.begin(), part.end());
-    compressed_.resize(ZSTD_compressBound(joined_.size()));
-    thread_local const std::unique_ptr<ZSTD_CCtx, FreeContext> context(ZSTD_createCCtx());
-    const size_t compressed =
-        ZSTD_compressCCtx(context.get(), compressed_.data(), compressed_.size(), joined_.data(),
-                          joined_.size(), *options_.compression_level);
-    if (ZSTD_isError(compressed) != 0)
-      return fail(Errc::io, concat("compression failed: ", ZSTD_getErrorName(compressed)));
-    if (compressed > UINT32_MAX - kChecksumSizeBytes)
-      return fail(Errc::invalid_argument, "the compressed value is larger than 4 GiB");
-    parts_.assign(1, ByteSpan(compressed_).first(compressed));
+    TRY_INTO(const ByteSpan compressed,
+             compress(joined_, *options_.compression_level, compressed_));
+    parts_.assign(1, compressed);
   }
 
   uint32_t checksum = crc32c({});
