@@ -172,7 +172,9 @@ class PageCache::Memory {
 
   [[nodiscard]] Node* cut_from_chunk() REQUIRES(mutex_) {
     if (chunk_used_ + kNodeBytes > kChunkBytes || chunks_.empty()) {
-      if (chunks_.size() == chunks_max_ || !charge(kChunkBytes)) return nullptr;
+      if (chunks_.size() == chunks_max_) return nullptr;
+      chunks_.reserve(chunks_.size() + 1);
+      if (!charge(kChunkBytes)) return nullptr;
       void* chunk = std::aligned_alloc(kChunkBytes, kChunkBytes);
       if (chunk == nullptr) {
         held_bytes_ -= kChunkBytes;
@@ -310,8 +312,9 @@ struct alignas(64) PageCache::Shard {
     if (!table.empty() && (count + 1) * 4 <= table.size() * 3) return;
     const size_t new_size = table.empty() ? kFirstTableSize : table.size() * 2;
     const size_t new_cost = new_size * sizeof(Entry);
-    if (used + new_cost + page_cost > capacity || !memory->take_bytes(new_cost)) return;
+    if (used + new_cost + page_cost > capacity) return;
     std::vector<Entry> old(new_size);
+    if (!memory->take_bytes(new_cost)) return;
     std::swap(old, table);
     for (const Entry& entry : old)
       if (!entry.is_free()) entry_of(*entry.node()) = entry;
