@@ -91,12 +91,12 @@ class Freezer {
       std::span<const ByteSpan> keys) const;
 
   enum class Presence : uint8_t { absent, present };
-  // No value is read.
-  [[nodiscard]] Result<Presence> contains(ByteSpan key) const;
+  [[nodiscard]] Result<Presence> contains(ByteSpan key) const;  // reads no value
   // The newest put of a key, without its value.
   [[nodiscard]] Result<std::optional<FreezerItem>> find(ByteSpan key) const;
 
   // Every put at the time of the call in order, shadowed ones too, until the visitor returns false.
+  // Errc::corrupt at the end if damage hides some.
   using Visitor = std::function<bool(const FreezerItem&)>;
   [[nodiscard]] Status visit(const Visitor& visitor) const;
   [[nodiscard]] uint64_t item_count() const;  // stored puts, shadowed ones too

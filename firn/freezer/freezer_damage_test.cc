@@ -4,6 +4,7 @@
 // is the value, or an error that tells what to do; never an abort, an endless loop, or data of
 // another key.
 #include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -685,6 +686,37 @@ TEST(FreezerTableLimit, GivenTheLargestTable_WhenItIsFull_ThenPutsFailClearly) {
   EXPECT_OK(table->step(1));
   EXPECT_EQ(table->size(), 2);
   EXPECT_EQ(table->doublings(), 1);
+}
+
+TEST_P(FreezerDamage, GivenDamagedPagesOfKeys_WhenVisited_ThenAllOthersAreShownAndDamageIsTold) {
+  MemoryStorage storage;
+  // A page has three keys, a section nine or so.
+  FreezerOptions options = short_section_options(GetParam());
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    freezer::put_range(freezer, 0, kKeys);
+    ASSERT_OK(freezer->close());
+  }
+  const auto sections = storage.scan("index").value();
+  ASSERT_GE(sections.size(), 3u);
+  for (const size_t damaged : {size_t{0}, sections.size() / 2}) {
+    Bytes raw = *storage.raw("index", sections[damaged]);
+    raw[8 + 50] ^= std::byte{1};  // its first page
+    storage.set_raw("index", sections[damaged], std::move(raw));
+  }
+  options.access = FreezerAccess::read_only;
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+  std::set<Section> seen;
+  uint64_t count = 0;
+
+  const Status visited = freezer->visit([&](const FreezerItem& item) {
+    seen.insert(item.section);
+    return ++count > 0;
+  });
+
+  EXPECT_THAT(visited, FailsWith(Errc::corrupt, "index/"));
+  EXPECT_EQ(seen.size(), sections.size());  // also what is behind a damaged page
+  EXPECT_LT(count, kKeys);
 }
 
 }  // namespace

@@ -29,9 +29,17 @@ constexpr uint64_t kWindowPositions = 1 << 20;
 
 Status Freezer::visit(const Visitor& visitor) const {
   TRY_INTO(FixedReplay replay, log_->replay());
+  Status damage;  // the first one
   while (true) {
-    TRY_INTO(const auto item, freezer::advise(replay.next()));
-    if (!item) return {};
+    auto read = freezer::advise(replay.next());
+    if (!read && read.error().code != Errc::corrupt) return pass_on(read);
+    if (!read) {
+      if (damage) damage = pass_on(read);
+      replay.skip_damaged_page();
+      continue;
+    }
+    const auto& item = *read;
+    if (!item) return damage;
     if (!visitor({to_bytes(freezer::key_of(item->record)), item->section, item->position,
                   IndexedValueLog::location_of(item->record)}))
       return {};
