@@ -256,18 +256,14 @@ class Sweep {
     census_.add_unseen(row_, *limit);
   }
 
-  // Where keys are made of contents, comparing them tells what nothing else does. Only damage of
-  // the records may end that early, which it says.
+  // Where keys are made of contents, comparing them tells what nothing else does.
   void judge_comparison(size_t number, const Reading& reading, const Damage& damage,
                         Access access) {
     if (!store_.has_content_keys) return;
     const Answer& answer = reading.answers[number];
     const bool is_another = answer.outcome == Outcome::wrong;
-    const bool ended_early = !reading.is_compared_whole && damage.files.front().first == "index";
-    if (is_another)
-      stage_.add_note(row_, answer.differs_from_key ? "items told by their keys"
-                                                    : "items that damage kept from comparing");
-    if (is_another && !answer.differs_from_key && !ended_early)
+    if (is_another && answer.differs_from_key) stage_.add_note(row_, "items told by their keys");
+    if (is_another && !answer.differs_from_key)
       violate(damage, access, "item ", number, " is another one, and its key does not tell");
     if (answer.outcome == Outcome::right && answer.differs_from_key)
       violate(damage, access, "item ", number, " is right, and its key is said to be another's");

@@ -51,7 +51,6 @@ struct Reading {
   std::vector<Finding> findings;  // of the open
   std::vector<Finding> verified;  // of verify, which a reader runs: values and keys
   std::vector<Answer> answers;    // first of the synced items, then of those that may be lost
-  bool is_compared_whole = true;  // where keys are made of contents: no damage ended that
   [[nodiscard]] bool is_open() const { return refusal.empty(); }
   friend bool operator==(const Reading&, const Reading&) = default;
 };

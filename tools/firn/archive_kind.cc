@@ -89,7 +89,9 @@ Status verify_archive_store(const VerifyRequest& request, Verified& verified, Pr
     verified.open_failure = checked.error();
     return verify_unopened(request, verified, progress);
   }
-  if (request.content) TRY(check_contents(*opened->archive, findings));
+  if (request.content) {
+    TRY_INTO(verified.compared_values, check_contents(*opened->archive, findings));
+  }
   verified.report = findings.report();
   // Opening looks at less, and its notes about torn ends are worth telling.
   const RecoveryReport& opening = opened->archive->recovery();

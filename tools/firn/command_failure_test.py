@@ -68,17 +68,44 @@ class Damage(CommandTest):
                 shutil.rmtree(self.store)
                 self.output(kind, "import", self.store, "-", "--lines",
                             stdin=b"".join(line + b"\n" for line in self.lines))
-                self.output("verify", self.store, "--deep", "--content")
-                entry = 1 + 100 + 4
-                values = self.values_file()
-                content = bytearray(values.read_bytes())
-                first, second = (slice(8 + n * entry, 8 + (n + 1) * entry) for n in (500, 700))
-                content[first], content[second] = content[second], content[first]
-                values.write_bytes(content)
+                healthy, = self.json_lines("verify", self.store, "--deep", "--content")
+                self.assertEqual(healthy["compared_values"], 1000)
+                first, second = self.swap_values(500, 700)
                 self.output("verify", self.store, "--deep")
-                damage = self.verify_fails("--deep", "--content")["damage"]
-                self.assertEqual([d["offset"] for d in damage], [first.start, second.start])
+                found = self.verify_fails("--deep", "--content")
+                damage = found["damage"]
+                self.assertEqual([d["offset"] for d in damage], [first, second])
                 self.assertIn(sha256(self.lines[500]), damage[0]["reason"])
+                self.assertEqual((found["compared_values"], found["notes"]), (1000, []))
+
+    def swap_values(self, *numbers):
+        entry = 1 + 100 + 4
+        values = self.values_file()
+        content = bytearray(values.read_bytes())
+        first, second = (slice(8 + n * entry, 8 + (n + 1) * entry) for n in numbers)
+        content[first], content[second] = content[second], content[first]
+        values.write_bytes(content)
+        return first.start, second.start
+
+    def test_values_in_each_others_place_behind_other_damage(self):
+        for kind in "archive", "freezer":
+            with self.subTest(kind=kind):
+                shutil.rmtree(self.store)
+                self.output(kind, "import", self.store, "-", "--lines",
+                            stdin=b"".join(line + b"\n" for line in self.lines))
+                swapped = self.swap_values(500, 700)
+                self.flip(self.index_file(), 8 + 4096 + 100)
+                self.flip(self.values_file(), 8 + 300 * 105 + 50)
+                found = self.verify_fails("--deep", "--content")
+                told = [d["offset"] for d in found["damage"] if "SHA-256" in d["reason"]]
+                self.assertEqual(told, list(swapped))
+                pages = [d["offset"] for d in found["damage"] if "/index/" in d["file"]]
+                self.assertIn(8 + 4096, pages)
+                self.assertIn(8 + 300 * 105, [d["offset"] for d in found["damage"]])
+                # All but one value, and the entries that lie in the damaged page.
+                compared = found["compared_values"]
+                self.assertTrue(800 < compared < 999, compared)
+                self.assertIn(f"{compared} of at least 1000 were", " ".join(found["notes"]))
 
     def test_content_and_keys_that_are_not_made_of_it(self):
         said = self.failure(USAGE, "verify", self.store, "--content")
@@ -263,6 +290,8 @@ class Damage(CommandTest):
             copy.write_bytes(content[:8] + bytes(b ^ 0xFF for b in content[8:]))
         self.expect(CORRUPT, "archive", "stat", self.store)
         self.verify_fails("--deep")
+        self.assertIn("no value was compared",
+                      " ".join(self.verify_fails("--deep", "--content")["notes"]))
         self.expect(CORRUPT, "info", self.store)
 
 

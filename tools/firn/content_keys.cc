@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/firn/content_keys.h"
 
+#include "firn/archive/format.h"
 #include "firn/base/text.h"
+#include "firn/freezer/format.h"
 #include "firn/journal/indexed_value_log.h"
 #include "firn/journal/section_name.h"
 #include "tools/firn/item.h"
@@ -10,21 +12,61 @@
 namespace firn::command {
 namespace {
 
-void check_content(const auto& item, const Result<Value>& value, const IndexedValueLog& log,
-                   RecoveryLog& findings) {
-  if (!value || equal_bytes(sha256(decode_item(value->bytes()).content), item.key)) return;
-  findings.note_damage({log.values().partition(), journal::section_hex(item.section),
-                        item.location.offset, item.location.size_bytes,
-                        concat("content whose SHA-256 is not its key, ", to_hex(item.key),
-                               ": it may be of another key")});
+bool is_damage(Errc code) {
+  return code == Errc::corrupt || code == Errc::out_of_range || code == Errc::unsupported_version;
 }
 
-// What the walk did not get past is damage that was found before.
-Status end_content_check(const Status& walked, RecoveryLog& findings) {
-  if (walked || walked.error().code != Errc::corrupt) return walked;
-  findings.note(concat("not every value was compared with its key: ", walked.error().message));
-  return {};
-}
+using KeyOf = ByteSpan(ByteSpan record);
+
+class ContentCheck {
+ public:
+  ContentCheck(const IndexedValueLog& log, KeyOf* key_of, RecoveryLog& findings)
+      : log_(log), key_of_(key_of), findings_(findings) {}
+
+  Result<uint64_t> run() {
+    TRY_INTO(FixedReplay replay, log_.replay());
+    while (true) {
+      auto item = replay.next();
+      if (!item && !is_damage(item.error().code)) return pass_on(item);
+      if (!item) {
+        is_whole_ = false;
+        replay.skip_damaged_page();
+        continue;
+      }
+      if (!*item) break;
+      TRY(compare(**item));
+    }
+    if (!is_whole_)
+      findings_.note(concat("damage kept some values from being compared with their keys: ",
+                            compared_, " of at least ", replay.record_count(), " were"));
+    return compared_;
+  }
+
+ private:
+  Status compare(const FixedReplay::Item& item) {
+    const ValueLocation location = IndexedValueLog::location_of(item.record);
+    auto value = log_.read_value(item.section, location);
+    if (!value && !is_damage(value.error().code)) return pass_on(value);
+    if (!value) {
+      is_whole_ = false;
+      return {};
+    }
+    ++compared_;
+    const ByteSpan key = key_of_(item.record);
+    if (!equal_bytes(sha256(decode_item(value->bytes()).content), key))
+      findings_.note_damage({log_.values().partition(), journal::section_hex(item.section),
+                             location.offset, location.size_bytes,
+                             concat("content whose SHA-256 is not its key, ", to_hex(key),
+                                    ": it may be of another key")});
+    return {};
+  }
+
+  const IndexedValueLog& log_;
+  KeyOf* const key_of_;
+  RecoveryLog& findings_;
+  uint64_t compared_ = 0;
+  bool is_whole_ = true;
+};
 
 }  // namespace
 
@@ -36,20 +78,12 @@ Status require_content_keys(uint32_t key_size_bytes) {
                      key_size_bytes));
 }
 
-Status check_contents(const PrunableArchive& archive, RecoveryLog& findings) {
-  const Status walked = archive.visit(0, UINT64_MAX, false, [&](const ArchiveItem& item) {
-    check_content(item, archive.read_value(item), archive.log(), findings);
-    return true;
-  });
-  return end_content_check(walked, findings);
+Result<uint64_t> check_contents(const PrunableArchive& archive, RecoveryLog& findings) {
+  return ContentCheck(archive.log(), archive::key_of, findings).run();
 }
 
-Status check_contents(const Freezer& freezer, RecoveryLog& findings) {
-  const Status walked = freezer.visit([&](const FreezerItem& item) {
-    check_content(item, freezer.get(item.cursor()), freezer.log(), findings);
-    return true;
-  });
-  return end_content_check(walked, findings);
+Result<uint64_t> check_contents(const Freezer& freezer, RecoveryLog& findings) {
+  return ContentCheck(freezer.log(), freezer::key_of, findings).run();
 }
 
 }  // namespace firn::command

@@ -15,9 +15,10 @@ namespace firn::command {
 
 [[nodiscard]] Status require_content_keys(uint32_t key_size_bytes);
 
-// Of all items: notes those that differ. Values that cannot be read are for others to tell, and a
-// note says if damage ended the walk.
-[[nodiscard]] Status check_contents(const PrunableArchive& archive, RecoveryLog& findings);
-[[nodiscard]] Status check_contents(const Freezer& freezer, RecoveryLog& findings);
+// Of all items, also of those behind damage: notes those that differ, and returns how many were
+// compared. What cannot be read is for others to tell; a note says that not all were compared.
+[[nodiscard]] Result<uint64_t> check_contents(const PrunableArchive& archive,
+                                              RecoveryLog& findings);
+[[nodiscard]] Result<uint64_t> check_contents(const Freezer& freezer, RecoveryLog& findings);
 
 }  // namespace firn::command

@@ -86,7 +86,9 @@ Status verify_freezer_store(const VerifyRequest& request, Verified& verified, Pr
     if (exit_code_of(checked.error().code) != ExitCode::corrupt) return checked;
     verified.open_failure = checked.error();
   }
-  if (request.content && checked) TRY(check_contents(*opened->freezer, findings));
+  if (request.content && checked) {
+    TRY_INTO(verified.compared_values, check_contents(*opened->freezer, findings));
+  }
   verified.report = findings.report();
   // Opening looks at less, and its notes about torn ends are worth telling.
   const RecoveryReport& opening = opened->freezer->recovery();

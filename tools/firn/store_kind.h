@@ -32,7 +32,8 @@ struct Verified {
   RecoveryReport report;
   std::optional<Error> open_failure;
   uint64_t checked_bytes = 0;
-  bool read_everything = false;  // --deep would not read more
+  std::optional<uint64_t> compared_values;  // with their keys, if that was asked for
+  bool read_everything = false;             // --deep would not read more
   // What mends all of the damage without another copy, as the end of a sentence.
   std::string mending;
 };

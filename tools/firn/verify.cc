@@ -61,6 +61,14 @@ void advise_on_copies(Verified& verified) {
       "may be missing, a backup of the file may have it: restore that first";
 }
 
+void add_notes(const VerifyRequest& request, Verified& verified) {
+  std::vector<std::string>& notes = verified.report.notes;
+  for (const std::string& stray : strays_of(request.store.path))
+    notes.push_back(concat(request.store.path, "/", stray, " is not firn's; it is ignored"));
+  if (request.content && !verified.compared_values)
+    notes.emplace_back("no value was compared with its key, because the store does not open");
+}
+
 // A manifest that cannot be read says nothing about the kind; whoever verifies it reports it.
 Result<const StoreKind*> kind_of(const StoreArguments& arguments) {
   TRY_INTO(const auto storage, open_storage(arguments.path, Access::read));
@@ -93,8 +101,7 @@ Status run_verify(const VerifyRequest& request, Output& output) {
   if (!verified.open_failure) copies = take_unfinished_copies(verified.report);
   condemn_added_bytes(verified);
   advise_on_copies(verified);
-  for (const std::string& stray : strays_of(store))
-    verified.report.notes.push_back(concat(store, "/", stray, " is not firn's; it is ignored"));
+  add_notes(request, verified);
   const double seconds = progress.seconds();
   progress.finish();
 
@@ -103,6 +110,7 @@ Status run_verify(const VerifyRequest& request, Output& output) {
                          {"deep", request.deep},
                          {"checked_bytes", verified.checked_bytes},
                          {"seconds", seconds}};
+  if (verified.compared_values) object["compared_values"] = *verified.compared_values;
   std::string text;
   const auto list = [&](const char* name, std::string_view label, const BlobRange& range) {
     object[name].push_back(damage_json(range, store));
