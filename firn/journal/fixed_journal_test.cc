@@ -5,13 +5,18 @@
 // the rule of ours where it changes an outcome.
 #include "firn/journal/fixed_journal.h"
 
+#include <span>
+
+#include "firn/base/crc32c.h"
 #include "firn/io/file_storage.h"
+#include "firn/io/page_record.h"
 #include "firn/journal/journal_test_support.h"
 #include "testkit/simulated_file_system.h"
 
 namespace firn {
 namespace {
 
+using ::testing::ElementsAre;
 using testkit::IsOk;
 
 // Pinned 7.2.1
@@ -521,6 +526,30 @@ TEST_F(FixedJournalTest, GivenADamagedPage_WhenItIsSkipped_ThenReplayGoesOnBehin
   for (uint64_t i = 0; i < 20; ++i)
     if (i != 4 && i != 5) all_but_two.push_back(i);
   EXPECT_EQ(positions, all_but_two);
+}
+
+TEST_F(FixedJournalTest, GivenAPageThatLostItsEnd_WhenItIsSkipped_ThenTheNextPageIsWhole) {
+  reopen();
+  append_records(1, 20);
+  ASSERT_OK(journal_->sync_all());
+  // Page 1 has bytes 44 to 87, of record 2 (bytes 66 to 98) no longer all.
+  Bytes page = to_bytes(ByteSpan(blob(kIndex, 1)).subspan(56, 56));
+  encode_page_record(page.data() + 44, {{PageSlot{40, crc32c(ByteSpan(page).first(40))}, {}}});
+  patch_blob(kIndex, 1, 56, page);
+  reopen();
+
+  ASSERT_OK_INTO(FixedReplay items, journal_->replay());
+  std::vector<uint64_t> positions;
+  while (true) {
+    const auto item = items.next();
+    if (!item) items.skip_damaged_page();
+    if (!item) continue;
+    if (!*item) break;
+    positions.push_back((**item).position.value);
+  }
+
+  ASSERT_EQ(positions.size(), 19u);
+  EXPECT_THAT(std::span(positions).first(4), ElementsAre(0, 1, 3, 4));
 }
 
 TEST_F(FixedJournalTest, GivenADamagedPage_WhenSkippedLater_ThenTheSectionsThatFollowAreWhole) {

@@ -96,12 +96,27 @@ uint64_t FixedReplay::record_count() const {
 void FixedReplay::skip_damaged_page() {
   if (current_ >= ranges_.size() || ranges_[current_].section != failed_section_) return;
   const uint64_t record = journal_->record_size_bytes();
-  const uint64_t page = journal_->options_.page_size_bytes;
-  // A record that fails begins in its damaged page or in the page before.
-  const uint64_t damaged_page = (failed_offset_ + record - 1) / page;
-  const uint64_t next_page = (damaged_page + 1) * page;
+  const uint64_t next_page = end_of_damaged_page();
   offset_ = std::max(failed_offset_ + record, divide_rounding_up(next_page, record) * record);
   buffer_size_ = 0;
+}
+
+// Of the first page that lacks bytes of the record that failed. It lacks all bytes behind them,
+// too, but the next page, to which the record may reach, can have everything.
+uint64_t FixedReplay::end_of_damaged_page() {
+  const uint64_t record = journal_->record_size_bytes();
+  const uint64_t page = journal_->options_.page_size_bytes;
+  const Position position(failed_offset_ / record);
+  uint64_t at = failed_offset_;
+  while (true) {
+    const uint64_t page_end = (at / page + 1) * page;
+    const uint64_t part = std::min(page_end, failed_offset_ + record) - at;
+    const bool is_last = page_end >= failed_offset_ + record;
+    const auto offset = static_cast<uint32_t>(at - failed_offset_);
+    const MutableByteSpan bytes = MutableByteSpan(buffer_).first(part);
+    if (is_last || !journal_->read_part(failed_section_, position, offset, bytes)) return page_end;
+    at = page_end;
+  }
 }
 
 Status FixedReplay::fill(const Range& range) {

@@ -51,6 +51,7 @@ class FixedReplay {
 
   FixedReplay(const FixedJournal& journal, std::vector<Range> ranges, size_t buffer_bytes);
   [[nodiscard]] Status fill(const Range& range);
+  [[nodiscard]] uint64_t end_of_damaged_page();
 
   const FixedJournal* journal_;
   std::vector<Range> ranges_;
