@@ -55,7 +55,7 @@ class Mutant:
         found = [path for path in build.rglob(self.program) if path.is_file()]
         if len(found) != 1:
             raise FileNotFoundError(f"{self.program}: found {found}")
-        if self.program in PLAIN:
+        if self.program in PLAIN or self.program.endswith("_fuzz"):
             return [str(found[0]), *self.arguments]
         suite, case = self.arguments[0].split(".", 1)  # also of suites with parameters and types
         return [str(found[0]), f"--gtest_filter={suite}.{case}:*/{suite}.{case}/*:{suite}/*.{case}"]
@@ -87,6 +87,9 @@ def has_test(mutant, root):
         return f'"{scenario}"' in (root / "sim/scenarios.cc").read_text()
     if mutant.program in PLAIN:
         return (root / "tests" / mutant.program.removeprefix("firn_") / "main.cc").is_file()
+    if mutant.program.endswith("_fuzz"):
+        name = mutant.program.removeprefix("firn_") + ".cc"
+        return any([*root.glob(f"fuzz/{name}"), *root.glob(f"firn/*/{name}")])
     suite, case = mutant.arguments[0].replace("*", r"\w*").split(".", 1)
     if mutant.program.endswith(".py"):
         files, what = [root / "tools/firn" / mutant.program], rf"class {suite}\b(.|\n)*def {case}\("

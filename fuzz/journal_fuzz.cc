@@ -3,7 +3,8 @@
 // Hostile files under a fixed journal, and under an indexed value log, which the original calls an
 // oversized journal; both with a manifest. Where no checksum was forged and no files changed
 // places, a record and its value are what was appended, or an error; what was synced is gone only
-// if opening or verify tells of damage. What opens for writing takes records and gives them back.
+// if opening or verify tells of damage. What opens for writing takes records and gives them back,
+// and has exactly those that a reference finds in the bytes from before.
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
@@ -22,11 +23,15 @@
 #include "firn/store/manifest.h"
 #include "testkit/fuzz_input.h"
 #include "testkit/fuzzed_storage.h"
+#include "testkit/reference_bytes.h"
+#include "testkit/reference_recovery.h"
+#include "testkit/store_damage.h"
 #include "testkit/store_mutator.h"
 
 namespace {
 
 using namespace firn;
+namespace reference = testkit::reference;
 
 constexpr uint32_t kPrefixSizeBytes = 8;
 constexpr uint32_t kRecordSizeBytes = kPrefixSizeBytes + IndexedValueLog::kLocationSizeBytes;
@@ -73,6 +78,7 @@ FixedJournalOptions index_options(Floors* floors, PageCache& cache) {
 // What the two structures have of one shape.
 struct Fixed {
   using Journal = FixedJournal;
+  static constexpr const char* kValuesPartition = "";
 
   static auto open(Storage& storage, const Mode&, Floors* floors, PageCache& cache,
                    RecoveryLog& recovery) {
@@ -101,6 +107,7 @@ struct Fixed {
 
 struct Indexed {
   using Journal = IndexedValueLog;
+  static constexpr const char* kValuesPartition = "values";
 
   static auto open(Storage& storage, const Mode& mode, Floors* floors, PageCache& cache,
                    RecoveryLog& recovery) {
@@ -279,6 +286,40 @@ void check_told(Opened<Kind>& opened, uint64_t bits) {
 }
 
 template <class Kind>
+const reference::Geometry kGeometry = {.page_size_bytes = kPageSizeBytes,
+                                       .record_size_bytes = kRecordSizeBytes,
+                                       .values = Kind::kValuesPartition};
+
+template <class Kind>
+void check_recovered(const typename Kind::Journal& journal, const Mode& mode, Section section,
+                     uint64_t position, const reference::Section& expected) {
+  Record asked{.section = section, .position = Position(position), .prefix = {}, .value = {}};
+  Bytes bytes(kRecordSizeBytes);
+  const Status read = Kind::read_record(journal, asked, bytes);
+  const reference::Fate fate = expected.fate(position);
+  if (fate == reference::Fate::unknown) return;
+  if (fate == reference::Fate::absent)
+    CHECK(!read && read.error().code == Errc::out_of_range, "what recovery must cut is absent");
+  if (fate == reference::Fate::damaged)
+    CHECK(!read && read.error().code == Errc::corrupt, "what cannot be read is an error");
+  if (fate != reference::Fate::readable) return;
+  const reference::Record& record = expected.records[position];
+  CHECK(read && bytes == record.bytes, "a record that recovery must keep");
+  if (!mode.is_indexed) return;
+  const auto value = Kind::read_value(journal, section, bytes);
+  CHECK(value.has_value() == (record.value_fate == reference::Fate::readable), "and its value");
+  CHECK(!value || mode.is_compressed || *value == record.value, "with these bytes");
+}
+
+template <class Kind>
+void check_recovered(const typename Kind::Journal& journal, const Mode& mode,
+                     const reference::Sections& expected) {
+  for (const auto& [number, section] : expected)
+    for (uint64_t position = 0; position <= section.records.size(); ++position)
+      check_recovered<Kind>(journal, mode, Section(number), position, section);
+}
+
+template <class Kind>
 void append_one_more(typename Kind::Journal& journal) {
   Record record{.section = Section(7),
                 .position = {},
@@ -301,9 +342,22 @@ void run(testkit::FuzzInput& input, uint64_t bits) {
       testkit::StoreMutator(storage, {kPageSizeBytes, kRecordSizeBytes}).mutate(input);
   const bool is_damaged = mutation == testkit::Mutation::damaged;
   const bool has_floors = mode.is_closed || storage.hints() == hints;
+  const bool is_forged = mutation == testkit::Mutation::forged;
+  const testkit::StoreFiles files = testkit::files_of(storage);
+  const auto manifest = reference::read_manifest(files);
+  // Of another version, perhaps.
+  const bool has_hints = reference::blob_of(files, "manifest", as_bytes("floors")).state !=
+                         reference::BlobBytes::State::damaged;
   for (const bool is_read_only : {true, false}) {
     Opened<Kind> opened(storage, mode, is_read_only);
+    CHECK(opened.journal == nullptr || manifest, "what must be refused is refused");
+    CHECK(opened.journal != nullptr || is_forged || !manifest || !manifest->exists || !has_hints,
+          "damage of a section refuses no store");
     if (opened.journal == nullptr) continue;
+    // Whether what was forged decompresses, the reference does not know.
+    if (!is_read_only && !(is_forged && mode.is_compressed))
+      check_recovered<Kind>(*opened.journal, mode,
+                            reference::recover(files, *manifest, kGeometry<Kind>));
     read_everything<Kind>(*opened.journal);
     if (is_damaged && !find_everything<Kind>(*opened.journal, records) && has_floors)
       check_told(opened, bits);

@@ -2,11 +2,15 @@
 //
 // Hostile files under an archive. Where no checksum was forged, an index and a key answer with the
 // value that was put, or with an error; absent they are only if opening or verify tells of damage.
-// What opens for writing takes items and gives them back.
+// What opens for writing takes items and gives them back, and has exactly those that a reference
+// finds in the bytes from before.
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "firn/archive/format.h"
 #include "firn/archive/prunable_archive.h"
@@ -15,19 +19,24 @@
 #include "firn/base/random.h"
 #include "testkit/fuzz_input.h"
 #include "testkit/fuzzed_storage.h"
+#include "testkit/reference_bytes.h"
+#include "testkit/reference_recovery.h"
+#include "testkit/store_damage.h"
 #include "testkit/store_mutator.h"
 
 namespace {
 
 using namespace firn;
+namespace reference = testkit::reference;
 
+constexpr uint64_t kItemsPerSection = 8;
 constexpr uint32_t kKeySizeBytes = 4;
 constexpr uint32_t kPageSizeBytes = 40;
 
 PrunableArchiveOptions options_of(uint64_t mode) {
   PrunableArchiveOptions options;
   options.key_size_bytes = kKeySizeBytes;
-  options.items_per_section = 8;
+  options.items_per_section = kItemsPerSection;
   options.page_size_bytes = kPageSizeBytes;
   options.write_buffer_bytes = 0;
   options.page_cache_bytes = 4096;
@@ -129,6 +138,61 @@ void check_told(const PrunableArchive& archive, Storage& storage, uint64_t mode,
         "what is absent is told");
 }
 
+// What the index sections of an archive say: the records of each index, in their order.
+struct ReferenceItems {
+  std::map<uint64_t, std::vector<reference::Record>> items;
+  std::set<uint64_t> hiding;  // sections with records that nobody can tell
+  std::set<uint64_t> unknown;
+};
+
+ReferenceItems items_of(const reference::Sections& sections) {
+  ReferenceItems found;
+  for (const auto& [number, section] : sections) {
+    if (!section.is_whole()) found.hiding.insert(number);
+    if (section.beyond == reference::Fate::unknown) found.unknown.insert(number);
+    uint64_t values_end = 0;
+    for (const reference::Record& record : section.records) {
+      if (record.fate != reference::Fate::readable) continue;
+      const uint64_t index = reference::number_of(ByteSpan(record.bytes).first(8));
+      const uint64_t offset = reference::value_offset(record.bytes);
+      const bool follows = offset >= values_end;
+      if (follows) {
+        values_end = offset + reference::value_size(record.bytes);
+        if (values_end < offset) values_end = UINT64_MAX;
+      }
+      if (follows && index - index % kItemsPerSection == number)
+        found.items[index].push_back(record);
+      else
+        found.hiding.insert(number);  // the page of another place
+    }
+  }
+  return found;
+}
+
+// Values are compared where they are stored as they are.
+void check_value(const Result<std::optional<Value>>& read, const reference::Record& record,
+                 bool is_compressed) {
+  CHECK(read.has_value() == (record.value_fate == reference::Fate::readable),
+        "a value is there, or an error, as recovery must leave it");
+  if (!read) return;
+  CHECK(read->has_value(), "an item that recovery must keep");
+  CHECK(is_compressed || equal_bytes((*read)->bytes(), record.value), "with this value");
+}
+
+void check_recovered(const PrunableArchive& archive, const reference::Sections& sections,
+                     bool is_compressed) {
+  const ReferenceItems expected = items_of(sections);
+  for (const auto& [index, records] : expected.items)
+    check_value(archive.get(index), records.front(), is_compressed);
+  for (uint64_t index = 0; index < 32; ++index) {
+    const uint64_t section = index - index % kItemsPerSection;
+    if (expected.items.contains(index) || expected.unknown.contains(section)) continue;
+    const auto read = archive.get(index);
+    CHECK(read.has_value() != expected.hiding.contains(section), "damage is an error");
+    CHECK(!read || !read->has_value(), "an item that recovery must cut");
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -152,8 +216,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       check_told(**reader, storage, mode, options.access);
   }
   options.access = ArchiveAccess::write;
+  const testkit::StoreFiles files = testkit::files_of(storage);
   const auto writer = PrunableArchive::open(storage, options);
   if (!writer) return 0;
+  const auto manifest = reference::read_manifest(files);
+  CHECK(manifest.has_value(), "what must be refused is refused");
+  // Whether what was forged decompresses, the reference does not know.
+  const bool is_compressed = options.compression_level.has_value();
+  if (!is_forged || !is_compressed) {
+    reference::Geometry geometry{kPageSizeBytes, archive::record_size_bytes(kKeySizeBytes)};
+    geometry.use_partitions_of(*manifest);
+    check_recovered(**writer, reference::recover(files, *manifest, geometry), is_compressed);
+  }
   read_everything(**writer);
   if (!is_forged && !find_everything(**writer, values) && has_floors)
     check_told(**writer, storage, mode, options.access);

@@ -2,7 +2,8 @@
 //
 // Hostile files under a freezer, its table in memory and on disk. Where no checksum was forged, a
 // key answers with its newest value, or with an error; with an older one it does, and absent it is,
-// only if opening or verify tells of damage.
+// only if opening or verify tells of damage. What opens for writing has exactly the records that a
+// reference finds in the bytes from before.
 // Also the bytes of slots, cursors, checkpoints and table records.
 #include "firn/freezer/freezer.h"
 
@@ -19,11 +20,14 @@
 #include "firn/freezer/format.h"
 #include "testkit/fuzz_input.h"
 #include "testkit/fuzzed_storage.h"
+#include "testkit/reference_recovery.h"
+#include "testkit/store_damage.h"
 #include "testkit/store_mutator.h"
 
 namespace {
 
 using namespace firn;
+namespace reference = testkit::reference;
 
 constexpr uint32_t kKeySizeBytes = 4;
 constexpr uint32_t kPageSizeBytes = 50;
@@ -122,6 +126,52 @@ void check_told(const Freezer& store, Storage& storage, uint64_t mode, FreezerAc
         "what is absent is told");
 }
 
+// In the order of the puts.
+void check_recovered(const Freezer& store, const reference::Sections& sections) {
+  std::vector<std::pair<Section, const reference::Record*>> expected;
+  bool is_whole = true;
+  bool may_end_whole = true;
+  for (const auto& [number, section] : sections) {
+    for (const reference::Record& record : section.records) {
+      is_whole = is_whole && record.fate == reference::Fate::readable;
+      if (is_whole) expected.emplace_back(number, &record);
+    }
+    may_end_whole = is_whole && section.beyond != reference::Fate::damaged;
+    is_whole = is_whole && section.is_whole();
+    if (!is_whole) break;
+  }
+  size_t at = 0;
+  const Status visited = store.visit([&](const FreezerItem& item) {
+    CHECK(at < expected.size(), "a record that recovery must cut, or cannot read");
+    const auto& [section, record] = expected[at++];
+    CHECK(item.section == section &&
+              equal_bytes(item.key, ByteSpan(record->bytes).first(kKeySizeBytes)),
+          "the next record");
+    const auto value = store.get(item.cursor());
+    CHECK(value.has_value() == (record->value_fate == reference::Fate::readable), "its value");
+    CHECK(!value || equal_bytes(value->bytes(), record->value), "with these bytes");
+    return true;
+  });
+  CHECK(at == expected.size(), "a record that recovery must keep");
+  CHECK(visited ? may_end_whole : !is_whole, "damage is an error");
+}
+
+// What the newest record of a key has. Where nothing is damaged that lookups go by.
+void check_newest(const Freezer& store, const reference::Sections& sections) {
+  std::map<Bytes, const reference::Record*> newest;
+  for (const auto& [number, section] : sections) {
+    if (!section.is_whole()) return;
+    for (const reference::Record& record : section.records)
+      newest[to_bytes(ByteSpan(record.bytes).first(kKeySizeBytes))] = &record;
+  }
+  for (const auto& [key, record] : newest) {
+    const auto read = store.get(ByteSpan(key));
+    CHECK(read.has_value() == (record->value_fate == reference::Fate::readable),
+          "a key answers with its newest value, or with an error");
+    CHECK(!read || (*read && equal_bytes((*read)->bytes(), record->value)), "with this value");
+  }
+}
+
 void decode(testkit::FuzzInput& input) {
   const Bytes bytes = input.rest();
   const auto front = [&](size_t size) {
@@ -167,9 +217,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (!is_forged && !find_everything(**reader, values) && has_floors)
       check_told(**reader, storage, mode, kReading);
   }
+  const testkit::StoreFiles files = testkit::files_of(storage);
   const FreezerAccess writing = mode / 32 % 2 == 0 ? FreezerAccess::write : FreezerAccess::rebuild;
   const auto writer = Freezer::open(storage, options_of(mode, writing));
   if (!writer) return 0;
+  const auto manifest = reference::read_manifest(files);
+  CHECK(manifest.has_value(), "what must be refused is refused");
+  reference::Geometry geometry{kPageSizeBytes, freezer::record_size_bytes(kKeySizeBytes)};
+  geometry.use_partitions_of(*manifest);
+  const reference::Sections sections = reference::recover(files, *manifest, geometry);
+  check_recovered(**writer, sections);
+  if (mutation == testkit::Mutation::damaged) check_newest(**writer, sections);
   read_everything(**writer, values);
   if (!is_forged && !find_everything(**writer, values) && has_floors)
     check_told(**writer, storage, mode, writing);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Hostile copies under a metadata store. If only bytes, lengths and names are wrong, the map is one
-// that was committed, or opening fails. Whatever opens can be changed, synced and read again. What
-// salvage makes of the copies agrees with that.
+// that was committed, or opening fails. Whatever opens is what a reference finds in the bytes from
+// before, and can be changed, synced and read again. What salvage makes of the copies agrees with
+// that.
 #include <cstdint>
 #include <map>
 #include <string>
@@ -14,6 +15,8 @@
 #include "firn/metadata/metadata_salvage.h"
 #include "firn/metadata/metadata_store.h"
 #include "testkit/fuzz_input.h"
+#include "testkit/reference_metadata.h"
+#include "testkit/store_damage.h"
 #include "testkit/store_mutator.h"
 
 namespace {
@@ -69,6 +72,15 @@ void check_salvage(MemoryStorage& storage, testkit::Mutation mutation, const Com
   CHECK(map == committed.newer || map == committed.older, "only what was committed is salvaged");
 }
 
+void check_recovered(const MetadataStore& store, const Map& opened,
+                     const testkit::reference::Metadata& expected) {
+  Map map;
+  for (const auto& [key, value] : expected.pairs)
+    map[std::string(as_text(key))] = as_text(value);
+  CHECK(store.version() == expected.version, "the newest valid copy counts");
+  CHECK(opened == map, "with all of its pairs");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -81,9 +93,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   RecoveryLog looking(storage, true);
   const auto reader = MetadataStore::open(storage, options_of(true), looking);
   RecoveryLog recovery(storage, false);
+  const testkit::StoreFiles files = testkit::files_of(storage);
   auto writer = MetadataStore::open(storage, options_of(false), recovery);
+  const auto reference = testkit::reference::read_metadata(files, options_of(false).partition, 4);
+  CHECK(writer.has_value() == reference.has_value(), "what has no valid copy is refused, no more");
   if (!writer) return 0;
   const Map opened = map_of(**writer);
+  check_recovered(**writer, opened, *reference);
   if (reader) CHECK(map_of(**reader) == opened, "readers see what writers see");
   if (mutation != testkit::Mutation::forged) {
     CHECK(opened == committed.newer || opened == committed.older || opened.empty(),
