@@ -2,7 +2,8 @@
 //
 // firn_sweep: every damage to small stores of every structure, one at a time. After each, a reader
 // and a writer open the store, or are told why not, and every item that was synced is there, or an
-// error or a finding says that it is not, which names the damaged file: never another value, never
+// error or a finding says that it is not, which names the damaged file, and the reference of
+// recovery does not find it in the bytes either: never another value, never
 // "not found" without a word, never a crash, and within a second. A reader changes nothing. What
 // does not open for reading is salvaged: every put is there whose bytes the damage left alone,
 // nothing else is, and a file is named if something is missing. A byte whose flip changes nothing
@@ -175,6 +176,7 @@ class Sweep {
       if (processor_seconds() - begin > kCaseMaxSeconds)
         violate(damage, kAccesses[i], "it takes more than a second");
       judge_reading(reading, undamaged_[i], damage, kAccesses[i]);
+      judge_losses(reading, files, damage, kAccesses[i]);
       census_.add_outcome(row_, reading);
       has_effect = has_effect || reading != undamaged_[i];
       if (kAccesses[i] == Access::writing) continue;
@@ -254,6 +256,18 @@ class Sweep {
     if (!is_unseen || limit == nullptr) return;
     stage_.add_note(row_, concat("unseen: ", limit->damage, " in ", limit->partition));
     census_.add_unseen(row_, *limit);
+  }
+
+  // A finding excuses only what the damage explains.
+  void judge_losses(const Reading& reading, const Files& files, const Damage& damage,
+                    Access access) {
+    const auto is_absent = [](const Answer& answer) { return answer.outcome == Outcome::absent; };
+    if (!store_.kept || limit_of(damage) != nullptr) return;
+    if (std::ranges::none_of(reading.answers, is_absent)) return;
+    const std::vector<bool> kept = store_.kept(files);
+    for (size_t i = 0; i < store_.synced_count; ++i)
+      if (is_absent(reading.answers[i]) && kept[i])
+        violate(damage, access, "item ", i, " is missing, although the damage left it alone");
   }
 
   // Where keys are made of contents, comparing them tells what nothing else does.

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <optional>
 
+#include "campaign/kept_items.h"
 #include "campaign/salvaged_puts.h"
 #include "campaign/swept_items.h"
 #include "campaign/swept_journals.h"
 #include "firn/archive/format.h"
 #include "firn/archive/prunable_archive.h"
+#include "firn/base/endian.h"
 #include "firn/base/text.h"
 #include "firn/freezer/format.h"
 #include "firn/freezer/freezer.h"
@@ -49,6 +51,7 @@ SweptStore make_archive(Random& random, Ending ending, Scale scale, Values value
   ItemDraw draw(random, scale, values);
   const PrunableArchiveOptions options = draw_archive(random, scale, draw);
   MemoryStorage storage;
+  std::vector<Bytes> names;
   Filler filler(random, ending, scale, storage);
   {
     const auto archive = must(PrunableArchive::open(storage, options));
@@ -61,6 +64,8 @@ SweptStore make_archive(Random& random, Ending ending, Scale scale, Values value
           next += random.between(1, 3);
           items.push_back(draw.item(next));
           must(archive->put(next, items.back().key, items.back().value));
+          names.emplace_back(sizeof next);
+          store_big_endian(names.back().data(), next);
         },
         [&] { return archive->sync(); });
     if (filler.closes()) must(archive->close());
@@ -86,6 +91,8 @@ SweptStore make_archive(Random& random, Ending ending, Scale scale, Values value
   SweptStore store = filler.finish(read);
   store.page_size_bytes = *options.page_size_bytes;
   store.record_size_bytes = archive::record_size_bytes(*options.key_size_bytes);
+  names.resize(store.synced_count);
+  store.kept = kept_records(store, std::move(names));
   store.has_content_keys = has_content_keys;
   store.puts =
       puts_of(store.files, [&](Storage& whole) { return puts_of_archive(whole, options); });
@@ -136,6 +143,7 @@ SweptStore make_freezer(Random& random, Ending ending, Scale scale, Values value
   ItemDraw draw(random, scale, values);
   const FreezerOptions options = draw_freezer(random, scale, draw, in_memory);
   MemoryStorage storage;
+  std::vector<Bytes> names;
   Filler filler(random, ending, scale, storage);
   {
     const auto freezer = must(Freezer::open(storage, options));
@@ -149,6 +157,7 @@ SweptStore make_freezer(Random& random, Ending ending, Scale scale, Values value
             must(freezer->put(item.key, item.older.back()));
           }
           must(freezer->put(item.key, item.value));
+          names.push_back(item.key);
           items.push_back(std::move(item));
         },
         [&]() -> Status {
@@ -175,6 +184,8 @@ SweptStore make_freezer(Random& random, Ending ending, Scale scale, Values value
   SweptStore store = filler.finish(read);
   store.page_size_bytes = *options.page_size_bytes;
   store.record_size_bytes = freezer::record_size_bytes(*options.key_size_bytes);
+  names.resize(store.synced_count);
+  store.kept = kept_records(store, std::move(names));
   store.has_content_keys = has_content_keys;
   store.table_positions = table_positions(store);
   store.puts =
@@ -202,6 +213,7 @@ SweptStore make_metadata(Random& random, Ending ending, Scale scale) {
   options.key_size_bytes = static_cast<uint32_t>(random.between(4, 16));
   const size_t key_size = options.key_size_bytes;
   MemoryStorage storage;
+  std::vector<Bytes> names;
   Filler filler(random, ending, scale, storage);
   {
     RecoveryLog recovery(storage, false);
@@ -220,7 +232,8 @@ SweptStore make_metadata(Random& random, Ending ending, Scale scale) {
             return;
           }
           SweptItem item{++next, draw_value(random, scale)};
-          must(store->put(key_of(next, key_size), item.value));
+          names.push_back(key_of(next, key_size));
+          must(store->put(names.back(), item.value));
           items.push_back(std::move(item));
         },
         [&] { return store->sync(); });
@@ -244,6 +257,8 @@ SweptStore make_metadata(Random& random, Ending ending, Scale scale) {
     return reading;
   };
   SweptStore store = filler.finish(read);
+  names.resize(store.synced_count);
+  store.kept = kept_pairs(store, options.partition, std::move(names));
   MetadataStoreOptions salvaging_options = options;
   salvaging_options.has_commit = true;
   store.salvage = [=](Storage& damaged) {

@@ -87,6 +87,8 @@ struct SweptStore {
   uint32_t record_size_bytes = 0;  // of the partition "index", if values belong to it
   uint32_t table_positions = 0;    // of the last checkpoint of a freezer
   std::function<Reading(Storage&, Access)> read;
+  // Of each synced item: whether these files must give it; null: nobody knows.
+  std::function<std::vector<bool>(const Files&)> kept;
   std::function<Salvaged(Storage&)> salvage;  // null: journals alone have none
   std::vector<Put> puts;                      // that salvage finds in the undamaged store
   std::vector<Put> older_puts = {};           // of a map: those of the commit before

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which synced items a damaged store must still have, by the reference of recovery: one finding
+// about a file does not excuse what the damage cannot explain.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "campaign/swept_stores.h"
+
+namespace firn::campaign {
+
+// `names`: of each synced item, what its record begins with; the newest such record is the item.
+[[nodiscard]] std::function<std::vector<bool>(const Files&)> kept_records(const SweptStore& store,
+                                                                          std::vector<Bytes> names);
+// `names`: the keys of a map.
+[[nodiscard]] std::function<std::vector<bool>(const Files&)> kept_pairs(
+    const SweptStore& store, const std::string& partition, std::vector<Bytes> names);
+
+}  // namespace firn::campaign
