@@ -2,7 +2,6 @@
 #include "campaign/kept_items.h"
 
 #include <algorithm>
-#include <map>
 #include <optional>
 #include <utility>
 
@@ -14,18 +13,22 @@ namespace {
 
 namespace reference = testkit::reference;
 
-// By section and position: the records whose values can be read, too.
-using Whole = std::map<std::pair<uint64_t, uint64_t>, Bytes>;
+using Place = std::pair<uint64_t, uint64_t>;  // section and position
 
-Whole whole_records(const Files& files, const reference::Geometry& geometry) {
-  Whole whole;
+std::optional<reference::Sections> sections_of(const Files& files,
+                                               const reference::Geometry& geometry) {
   const auto manifest = reference::read_manifest(files);
-  if (!manifest) return whole;
-  for (const auto& [number, section] : reference::recover(files, *manifest, geometry))
-    for (uint64_t position = 0; position < section.records.size(); ++position)
-      if (section.records[position].value_fate == reference::Fate::readable)
-        whole[{number, position}] = section.records[position].bytes;
-  return whole;
+  if (!manifest) return std::nullopt;
+  return reference::recover(files, *manifest, geometry);
+}
+
+// A record that damage hides is no missing one: an error must say so.
+bool has_record(const reference::Sections& sections, Place place, const Bytes& record) {
+  const auto section = sections.find(place.first);
+  if (section == sections.end()) return false;
+  const reference::Fate fate = section->second.fate(place.second);
+  if (fate != reference::Fate::readable) return fate == reference::Fate::damaged;
+  return section->second.records[place.second].bytes == record;
 }
 
 }  // namespace
@@ -33,23 +36,23 @@ Whole whole_records(const Files& files, const reference::Geometry& geometry) {
 std::function<std::vector<bool>(const Files&)> kept_records(const SweptStore& store,
                                                             std::vector<Bytes> names) {
   const reference::Geometry geometry{store.page_size_bytes, store.record_size_bytes};
-  const Whole undamaged = whole_records(store.files, geometry);
-  std::vector<Whole::value_type> items;
-  for (const Bytes& name : names) {
-    const auto begins = [&](const auto& record) {
-      return std::ranges::equal(ByteSpan(record.second).first(name.size()), name);
-    };
-    const auto newest = std::find_if(undamaged.rbegin(), undamaged.rend(), begins);
-    CHECK(newest != undamaged.rend(), "the reference finds what was synced");
-    items.push_back(*newest);
-  }
+  const auto undamaged = sections_of(store.files, geometry);
+  CHECK(undamaged.has_value(), "the reference reads what was synced");
+  std::vector<std::pair<Place, Bytes>> items(names.size());
+  for (const auto& [number, section] : *undamaged)
+    for (uint64_t position = 0; position < section.records.size(); ++position)
+      for (size_t i = 0; i < names.size(); ++i) {
+        const Bytes& record = section.records[position].bytes;
+        if (std::ranges::equal(ByteSpan(record).first(names[i].size()), names[i]))
+          items[i] = {{number, position}, record};
+      }
+  CHECK(std::ranges::none_of(items, [](const auto& item) { return item.second.empty(); }),
+        "the reference finds what was synced");
   return [geometry, items = std::move(items)](const Files& files) {
-    const Whole whole = whole_records(files, geometry);
+    const auto sections = sections_of(files, geometry);
     std::vector<bool> kept;
-    for (const auto& [place, record] : items) {
-      const auto found = whole.find(place);
-      kept.push_back(found != whole.end() && found->second == record);
-    }
+    for (const auto& [place, record] : items)
+      kept.push_back(sections && has_record(*sections, place, record));
     return kept;
   };
 }
