@@ -22,19 +22,21 @@ std::optional<reference::Sections> sections_of(const Files& files,
   return reference::recover(files, *manifest, geometry);
 }
 
-// A record that damage hides is no missing one: an error must say so.
-bool has_record(const reference::Sections& sections, Place place, const Bytes& record) {
+bool has_record(const reference::Sections& sections, Place place, const Bytes& record,
+                Hidden hidden) {
   const auto section = sections.find(place.first);
   if (section == sections.end()) return false;
   const reference::Fate fate = section->second.fate(place.second);
-  if (fate != reference::Fate::readable) return fate == reference::Fate::damaged;
+  if (fate == reference::Fate::damaged) return hidden == Hidden::is_an_error;
+  if (fate != reference::Fate::readable) return false;
   return section->second.records[place.second].bytes == record;
 }
 
 }  // namespace
 
 std::function<std::vector<bool>(const Files&)> kept_records(const SweptStore& store,
-                                                            std::vector<Bytes> names) {
+                                                            std::vector<Bytes> names,
+                                                            Hidden hidden) {
   const reference::Geometry geometry{store.page_size_bytes, store.record_size_bytes};
   const auto undamaged = sections_of(store.files, geometry);
   CHECK(undamaged.has_value(), "the reference reads what was synced");
@@ -48,11 +50,11 @@ std::function<std::vector<bool>(const Files&)> kept_records(const SweptStore& st
       }
   CHECK(std::ranges::none_of(items, [](const auto& item) { return item.second.empty(); }),
         "the reference finds what was synced");
-  return [geometry, items = std::move(items)](const Files& files) {
+  return [geometry, hidden, items = std::move(items)](const Files& files) {
     const auto sections = sections_of(files, geometry);
     std::vector<bool> kept;
     for (const auto& [place, record] : items)
-      kept.push_back(sections && has_record(*sections, place, record));
+      kept.push_back(sections && has_record(*sections, place, record, hidden));
     return kept;
   };
 }

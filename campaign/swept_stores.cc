@@ -92,7 +92,7 @@ SweptStore make_archive(Random& random, Ending ending, Scale scale, Values value
   store.page_size_bytes = *options.page_size_bytes;
   store.record_size_bytes = archive::record_size_bytes(*options.key_size_bytes);
   names.resize(store.synced_count);
-  store.kept = kept_records(store, std::move(names));
+  store.kept = kept_records(store, std::move(names), Hidden::is_an_error);
   store.has_content_keys = has_content_keys;
   store.puts =
       puts_of(store.files, [&](Storage& whole) { return puts_of_archive(whole, options); });
@@ -185,7 +185,7 @@ SweptStore make_freezer(Random& random, Ending ending, Scale scale, Values value
   store.page_size_bytes = *options.page_size_bytes;
   store.record_size_bytes = freezer::record_size_bytes(*options.key_size_bytes);
   names.resize(store.synced_count);
-  store.kept = kept_records(store, std::move(names));
+  store.kept = kept_records(store, std::move(names), Hidden::may_be_older);
   store.has_content_keys = has_content_keys;
   store.table_positions = table_positions(store);
   store.puts =
