@@ -16,9 +16,11 @@ namespace firn::campaign {
 // What a store answers of a record that damage hides: an error, or what an older one of its key
 // says.
 enum class Hidden : uint8_t { is_an_error, may_be_older };
+
 // `names`: of each synced item, what its record begins with; the newest such record is the item.
 [[nodiscard]] std::function<std::vector<bool>(const Files&)> kept_records(const SweptStore& store,
-                                                                          std::vector<Bytes> names);
+                                                                          std::vector<Bytes> names,
+                                                                          Hidden hidden);
 // `names`: the keys of a map.
 [[nodiscard]] std::function<std::vector<bool>(const Files&)> kept_pairs(
     const SweptStore& store, const std::string& partition, std::vector<Bytes> names);
