@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "firn/base/check.h"
 #include "firn/base/crc32c.h"
