@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/build.sh
-programs=(firn_{codec,io,journal,metadata,store,freezer,archive,sim}_test
+programs=(firn_{codec,io,journal,journal_allocation,metadata,store,freezer,archive,sim}_test
   firn_{paged_blob,value_log,metadata,manifest,freezer,salvage}_fuzz)
 build coverage "${programs[@]}"
 

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import tempfile
+import tomllib
 import unittest
 from pathlib import Path
 
@@ -89,6 +90,12 @@ class CoverageTest(unittest.TestCase):
                                     exceptions=EXCEPTION.format(line))
             self.assertEqual(errors, ["coverage.toml: nothing is missing in firn/a.cc at "
                                       f"'{line}'; remove the exception"])
+
+    def test_every_exception_is_in_its_file(self):
+        root = Path(__file__).resolve().parent.parent
+        for row in tomllib.loads((root / "scripts/coverage.toml").read_text())["exceptions"]:
+            is_there = row["line"] in (root / row["file"]).read_text()
+            self.assertTrue(is_there, f"{row['file']} has no line with '{row['line']}'")
 
 
 if __name__ == "__main__":
