@@ -210,9 +210,11 @@ Status run_salvage(const SalvageRequest& request, Output& output) {
                     ", listed above; what could be read is in '", request.target,
                     "'; keep the damaged store until you know what it lacks"));
     if (!summary->target_made)
-      outcome = fail(Errc::corrupt, concat("nothing of '", request.store.path,
-                                           "' can be read, see above; do --key-size, --page-size "
-                                           "and --partition say what it is?"));
+      outcome =
+          fail(Errc::corrupt,
+               concat("nothing of '", request.store.path, "' can be read, see above; where the ",
+                      "manifest is lost, --key-size, --page-size and --partition must say what ",
+                      "it is"));
   }
   if (summary->unread > 0) {
     outcome =
