@@ -118,21 +118,25 @@ Stage::~Stage() {
 bool Stage::wants_more(const std::string& row) const {
   if (is_stopped != 0) return false;
   if (!arguments_.only.empty() && arguments_.only != row) return false;
+  const auto found = rows_.find(row);
+  if (found != rows_.end() && found->second.is_given_up()) return false;
   if (arguments_.duration_seconds > 0)
     return seconds() < static_cast<double>(arguments_.duration_seconds);
-  const auto found = rows_.find(row);
   if (found == rows_.end()) return true;
   return arguments_.runs > 0 ? found->second.runs < arguments_.runs
                              : found->second.cases < arguments_.cases;
 }
 
 void Stage::add_violation(const std::string& row, uint64_t seed, const std::string& what) {
-  ++rows_[row].violations;
+  const uint64_t number = ++rows_[row].violations;
+  if (number > kViolationsOfRowMax) return;
   const std::string store = arguments_.firn.empty() ? ""
                                                     : concat(" --firn ", arguments_.firn,
                                                              " --directory ", arguments_.directory);
   std::printf("VIOLATION %s: %s\nreplay: firn_%s%s --only %s --seed %llu --cases 1\n", row.c_str(),
               what.c_str(), name_.c_str(), store.c_str(), row.c_str(), as_printable(seed));
+  if (number == kViolationsOfRowMax)
+    std::printf("%s ends with this run; more violations are counted, not printed\n", row.c_str());
   std::fflush(stdout);
 }
 

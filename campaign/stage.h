@@ -16,11 +16,11 @@
 namespace firn::campaign {
 
 struct StageArguments {
-  std::string firn;                // the program
-  std::string directory;           // for stores and images of disks
+  std::string firn = {};           // the program
+  std::string directory = {};      // for stores and images of disks
   bool has_own_directory = false;  // made by this run, which removes it unless something is in it
-  std::string only;                // one row of the table; all if empty
-  std::string json;
+  std::string only = {};           // one row of the table; all if empty
+  std::string json = {};
   uint64_t seed = 1;
   uint64_t cases = 1000;
   uint64_t runs = 0;              // of seeds, instead of `cases`
@@ -55,7 +55,8 @@ class Stage {
 
   [[nodiscard]] const StageArguments& arguments() const { return arguments_; }
   // True while row `row` has less than its share of cases or runs, or of the time if that is
-  // limited.
+  // limited, and is not given up. A row is after its first violations, or if none of its first runs
+  // was a case: what always fails, or never happens, would have no end.
   [[nodiscard]] bool wants_more(const std::string& row) const;
   // Calls run(row, seed) for one row after another, each time with the row's next seed, until none
   // wants more. The row with the fewest cases is the next one, so that all get as many; one that
@@ -76,25 +77,35 @@ class Stage {
       }
       if (next == nullptr) return;
       const std::string name(next->name);
-      run(*next, arguments_.seed + rows_[name].runs);
+      const uint64_t seed = arguments_.seed + rows_[name].runs;
+      run(*next, seed);
       ++rows_[name].runs;
+      if (rows_[name].is_fruitless()) add_violation(name, seed, "none of its runs was a case");
     }
   }
   void add_case(const std::string& row) { ++rows_[row].cases; }
   void add_note(const std::string& row, const std::string& what) { ++rows_[row].notes[what]; }
   // What is never met is not tested: it is a violation if so many cases of a row lack a note.
   void demand_note(const std::string& row, const std::string& what, uint64_t cases);
-  // Prints it. Run `seed` alone repeats it.
+  // Prints it, if it is one of the row's first. Run `seed` alone repeats it.
   void add_violation(const std::string& row, uint64_t seed, const std::string& what);
   // Prints the table and writes the report. Returns the exit code.
   [[nodiscard]] int finish() const;
 
  private:
+  static constexpr uint64_t kViolationsOfRowMax = 10;
+  static constexpr uint64_t kRunsWithoutCaseMax = 1000;
+
   struct Row {
     uint64_t runs = 0;
     uint64_t cases = 0;
     uint64_t violations = 0;
     std::map<std::string, uint64_t> notes;
+
+    [[nodiscard]] bool is_fruitless() const { return cases == 0 && runs >= kRunsWithoutCaseMax; }
+    [[nodiscard]] bool is_given_up() const {
+      return violations >= kViolationsOfRowMax || is_fruitless();
+    }
   };
   using Clock = std::chrono::steady_clock;
 
