@@ -6,9 +6,6 @@
 // from then on. No process ends, and what a Life demands holds.
 #include <array>
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -94,28 +91,15 @@ class Sweep {
   const std::string directory_;
 };
 
-// Memory is as good as a disk here, and its flushes take no time.
-std::string make_directory(std::string parent) {
-  const bool has_memory = ::access("/dev/shm", W_OK) == 0;
-  if (parent.empty()) parent = has_memory ? "/dev/shm" : "/tmp";
-  std::string path = concat(parent, "/firn-failed-calls-XXXXXX");
-  if (::mkdtemp(path.data()) == nullptr) path.clear();
-  return path;
-}
-
-int run(const StageArguments& arguments) {
+Status run_all(Stage& stage) {
   install_watchdog();
-  const std::string directory = make_directory(arguments.directory);
-  if (directory.empty()) {
-    std::fprintf(stderr, "firn_failed_calls: no directory for stores: %s\n", std::strerror(errno));
-    return 2;
-  }
-  Stage stage("failed_calls", arguments);
+  const std::string directory =
+      concat(stage.arguments().directory, "/failed-calls-", static_cast<uint64_t>(::getpid()));
   stage.run_in_turns(life_rows(), [&](const LifeRow& row, uint64_t seed) {
-    Sweep(stage, row, seed, directory + "/store").run();
+    Sweep(stage, row, seed, directory).run();
   });
   std::filesystem::remove_all(directory);
-  return stage.finish();
+  return {};
 }
 
 }  // namespace
@@ -123,11 +107,6 @@ int run(const StageArguments& arguments) {
 
 int main(int argc, char** argv) {
   using namespace firn::campaign;
-  const auto arguments =
-      parse_stage_arguments(argc, argv, names_of(life_rows()), StageNeeds::nothing);
-  if (!arguments) {
-    std::fprintf(stderr, "firn_failed_calls: %s\n", arguments.error().message.c_str());
-    return 2;
-  }
-  return run(*arguments);
+  return stage_main(argc, argv, {"failed_calls", names_of(life_rows()), StageNeeds::directory},
+                    run_all);
 }

@@ -5,7 +5,6 @@
 //
 // A kill loses the memory of one process and nothing else: the page cache stays. What this shows is
 // that recovery copes with every state that a writer leaves behind, not that flushes are in place.
-#include <cstdio>
 #include <filesystem>
 
 #include "campaign/interruptions.h"
@@ -93,16 +92,14 @@ class KilledLife {
   std::string what_;
 };
 
-int run_all(const StageArguments& arguments) {
-  Stage stage("kill", arguments);
-  std::filesystem::create_directories(arguments.directory);
+Status run_all(Stage& stage) {
   stage.run_in_turns(subject_kinds(), [&](const SubjectKind& kind, uint64_t seed) {
     KilledLife(stage, kind, seed).run();
   });
   for (const SubjectKind& kind : subject_kinds())
     for (const std::string_view what : kind.rare)
       stage.demand_note(std::string(kind.name), std::string(what), kKillsThatMeetAll);
-  return stage.finish();
+  return {};
 }
 
 }  // namespace
@@ -110,8 +107,5 @@ int run_all(const StageArguments& arguments) {
 
 int main(int argc, char** argv) {
   using namespace firn::campaign;
-  const auto arguments = parse_stage_arguments(argc, argv, names_of(subject_kinds()));
-  if (arguments) return run_all(*arguments);
-  std::fprintf(stderr, "%s\n", arguments.error().message.c_str());
-  return 2;
+  return stage_main(argc, argv, {"kill", names_of(subject_kinds())}, run_all);
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // firn_powercut: the command on real file systems whose power is cut or whose device fails.
-#include <cstdio>
-#include <filesystem>
 #include <vector>
 
 #include "campaign/power_cuts.h"
@@ -29,28 +27,17 @@ std::vector<DeviceRow> all_rows() {
   return rows;
 }
 
-// Says what is missing here, if something is: then nothing is run, and that is a failure.
-bool everything_is_there(const std::vector<DeviceRow>& rows) {
-  bool is_there = true;
-  for (const DeviceRow& row : rows) {
-    const Status available = why_unavailable(row.file_system);
-    if (available) continue;
-    std::fprintf(stderr, "%s cannot run here: %s\n", row.name.c_str(),
-                 available.error().message.c_str());
-    is_there = false;
-  }
-  return is_there;
+// Nothing is run if something is missing.
+Status expect_everything_is_there(const std::vector<DeviceRow>& rows) {
+  for (const DeviceRow& row : rows)
+    TRY(why_unavailable(row.file_system));
+  return {};
 }
 
-int run_all(const StageArguments& arguments) {
-  Stage stage("powercut", arguments);
-  std::filesystem::create_directories(arguments.directory);
+Status run_all(Stage& stage) {
   const std::vector<DeviceRow> rows = all_rows();
-  if (!everything_is_there(rows)) return 1;
-  if (const Status is_private = keep_mounts_private(); !is_private) {
-    std::fprintf(stderr, "cannot run here: %s\n", is_private.error().message.c_str());
-    return 1;
-  }
+  TRY(expect_everything_is_there(rows));
+  TRY(keep_mounts_private());
   const std::span<const SubjectKind> kinds = subject_kinds();
   stage.run_in_turns(rows, [&](const DeviceRow& row, uint64_t seed) {
     const SubjectKind& kind = kinds[seed % kinds.size()];
@@ -59,7 +46,7 @@ int run_all(const StageArguments& arguments) {
       stage.add_violation(row.name, seed,
                           concat(std::string(kind.name), ", ", lived.error().message));
   });
-  return stage.finish();
+  return {};
 }
 
 }  // namespace
@@ -67,8 +54,5 @@ int run_all(const StageArguments& arguments) {
 
 int main(int argc, char** argv) {
   using namespace firn::campaign;
-  const auto arguments = parse_stage_arguments(argc, argv, names_of(all_rows()));
-  if (arguments) return run_all(*arguments);
-  std::fprintf(stderr, "%s\n", arguments.error().message.c_str());
-  return 2;
+  return stage_main(argc, argv, {"powercut", names_of(all_rows())}, run_all);
 }

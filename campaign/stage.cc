@@ -2,6 +2,7 @@
 #include "campaign/stage.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -9,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <ranges>
 
 #include <unistd.h>
 
@@ -17,32 +19,53 @@
 namespace firn::campaign {
 namespace {
 
-constexpr std::string_view kUsage = R"(
-  --firn FILE       the command (default: bin/firn of the tree that this program was built in)
-  --directory DIR   where stores and images of disks go (default: a new directory); what a violation
-                    leaves stays there
-  --only ROW        one row of the table (default: all in turns)
-  --seed N          first seed (default 1); run i uses N + i
-  --cases N         cases in each row (default 1000)
-  --runs N          runs in each row instead
-  --duration S      runs for S seconds in all instead
-  --json FILE       writes {"stage","cases","violations","seconds","seed"}
-)";
+struct Flag {
+  std::string_view name;
+  std::string_view value;
+  std::string StageArguments::* text;  // or:
+  uint64_t StageArguments::* number;
+  StageNeeds needed_by;  // and by those that need more
+  std::string_view help;
+};
 
-std::string* text_flag(StageArguments& arguments, std::string_view flag) {
-  if (flag == "--firn") return &arguments.firn;
-  if (flag == "--directory") return &arguments.directory;
-  if (flag == "--only") return &arguments.only;
-  if (flag == "--json") return &arguments.json;
-  return nullptr;
+constexpr std::array kFlags = std::to_array<Flag>({
+    {"--firn", "FILE", &StageArguments::firn, nullptr, StageNeeds::firn_and_directory,
+     "the command (default: bin/firn of the tree that this program was built in)"},
+    {"--directory", "DIR", &StageArguments::directory, nullptr, StageNeeds::directory,
+     "where stores and mounted disks go, and what a violation leaves stays\n"
+     "(default: a new directory, in memory if that is possible)"},
+    {"--only", "ROW", &StageArguments::only, nullptr, StageNeeds::nothing,
+     "one row of the table (default: all in turns)"},
+    {"--seed", "N", nullptr, &StageArguments::seed, StageNeeds::nothing,
+     "first seed (default 1); run i uses N + i"},
+    {"--cases", "N", nullptr, &StageArguments::cases, StageNeeds::nothing,
+     "cases in each row (default 1000)"},
+    {"--runs", "N", nullptr, &StageArguments::runs, StageNeeds::nothing,
+     "runs in each row instead"},
+    {"--duration", "S", nullptr, &StageArguments::duration_seconds, StageNeeds::nothing,
+     "runs for S seconds in all instead"},
+    {"--json", "FILE", &StageArguments::json, nullptr, StageNeeds::nothing,
+     "writes {\"stage\",\"cases\",\"violations\",\"seconds\",\"seed\"}"},
+    {"--help", "", nullptr, nullptr, StageNeeds::nothing, "this list"},
+});
+
+bool fits(const Flag& flag, StageNeeds needs) {
+  return needs >= flag.needed_by;
 }
 
-uint64_t* number_flag(StageArguments& arguments, std::string_view flag) {
-  if (flag == "--seed") return &arguments.seed;
-  if (flag == "--cases") return &arguments.cases;
-  if (flag == "--runs") return &arguments.runs;
-  if (flag == "--duration") return &arguments.duration_seconds;
-  return nullptr;
+void print_help(const StageProgram& program) {
+  std::printf("usage: firn_%s [FLAG VALUE]...\n\n", program.name.c_str());
+  for (const Flag& flag : kFlags) {
+    if (!fits(flag, program.needs)) continue;
+    std::string label = concat("  ", flag.name, " ", flag.value);
+    for (const auto line : std::views::split(flag.help, '\n')) {
+      std::printf("%-20s%s\n", label.c_str(), std::string(std::string_view(line)).c_str());
+      label.clear();
+    }
+  }
+  std::printf("\nrows:\n");
+  for (const std::string& row : program.rows)
+    std::printf("  %s\n", row.c_str());
 }
 
 Status check_row(const std::string& only, const std::vector<std::string>& rows) {
@@ -63,11 +86,21 @@ Status find_firn(std::string& firn) {
 }
 
 Status make_directory(StageArguments& arguments) {
-  if (!arguments.directory.empty()) return {};
-  arguments.directory = (std::filesystem::temp_directory_path() / "firn-campaign-XXXXXX").string();
-  arguments.has_own_directory = ::mkdtemp(arguments.directory.data()) != nullptr;
-  if (arguments.has_own_directory) return {};
-  return fail(Errc::io, concat("no directory for stores: ", std::strerror(errno)));
+  std::string& directory = arguments.directory;
+  std::error_code failure;
+  if (directory.empty()) {
+    // Memory is as good as a disk here, and its flushes take no time.
+    const bool has_memory = ::access("/dev/shm", W_OK) == 0;
+    directory = has_memory ? "/dev/shm" : std::filesystem::temp_directory_path(failure).string();
+    directory += "/firn-campaign-XXXXXX";
+    arguments.has_own_directory = ::mkdtemp(directory.data()) != nullptr;
+    if (arguments.has_own_directory) return {};
+  } else {
+    std::filesystem::create_directories(directory, failure);
+    if (!failure && ::access(directory.c_str(), W_OK | X_OK) == 0) return {};
+  }
+  const std::string why = failure ? failure.message() : std::strerror(errno);
+  return fail(Errc::io, concat("cannot write to '", directory, "': ", why, "; say --directory"));
 }
 
 // Whoever ends the program gets what it has found so far, and nothing stays mounted.
@@ -77,33 +110,36 @@ unsigned long long as_printable(uint64_t number) {
   return number;
 }
 
-}  // namespace
-
-Result<StageArguments> parse_stage_arguments(int argc, char** argv,
-                                             const std::vector<std::string>& rows,
-                                             StageNeeds needs) {
+Result<StageArguments> parse(int argc, char** argv, const StageProgram& program) {
   StageArguments arguments;
   for (int i = 1; i < argc; i += 2) {
-    const std::string_view flag = argv[i];
-    std::string* const text = text_flag(arguments, flag);
-    uint64_t* const number = number_flag(arguments, flag);
-    if ((text == nullptr && number == nullptr) || i + 1 == argc)
-      return fail(Errc::invalid_argument, concat("'", flag, "' is no flag with a value:", kUsage));
+    const std::string_view name = argv[i];
+    const auto flag = std::ranges::find(kFlags, name, &Flag::name);
+    if (flag == kFlags.end() || !fits(*flag, program.needs))
+      return fail(Errc::invalid_argument, concat("there is no flag ", name, "; see --help"));
+    if (i + 1 == argc) return fail(Errc::invalid_argument, concat(name, " needs a value"));
     const std::string_view value = argv[i + 1];
-    if (text != nullptr) {
-      *text = value;
+    if (flag->text != nullptr) {
+      arguments.*flag->text = value;
       continue;
     }
-    const auto parsed = std::from_chars(value.data(), value.data() + value.size(), *number);
+    const auto parsed =
+        std::from_chars(value.data(), value.data() + value.size(), arguments.*flag->number);
     if (parsed.ec != std::errc() || parsed.ptr != value.data() + value.size())
-      return fail(Errc::invalid_argument, concat(flag, " needs a number, not ", value));
+      return fail(Errc::invalid_argument, concat(name, " needs a number, not ", value));
   }
-  TRY(check_row(arguments.only, rows));
-  if (needs == StageNeeds::nothing) return arguments;
-  TRY(find_firn(arguments.firn));
-  TRY(make_directory(arguments));
+  TRY(check_row(arguments.only, program.rows));
+  if (program.needs >= StageNeeds::firn_and_directory) TRY(find_firn(arguments.firn));
+  if (program.needs >= StageNeeds::directory) TRY(make_directory(arguments));
   return arguments;
 }
+
+int tell(const StageProgram& program, std::string_view message, int code) {
+  std::fprintf(stderr, "firn_%s: %s\n", program.name.c_str(), std::string(message).c_str());
+  return code;
+}
+
+}  // namespace
 
 Stage::Stage(std::string name, const StageArguments& arguments)
     : name_(std::move(name)), arguments_(arguments) {
@@ -181,6 +217,25 @@ int Stage::finish() const {
     return 1;
   }
   return violations == 0 ? 0 : 1;
+}
+
+int stage_main(int argc, char** argv, const StageProgram& program,
+               const std::function<Status(Stage&)>& run) {
+  if (std::ranges::count(argv + 1, argv + argc, std::string_view("--help")) > 0) {
+    print_help(program);
+    return 0;
+  }
+  const Result<StageArguments> arguments = parse(argc, argv, program);
+  if (!arguments) return tell(program, arguments.error().message, 2);
+  Stage stage(program.name, *arguments);
+  // What throws is a folder that went away, or a full disk. What is mounted is unmounted on the
+  // way.
+  try {
+    if (const Status ran = run(stage); !ran) return tell(program, ran.error().message, 1);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return tell(program, error.what(), 1);
+  }
+  return stage.finish();
 }
 
 }  // namespace firn::campaign

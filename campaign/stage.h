@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -27,9 +28,9 @@ struct StageArguments {
   uint64_t duration_seconds = 0;  // instead of `cases`
 };
 
-// Of those that need the command: unless it is told another, a stage runs that of its own build
-// tree, on stores in a new directory below the system's temporary one.
-enum class StageNeeds : uint8_t { nothing, firn_and_directory };
+// What a stage runs on: it has the flags for that and no others. Unless told otherwise, the command
+// is that of its own build tree, and stores are in a new directory, in memory if that is possible.
+enum class StageNeeds : uint8_t { nothing, directory, firn_and_directory };
 
 template <class Rows>
 [[nodiscard]] std::vector<std::string> names_of(const Rows& rows) {
@@ -38,12 +39,6 @@ template <class Rows>
     names.emplace_back(row.name);
   return names;
 }
-
-// `rows` are the names of those that there are. What is wrong with the flags is the error's
-// message.
-[[nodiscard]] Result<StageArguments> parse_stage_arguments(
-    int argc, char** argv, const std::vector<std::string>& rows,
-    StageNeeds needs = StageNeeds::firn_and_directory);
 
 class Stage {
  public:
@@ -118,5 +113,16 @@ class Stage {
   const Clock::time_point start_ = Clock::now();
   std::map<std::string, Row> rows_;
 };
+
+struct StageProgram {
+  std::string name;               // of the stage; the program is firn_NAME
+  std::vector<std::string> rows;  // the names of those that there are
+  StageNeeds needs = StageNeeds::firn_and_directory;
+};
+
+// The main() of a stage's program: reads its flags, calls `run`, prints the table and writes the
+// report. A failure of `run` is what is missing here. Returns the exit code.
+[[nodiscard]] int stage_main(int argc, char** argv, const StageProgram& program,
+                             const std::function<Status(Stage&)>& run);
 
 }  // namespace firn::campaign

@@ -499,12 +499,11 @@ class Sweep {
   std::optional<Files> changed_;    // equal to the store's files between cases
 };
 
-int run(const StageArguments& arguments) {
+Status run_all(Stage& stage) {
   install_watchdog();
   // An open's large buffers come from the heap, not from the kernel anew: a third of the time.
   ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
   ::mallopt(M_TRIM_THRESHOLD, 256 << 20);
-  Stage stage("sweep", arguments);
   Census census;
   stage.run_in_turns(swept_kinds(), [&](const SweptKind& kind, uint64_t seed) {
     // One seed alone has both, each of half of the structures.
@@ -517,7 +516,7 @@ int run(const StageArguments& arguments) {
     if (scale == Scale::large) stage.add_note(std::string(kind.name), "of them large");
   });
   census.report(stage);
-  return stage.finish();
+  return {};
 }
 
 }  // namespace
@@ -525,11 +524,5 @@ int run(const StageArguments& arguments) {
 
 int main(int argc, char** argv) {
   using namespace firn::campaign;
-  const auto arguments =
-      parse_stage_arguments(argc, argv, names_of(swept_kinds()), StageNeeds::nothing);
-  if (!arguments) {
-    std::fprintf(stderr, "firn_sweep: %s\n", arguments.error().message.c_str());
-    return 2;
-  }
-  return run(*arguments);
+  return stage_main(argc, argv, {"sweep", names_of(swept_kinds()), StageNeeds::nothing}, run_all);
 }
