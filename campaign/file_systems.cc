@@ -23,6 +23,9 @@ constexpr uint32_t kWithoutLogFlush = 2;
 
 // What a program says that must end with a code up to `worst`.
 Result<std::string> run_tool(const std::vector<std::string>& command, int worst = 0) {
+  if (::access(command.front().c_str(), X_OK) != 0)
+    return fail(Errc::io,
+                concat("there is no ", command.front(), ": run 'scripts/setup.sh campaign'"));
   TRY_INTO(Outcome outcome, run_program(command, {}));
   if (outcome.exit_code && *outcome.exit_code <= worst) return std::move(outcome.output);
   return fail(Errc::io, concat(command.front(), " failed: ", outcome.output, outcome.errors));
@@ -57,16 +60,18 @@ LoopDevice::~LoopDevice() {
 }
 
 Result<LoopDevice> LoopDevice::attach(int file) {
+  constexpr std::string_view kNone =
+      "no loop devices (run 'modprobe loop'; give a container the devices of its host)";
   const Descriptor control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
-  if (!control.is_open()) return system_failure("no loop devices: /dev/loop-control");
+  if (!control.is_open()) return system_failure(concat(kNone, ": /dev/loop-control"));
   // Another process may take the free one first.
   constexpr int kTries = 20;
   for (int i = 0; i < kTries; ++i) {
     const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
-    if (number < 0) return system_failure("no free loop device");
+    if (number < 0) return system_failure(concat(kNone, ": LOOP_CTL_GET_FREE"));
     const std::string path = concat("/dev/loop", number);
     const Descriptor device(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-    if (!device.is_open()) return system_failure(path);
+    if (!device.is_open()) return system_failure(concat(kNone, ": ", path));
     loop_config config{};
     config.fd = static_cast<uint32_t>(file);
     config.block_size = 4096;
@@ -91,8 +96,10 @@ MountedFileSystem::~MountedFileSystem() {
 Status MountedFileSystem::mount() {
   std::filesystem::create_directories(folder_);
   if (::mount(device_.c_str(), folder_.c_str(), kind_.type, 0, kind_.options) != 0) {
-    return system_failure(concat("mounting ", kind_.name,
-                                 errno == ENODEV ? ", which this kernel does not have" : ""));
+    const std::string advice =
+        errno == ENODEV ? concat(", which this kernel lacks (run 'modprobe ", kind_.type, "')")
+                        : "";
+    return system_failure(concat("mounting ", kind_.name, advice));
   }
   is_mounted_ = true;
   return {};
@@ -109,7 +116,8 @@ Status MountedFileSystem::shut_down() const {
   if (!folder.is_open()) return system_failure(folder_);
   uint32_t flags = kWithoutLogFlush;
   if (::ioctl(folder.get(), kShutDown, &flags) != 0)
-    return system_failure(concat("the shutdown ioctl of ", kind_.name));
+    return system_failure(
+        concat("the shutdown ioctl of ", kind_.name, ", which takes a newer kernel"));
   return {};
 }
 
@@ -133,19 +141,10 @@ Result<Descriptor> make_image(const FileSystemKind& kind) {
 }
 
 Status keep_mounts_private() {
+  if (::geteuid() != 0) return fail(Errc::io, "mounting file systems needs root: run it with sudo");
   if (::unshare(CLONE_NEWNS) != 0 ||
       ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
-    return system_failure("mounts of our own: unshare(CLONE_NEWNS)");
-  return {};
-}
-
-Status why_unavailable(const FileSystemKind& kind) {
-  if (::geteuid() != 0) return fail(Errc::io, "mounting file systems needs root: run it with sudo");
-  for (const std::string& program :
-       {kind.make.front(), kind.check.empty() ? kind.make.front() : kind.check.front()}) {
-    if (::access(program.c_str(), X_OK) != 0)
-      return fail(Errc::io, concat("there is no ", program, ": run 'scripts/setup.sh campaign'"));
-  }
+    return system_failure("mounting needs CAP_SYS_ADMIN, as a privileged container has: unshare");
   return {};
 }
 

@@ -87,11 +87,8 @@ class MountedFileSystem {
 // An anonymous file in memory with a new file system of that kind in it.
 [[nodiscard]] Result<Descriptor> make_image(const FileSystemKind& kind);
 
-// From now on this process mounts for itself alone. Whoever else copied its mounts, as containers
-// do, would keep a file system alive that was unmounted here. They end with the process.
+// From now on this process mounts for itself alone, if it may. Whoever else copied its mounts, as
+// containers do, would keep a file system alive that was unmounted here. They end with the process.
 [[nodiscard]] Status keep_mounts_private();
-
-// What is missing to use that kind here, or nothing.
-[[nodiscard]] Status why_unavailable(const FileSystemKind& kind);
 
 }  // namespace firn::campaign

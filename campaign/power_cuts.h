@@ -11,10 +11,13 @@
 
 namespace firn::campaign {
 
+enum class PowerSwitch : uint8_t { shutdown_ioctl, recorded_disk };
+
 struct DeviceRow {
   std::string name;  // of the table
   const FileSystemKind& file_system;
-  // A failure is a violation, or, before anything was done, what is missing here.
+  PowerSwitch power_switch;
+  // A failure is a violation.
   Status (*live)(const DeviceRow& row, Stage& stage, const SubjectKind& kind, uint64_t seed);
 };
 

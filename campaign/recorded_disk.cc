@@ -78,7 +78,7 @@ Result<std::unique_ptr<RecordedDisk>> RecordedDisk::serve(int image, uint64_t si
   disk->fuse_ = fuse_new(&arguments, &kOperations, sizeof kOperations, disk.get());
   fuse_opt_free_args(&arguments);
   if (disk->fuse_ == nullptr || fuse_mount(disk->fuse_, folder.c_str()) != 0)
-    return fail(Errc::io, concat("FUSE does not work here: no mount of /dev/fuse on ", folder));
+    return fail(Errc::io, "no FUSE (run 'modprobe fuse'; give a container /dev/fuse)");
   disk->thread_ = std::thread([served = disk->fuse_] { fuse_loop(served); });
   disk->file_ = Descriptor(::open(concat(folder, kName).c_str(), O_RDWR | O_CLOEXEC));
   if (!disk->file_.is_open()) return system_failure(concat(folder, kName));

@@ -4,6 +4,7 @@
 
 usage: stage_test.py PROGRAM...
 """
+import os
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,34 @@ class StageTest(unittest.TestCase):
                         "--cases", "5")
         self.assertEqual(ended.returncode, 1)
         self.assertLessEqual(ended.stdout.count("VIOLATION"), 30)
+
+
+class PowerCutTest(unittest.TestCase):
+    """What this machine lacks is said, and nothing is run."""
+
+    def missing(self, ended):
+        self.assertEqual(ended.returncode, 1)
+        self.assertNotIn("VIOLATION", ended.stdout)
+        return ended.stderr
+
+    def without(self, device):
+        if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+            self.skipTest("hiding a device needs root")
+        hide = f'[ ! -e {device} ] || mount --bind /dev/null {device} && exec "$0" "$@"'
+        return self.missing(run(named("firn_powercut"), "--cases", "2", "--firn", "/bin/false",
+                                before=["unshare", "-m", "sh", "-c", hide]))
+
+    def test_without_root(self):
+        program = named("firn_powercut")
+        if os.geteuid() == 0:
+            self.skipTest("this is root")
+        self.assertIn("needs root", self.missing(run(program, "--firn", "/bin/false")))
+
+    def test_without_loop_devices(self):
+        self.assertIn("loop", self.without("/dev/loop-control"))
+
+    def test_without_fuse(self):
+        self.assertIn("FUSE", self.without("/dev/fuse"))
 
 
 if __name__ == "__main__":
