@@ -14,7 +14,7 @@ ONLY ?=
 export AREA QUICK STAGE DURATION SEED ONLY
 
 help:           ## this list
-	@awk -F ':|## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$NF}' $(MAKEFILE_LIST)
+	@awk -F ': *## ' '/^[a-z0-9]+: *## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:          ## install what building, testing and the command need (GROUPS="lint bench ..." for more)
 	@scripts/setup.sh $(GROUPS)
@@ -31,7 +31,7 @@ bench:          ## measure against peers: AREA=one of them (default all), QUICK=
 	@scripts/setup.sh build library tools tests bench
 	@scripts/bench.sh
 
-campaign:       ## long hunts for violations: STAGE=one of them (default all), DURATION=seconds, SEED=n
+campaign:       ## long hunts: STAGE="sim kill" (default all), DURATION=seconds each, SEED=n, ONLY=row
 	@scripts/setup.sh build library tools tests
 	@scripts/campaign.sh
 

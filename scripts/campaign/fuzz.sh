@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Fuzz targets under libFuzzer, address and undefined-behaviour sanitizers, each for an equal share
-# of the time. What it learns stays in build/fuzz-corpus for the next run.
+# Fuzz targets under libFuzzer, address and undefined-behaviour sanitizers, one after another: each
+# for an equal share of DURATION, in whole seconds by the clock, rounded up. What it learns stays in
+# build/fuzz-corpus for the next run.
 # usage: fuzz.sh REPORT, with DURATION (seconds, default 60), SEED and ONLY in the environment. ONLY
 # lists targets, as "freezer archive_calls"; default: all of them.
 set -euo pipefail
@@ -22,6 +23,7 @@ build fuzz "${names[@]}"
 
 seed=${SEED:-1} cases=0 violations=0 begin=$SECONDS
 share=$(((${DURATION:-60} + ${#names[@]} - 1) / ${#names[@]}))
+echo "${#names[@]} targets, each for $share seconds by the clock"
 for name in "${names[@]}"; do
   program=$(find build/fuzz -type f -name "$name")
   corpus=build/fuzz-corpus/$name log=build/campaign/$name.log

@@ -3,7 +3,7 @@
 #
 # Power cuts and failing devices under the command, on ext4, XFS and btrfs. Needs root, loop devices
 # and FUSE; says what is missing and fails if something is.
-# usage: powercut.sh REPORT, with DURATION and SEED in the environment.
+# usage: powercut.sh REPORT, with DURATION, SEED and ONLY in the environment.
 set -euo pipefail
 scripts/setup.sh campaign
 source scripts/build.sh
@@ -14,4 +14,4 @@ as_root=()
 # each row.
 exec "${as_root[@]}" build/release/campaign/firn_powercut --firn "$PWD/build/release/bin/firn" \
   --directory "$PWD/build/campaign/powercut" --json "$1" \
-  ${DURATION:+--duration "$DURATION"} ${SEED:+--seed "$SEED"}
+  ${DURATION:+--duration "$DURATION"} ${SEED:+--seed "$SEED"} ${ONLY:+--only "$ONLY"}
