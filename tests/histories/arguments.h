@@ -56,6 +56,13 @@ inline std::optional<Arguments> parse(int argc, char** argv) {
   return result;
 }
 
+// The exit code of a program that was asked how it is used, or misunderstood.
+inline int print_usage(int argc, char** argv) {
+  const bool is_asked = argc == 2 && std::string_view(argv[1]) == "--help";
+  std::fprintf(is_asked ? stdout : stderr, "usage: %s%s", argv[0], kUsage);
+  return is_asked ? 0 : 2;
+}
+
 // Runs work(thread, wait) in so many threads, which call wait() before their first operation: it
 // returns when all of them have.
 inline void run_together(

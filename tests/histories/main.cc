@@ -135,10 +135,7 @@ bool report_moves(uint64_t operations) {
 
 int main(int argc, char** argv) {
   const auto arguments = firn::histories::parse(argc, argv);
-  if (!arguments) {
-    std::fprintf(stderr, "usage: %s%s", argv[0], firn::histories::kUsage);
-    return 2;
-  }
+  if (!arguments) return firn::histories::print_usage(argc, argv);
   const int result = firn::histories::run_histories(
       "firn_histories", *arguments, firn::histories::kOperations, firn::histories::run_seed);
   return firn::histories::report_moves(arguments->operations) ? result : 1;

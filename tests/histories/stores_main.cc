@@ -308,10 +308,7 @@ std::optional<std::string> run_seed(uint64_t seed) {
 
 int main(int argc, char** argv) {
   const auto arguments = firn::histories::parse(argc, argv);
-  if (!arguments) {
-    std::fprintf(stderr, "usage: %s%s", argv[0], firn::histories::kUsage);
-    return 2;
-  }
+  if (!arguments) return firn::histories::print_usage(argc, argv);
   return firn::histories::run_histories("firn_store_histories", *arguments,
                                         firn::histories::kOperations, firn::histories::run_seed);
 }

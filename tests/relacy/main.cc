@@ -330,6 +330,11 @@ void hold_processor(bool hold) {
 }
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--help") {
+    std::puts(
+        "usage: firn_relacy [ITERATIONS [SCRIPT]]   (of each layout of hashes; default 1000)");
+    return 0;
+  }
   const unsigned iterations = argc > 1 ? static_cast<unsigned>(std::atoi(argv[1])) : 1000;
   return firn::relacy::run_all(iterations, argc > 2 ? argv[2] : "");
 }

@@ -247,8 +247,10 @@ int main(int argc, char** argv) {
                              : name == "--seed"     ? &seed
                                                     : nullptr;
     if (i + 1 == argc || option == nullptr) {
-      std::fputs("usage: firn_schedules [--runs N] [--duration SECONDS] [--seed N]\n", stderr);
-      return 2;
+      const bool is_asked = name == "--help";
+      std::fputs("usage: firn_schedules [--runs N] [--duration SECONDS] [--seed N]\n",
+                 is_asked ? stdout : stderr);
+      return is_asked ? 0 : 2;
     }
     *option = std::strtoull(argv[i + 1], nullptr, 10);
   }
