@@ -37,6 +37,7 @@ struct Trouble {
   TroubleKind kind = TroubleKind::none;
   int error_number = 0;
   uint64_t at = 0;  // the number of the call or allocation that meets it, among those that can
+  std::optional<testkit::SystemCall> only = std::nullopt;  // set: no other one can
 
   [[nodiscard]] bool is_of_memory() const {
     return kind == TroubleKind::no_memory_once || kind == TroubleKind::no_memory_from_then_on;
@@ -71,6 +72,10 @@ class TroubleHook final : public testkit::SystemCallHook {
   // Calls that could have met the trouble so far, and the first one that did.
   [[nodiscard]] uint64_t count() const { return count_; }
   [[nodiscard]] const std::string& troubled() const { return troubled_; }
+  // What was synced is safe whatever a close says: nothing may come of it.
+  [[nodiscard]] bool met_closes_only() const {
+    return !troubled_.empty() && !met_more_than_closes_;
+  }
 
  private:
   [[nodiscard]] bool meets_trouble(testkit::SystemCall call);
@@ -78,6 +83,7 @@ class TroubleHook final : public testkit::SystemCallHook {
   const Trouble trouble_;
   uint64_t count_ = 0;
   bool is_in_trouble_ = false;  // the last call
+  bool met_more_than_closes_ = false;
   std::string troubled_;
 };
 

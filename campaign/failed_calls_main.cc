@@ -44,6 +44,10 @@ class Sweep {
 
   void run() {
     live({});
+    if (row_.kind.is_large) {
+      run_written_out();
+      return;
+    }
     // A device can fail any call. The rest differs little from its neighbours: errors of calls that
     // take room or change something, interruptions, short transfers, and allocations. A seed has
     // every third of each, so that every change meets one of those errors; three seeds that follow
@@ -65,7 +69,17 @@ class Sweep {
   }
 
  private:
+  void run_written_out() {
+    for (const TroubleKind kind : {TroubleKind::fails_once, TroubleKind::fails_from_then_on})
+      for (const int error_number : {EIO, ENOSPC, EDQUOT, EROFS})
+        until_none_is_met({.kind = kind, .error_number = error_number});
+    for (const TroubleKind kind :
+         {TroubleKind::interrupts_once, TroubleKind::interrupts_from_then_on})
+      until_none_is_met({.kind = kind});
+  }
+
   void until_none_is_met(Trouble trouble, uint64_t step = 1) {
+    if (row_.kind.is_large) trouble.only = testkit::SystemCall::write_out;
     for (; live(trouble); trouble.at += step)
       stage_.add_note(row_.name, text_of(trouble));
   }

@@ -210,7 +210,12 @@ std::span<const LifeKind> life_kinds() {
       {.name = "value_log",
        .make = make_value_log_life,
        .has_readers = false,
-       .has_salvage = false}};
+       .has_salvage = false},
+      {.name = "archive_written_out",
+       .make = make_archive,
+       .has_readers = false,
+       .has_salvage = false,
+       .is_large = true}};
   return kKinds;
 }
 

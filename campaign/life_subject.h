@@ -45,6 +45,9 @@ struct LifeKind {
   std::unique_ptr<LifeSubject> (*make)(Random& random);
   bool has_readers = true;  // beside a writer
   bool has_salvage = true;
+  // The first value is so large that it is written out before a sync: of its lives only that is in
+  // trouble.
+  bool is_large = false;
 };
 
 [[nodiscard]] std::span<const LifeKind> life_kinds();

@@ -12,10 +12,12 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "firn/base/check.h"
 #include "firn/base/text.h"
 
 namespace {
@@ -99,6 +101,18 @@ int openat(int fd, const char* name, int flags, ...) {
   return open_admitted(fd, name, flags, mode);
 }
 
+// Whatever a close says, the descriptor is gone. Who tries again closes another file of the
+// program.
+int close(int fd) {
+  const bool is_admitted = admit(SystemCall::close, [&] { return concat("close ", path_of(fd)); });
+  const int error_number = errno;
+  const int result = call(SYS_close, fd);
+  CHECK(active_hook == nullptr || result == 0 || errno != EBADF, "a file is closed once");
+  if (is_admitted) return result;
+  errno = error_number;
+  return -1;
+}
+
 ssize_t pread(int fd, void* bytes, size_t size, off_t offset) {
   if (!admit(SystemCall::read, [&] { return concat("read ", path_of(fd), " at ", offset); }))
     return -1;
@@ -119,6 +133,13 @@ ssize_t pwritev(int fd, const iovec* vectors, int count, off_t offset) {
     return ::syscall(SYS_pwritev, fd, &first, 1, offset, 0);
   }
   return ::syscall(SYS_pwritev, fd, vectors, count, offset, 0);
+}
+
+int sync_file_range(int fd, off_t offset, off_t size, unsigned flags) {
+  return admit(SystemCall::write_out,
+               [&] { return concat("write out ", path_of(fd), " at ", offset, "+", size); })
+             ? call(SYS_sync_file_range, fd, offset, size, flags)
+             : -1;
 }
 
 int fsync(int fd) {
@@ -205,6 +226,12 @@ int fstat(int fd, struct stat* status) noexcept {
 int fstatat(int fd, const char* name, struct stat* status, int flags) noexcept {
   return admit(SystemCall::examine, [&] { return concat("examine ", path_in(fd, name)); })
              ? call(SYS_newfstatat, fd, name, status, flags)
+             : -1;
+}
+
+int statfs(const char* path, struct statfs* status) noexcept {
+  return admit(SystemCall::examine, [&] { return concat("examine ", path); })
+             ? call(SYS_statfs, path, status)
              : -1;
 }
 

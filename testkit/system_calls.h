@@ -16,8 +16,10 @@ namespace firn::testkit {
 
 enum class SystemCall : uint8_t {
   open,
+  close,
   read,
   write,
+  write_out,  // what is cached, before a sync
   sync,
   resize,
   drop,
@@ -26,7 +28,7 @@ enum class SystemCall : uint8_t {
   unlink,
   mkdir,
   lock,
-  examine,  // fstat, fstatat, and who has a lock
+  examine,  // fstat, fstatat, statfs, and who has a lock
   list,     // what begins a listing, and each entry
   map,      // a file
   reserve   // memory, by mmap
@@ -36,7 +38,8 @@ class SystemCallHook {
  public:
   virtual ~SystemCallHook() = default;
   // What becomes of a call. 0: it goes on; else it fails with that errno. `describe` names it:
-  // "fsync /a/b", "write /a/b at 8", "rename /a/new.tmp /a/b", "examine /a/b".
+  // "fsync /a/b", "write /a/b at 8", "write out /a/b at 8+9", "rename /a/new.tmp /a/b",
+  // "examine /a/b".
   [[nodiscard]] virtual int intercept(SystemCall call,
                                       const std::function<std::string()>& describe) = 0;
   // The most that a read or write may transfer.

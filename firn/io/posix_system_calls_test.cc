@@ -25,9 +25,9 @@ using testkit::FailsWith;
 using testkit::SystemCall;
 
 bool asks_only(SystemCall call) {
-  return call == SystemCall::open || call == SystemCall::read || call == SystemCall::lock ||
-         call == SystemCall::examine || call == SystemCall::list || call == SystemCall::map ||
-         call == SystemCall::reserve;
+  return call == SystemCall::open || call == SystemCall::close || call == SystemCall::read ||
+         call == SystemCall::lock || call == SystemCall::examine || call == SystemCall::list ||
+         call == SystemCall::map || call == SystemCall::reserve;
 }
 
 // Lists the calls that change or flush something, with paths relative to the store: "fsync index",
@@ -319,6 +319,51 @@ TEST_F(PosixSystemCallsTest, GivenSignalsAndShortWrites_WhenWritten_ThenAllOfItA
   EXPECT_EQ(as_text(content), "12345");
   fail_once("resize p/61 9", EINTR);
   EXPECT_OK(blob_->resize(1));
+}
+
+// It is never tried again: the descriptor may be another file's by then.
+TEST_F(PosixSystemCallsTest, WhenACloseFails_ThenWhatWasSyncedIsThere) {
+  for (const int error_number : {EIO, ENOSPC, EDQUOT, EINTR}) {
+    open_existing();
+    open_blob(OpenMode::read_write);
+    ASSERT_OK(blob_->write_at(0, as_bytes("xyz")));
+    ASSERT_OK(blob_->sync());
+    fail_once("close p/61", error_number);
+
+    blob_.reset();
+
+    EXPECT_TRUE(has_failed());
+    open_blob(OpenMode::read_only);
+    Bytes content(3);
+    ASSERT_OK(blob_->read_at(0, content));
+    EXPECT_EQ(as_text(content), "xyz");
+    ASSERT_OK(storage_->remove_partition("p"));
+  }
+}
+
+// The system need not know this call, and a signal only makes it late. Whatever else it says may
+// be all that anybody hears of a lost page.
+TEST_F(PosixSystemCallsTest, WhenWritingOutFails_ThenTheBlobIsPoisonedUnlessItIsOnlyAdvice) {
+  const Bytes large(9 << 20);
+  for (const int error_number : {ENOSYS, EINVAL, EINTR, EIO, ENOSPC, EDQUOT, EROFS}) {
+    SCOPED_TRACE(error_number);
+    open_existing();
+    open_blob(OpenMode::read_write);
+    fail_once(concat("write out p/61 at 8+", large.size()), error_number);
+
+    const Status written = blob_->write_at(0, large);
+
+    EXPECT_TRUE(has_failed());
+    const bool is_full = error_number == ENOSPC || error_number == EDQUOT;
+    if (error_number == ENOSYS || error_number == EINVAL || error_number == EINTR) {
+      EXPECT_OK(written);
+      EXPECT_OK(blob_->sync());
+    } else {
+      EXPECT_THAT(written, FailsWith(is_full ? Errc::no_space : Errc::io, "p/61'"));
+      EXPECT_THAT(blob_->sync(), FailsWith(Errc::poisoned));
+    }
+    ASSERT_OK(storage_->remove_partition("p"));
+  }
 }
 
 TEST_F(PosixSystemCallsTest, WhenAWriteOrResizeFails_ThenTheBlobIsPoisoned) {
