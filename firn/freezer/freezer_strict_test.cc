@@ -93,6 +93,11 @@ TEST_P(StrictFreezer, WhenSomethingIsDamagedOrMustBeCut_ThenItIsRefusedAndNothin
        [&] { change("index", first, [](Bytes& file) { file[9] ^= std::byte{1}; }); }},
       {"a torn page", [&] { change("index", last_section(), tear); }},
       {"a torn value", [&] { change("values", last_section(), tear); }},
+      {"a torn value beside hints without a header",
+       [&] {
+         change("values", last_section(), tear);
+         change("manifest", to_bytes(as_bytes("floors")), [](Bytes& file) { file.clear(); });
+       }},
       {"a copy of the manifest",
        [&] { change("manifest", to_bytes(as_bytes("left")), flip_last); }}};
   for (const auto& [name, damage] : changes) {

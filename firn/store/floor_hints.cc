@@ -46,9 +46,9 @@ std::optional<FloorHint> decode(ByteSpan record) {
 Result<std::unique_ptr<FloorHints>> FloorHints::open(Storage& storage, bool read_only,
                                                      RecoveryLog& recovery) {
   std::unique_ptr<FloorHints> hints(new FloorHints(storage));
-  auto content = hints->read_content(read_only);
+  auto content = hints->read_content();
   for (int attempt = 0; read_only && content; ++attempt) {
-    auto again = hints->read_content(read_only);
+    auto again = hints->read_content();
     const bool is_same = again && equal_bytes(content->bytes(), again->bytes());
     content = std::move(again);
     if (is_same) break;
@@ -73,11 +73,13 @@ Result<std::unique_ptr<FloorHints>> FloorHints::open(Storage& storage, bool read
   return hints;
 }
 
-Result<Buffer> FloorHints::read_content(bool read_only) {
-  TRY_INTO(blob_, storage_.open(kManifestPartition, as_bytes(kBlobName),
-                                read_only ? OpenMode::read_only : OpenMode::read_write));
-  Buffer content(std::min(blob_->size(), kReadMaxBytes));
-  TRY(blob_->read_at(0, content.mutable_bytes()));
+// An open for writing would give a file that is too short its header, also where the store is then
+// refused.
+Result<Buffer> FloorHints::read_content() const {
+  TRY_INTO(const auto blob,
+           storage_.open(kManifestPartition, as_bytes(kBlobName), OpenMode::read_only));
+  Buffer content(std::min(blob->size(), kReadMaxBytes));
+  TRY(blob->read_at(0, content.mutable_bytes()));
   return content;
 }
 

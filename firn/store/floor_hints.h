@@ -33,14 +33,14 @@ struct FloorHint {
 
 class FloorHints {
  public:
-  // Reads the hints, if there are any. Creates nothing. With `read_only`, they are all of one
+  // Reads the hints, if there are any. Changes nothing. With `read_only`, they are all of one
   // moment, even if another process writes some: Errc::locked if there was none that long.
   [[nodiscard]] static Result<std::unique_ptr<FloorHints>> open(Storage& storage, bool read_only,
                                                                 RecoveryLog& recovery);
 
   [[nodiscard]] const std::vector<FloorHint>& found() const { return found_; }
 
-  // Creates the blob if it is not there. Comes before write.
+  // Opens the blob for writing, or makes it. Comes before write.
   [[nodiscard]] Status make_ready_for_writing();
   // Not durable, but a killed process has written it.
   [[nodiscard]] Status write(const FloorHint& hint);
@@ -54,10 +54,10 @@ class FloorHints {
   };
 
   explicit FloorHints(Storage& storage) : storage_(storage) {}
-  Result<Buffer> read_content(bool read_only);
+  [[nodiscard]] Result<Buffer> read_content() const;
 
   Storage& storage_;
-  std::unique_ptr<Blob> blob_;  // null: not there
+  std::unique_ptr<Blob> blob_;  // null: not ready for writing
   bool is_damaged_ = false;     // its header is
   std::vector<FloorHint> found_;
   std::map<std::pair<StoreRole, Section>, Slot> slots_;
