@@ -3,7 +3,8 @@
 // Hostile files under an archive. Where no checksum was forged, an index and a key answer with the
 // value that was put, or with an error; absent they are only if opening or verify tells of damage.
 // What opens for writing takes items and gives them back, and has exactly those that a reference
-// finds in the bytes from before.
+// finds in the bytes from before. A strict open refuses what the ordinary one would cut or
+// call damaged, and leaves it as it is.
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -193,6 +194,17 @@ void check_recovered(const PrunableArchive& archive, const reference::Sections& 
   }
 }
 
+// The files are those of a store that opened strictly.
+void check_healthy(const testkit::StoreFiles& files, PrunableArchiveOptions options) {
+  MemoryStorage storage;
+  testkit::load_files(storage, files);
+  options.strict = false;
+  const auto archive = PrunableArchive::open(storage, options);
+  CHECK(archive.has_value(), "what opens strictly opens");
+  CHECK((*archive)->recovery().cuts.empty(), "nothing is cut of what opens strictly");
+  CHECK((*archive)->recovery().damage.empty(), "nor is it damaged");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -218,7 +230,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options.access = ArchiveAccess::write;
   const testkit::StoreFiles files = testkit::files_of(storage);
   const auto writer = PrunableArchive::open(storage, options);
-  if (!writer) return 0;
+  if (!writer) {
+    CHECK(!options.strict || testkit::files_of(storage) == files,
+          "what strict refuses is as it was");
+    return 0;
+  }
+  if (options.strict) check_healthy(files, options);
   const auto manifest = reference::read_manifest(files);
   CHECK(manifest.has_value(), "what must be refused is refused");
   // Whether what was forged decompresses, the reference does not know.

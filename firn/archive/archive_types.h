@@ -44,8 +44,10 @@ struct PrunableArchiveOptions {
   // bound on open index blobs; as many value blobs
   size_t open_sections_max = default_open_blobs_max();
   ArchiveAccess access = ArchiveAccess::create;
-  // Refuse (Errc::corrupt, nothing changed) what would otherwise be served in part or cut: any
-  // damage, any torn end of a crash. For those who have another copy. Reads the index twice.
+  // Refuse (Errc::corrupt, nothing changed) what would otherwise be served in part or cut: damage
+  // of manifest or index, values that are not there, any torn end of a crash. Values are not read:
+  // a rotten one that was synced is served as an error. For those who have another copy. Reads the
+  // index twice.
   bool strict = false;
 };
 

@@ -18,7 +18,8 @@
 // costs what it held. Nothing of such a section is changed, puts into it are refused, prune may
 // drop it, and close() leaves the archive unclean, so that the next open looks again. A lookup that
 // cannot rule out that the item was on a damaged page, or whose value is damaged, fails with
-// Errc::corrupt, naming blob and offset; it never reports "not found". `strict` refuses instead.
+// Errc::corrupt, naming blob and offset; it never reports "not found". `strict` refuses instead,
+// but for damage inside of values, which no open reads.
 //
 // Threads. All calls, concurrently. Mutations are serialised inside; reads run beside them and
 // never wait for a flush. Concurrent sync() calls share flushes. Forked children: io/storage.h.
@@ -62,9 +63,8 @@ namespace firn {
 
 class PrunableArchive {
  public:
-  // Errors: not_found, locked, invalid_argument (geometry), corrupt (manifest; with `strict` any
-  // damage and any torn end), io, no_space. When it fails for another reason than io and no_space,
-  // nothing was changed.
+  // Errors: not_found, locked, invalid_argument (geometry), corrupt (manifest; more if `strict`),
+  // io, no_space. When it fails for another reason than io and no_space, nothing was changed.
   [[nodiscard]] static Result<std::unique_ptr<PrunableArchive>> open(
       Storage& storage, const PrunableArchiveOptions& options);
   ~PrunableArchive();  // does not sync

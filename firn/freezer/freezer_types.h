@@ -90,9 +90,10 @@ struct FreezerOptions {
   // bound on open key blobs; as many value blobs
   size_t open_sections_max = default_open_blobs_max();
   FreezerAccess access = FreezerAccess::create;
-  // Refuse (Errc::corrupt, nothing changed) what would otherwise be served in part or cut: any
-  // damage of keys, values or manifest, any torn end of a crash. The table is made anew, as it can
-  // be. For those who have another copy. Reads the keys twice.
+  // Refuse (Errc::corrupt, nothing changed) what would otherwise be served in part or cut: damage
+  // of manifest or keys, values that are not there, any torn end of a crash. Values are not read: a
+  // rotten one that was synced is served as an error. The table is made anew, as it can be. For
+  // those who have another copy. Reads the keys twice.
   bool strict = false;
   // Goes back to this checkpoint of this store and drops what came after it. Unset: everything that
   // was made durable is kept.
