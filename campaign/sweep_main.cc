@@ -3,13 +3,15 @@
 // firn_sweep: every damage to small stores of every structure, one at a time. After each, a reader
 // and a writer open the store, or are told why not, and every item that was synced is there, or an
 // error or a finding says that it is not, which names the damaged file, and the reference of
-// recovery does not find it in the bytes either: never another value, never
-// "not found" without a word, never a crash, and within a second. A reader changes nothing. What
-// does not open for reading is salvaged: every put is there whose bytes the damage left alone,
-// nothing else is, and a file is named if something is missing. A byte whose flip changes nothing
-// is on a list of such bytes, which has nothing else. So are the kinds of damage which the formats
-// cannot tell; where keys are made of contents, comparing them tells those, too. Now and then a
-// store is large: of the damages that are many there, a sample is tried.
+// recovery does not find it in the bytes either: never another value, never "not found" without a
+// word, never a crash, and within a second. A reader changes nothing. Nor does a strict open for
+// writing that refuses: it refuses what the ordinary one refuses, cuts or calls damaged, and else
+// only what verify finds. What does not open for reading is salvaged: every put is there whose
+// bytes the damage left alone, nothing else is, and a file is named if something is missing. A
+// byte whose flip changes nothing is on a list of such bytes, which has nothing else. So are the
+// kinds of damage which the formats cannot tell; where keys are made of contents, comparing them
+// tells those, too. Now and then a store is large: of the damages that are many there, a sample is
+// tried.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -42,6 +44,15 @@ constexpr uint64_t kSampledPairs = 50;
 constexpr uint64_t kBitsInBothCopies = 32;  // of any store
 constexpr uint64_t kSeedsForALargeOne = 9;  // odd: closed ones and killed ones
 constexpr std::array kAccesses = {Access::reading, Access::writing};
+
+std::string_view text_of(Access access) {
+  switch (access) {
+    case Access::reading: return "reading: ";
+    case Access::writing: return "writing: ";
+    case Access::writing_strictly: return "writing, strictly: ";
+  }
+  return "";
+}
 
 double processor_seconds() {
   timespec time{};
@@ -135,6 +146,11 @@ class Sweep {
   }
 
   void run() {
+    if (kind_.has_strict) {
+      MemoryStorage storage;
+      load(storage, store_.files);
+      opens_strictly_ = store_.read(storage, Access::writing_strictly).is_open();
+    }
     for (const auto& [name, content] : store_.files) {
       watch_on();
       flip_bits(name, content);
@@ -158,10 +174,9 @@ class Sweep {
   };
 
   void violate(const Damage& damage, Access access, const auto&... how) {
-    stage_.add_violation(
-        row_, seed_,
-        concat(watched(), ": ", damage.what, " ", file_text(damage.files.front()), damage.where,
-               ", opened for ", access == Access::reading ? "reading: " : "writing: ", how...));
+    stage_.add_violation(row_, seed_,
+                         concat(watched(), ": ", damage.what, " ", file_text(damage.files.front()),
+                                damage.where, ", opened for ", text_of(access), how...));
   }
 
   // Returns whether the damage had any effect.
@@ -170,9 +185,10 @@ class Sweep {
     MemoryStorage storage;
     load(storage, files);
     bool has_effect = false;
+    std::vector<Reading> readings;
     for (size_t i = 0; i < kAccesses.size(); ++i) {  // the reader first: it changes nothing
       const double begin = processor_seconds();
-      const Reading reading = store_.read(storage, kAccesses[i]);
+      const Reading& reading = readings.emplace_back(store_.read(storage, kAccesses[i]));
       if (processor_seconds() - begin > kCaseMaxSeconds)
         violate(damage, kAccesses[i], "it takes more than a second");
       judge_reading(reading, undamaged_[i], damage, kAccesses[i]);
@@ -181,9 +197,40 @@ class Sweep {
       has_effect = has_effect || reading != undamaged_[i];
       if (kAccesses[i] == Access::writing) continue;
       if (!reading.is_open()) judge_salvage(storage, damage);
-      if (!holds(storage, files)) violate(damage, kAccesses[i], "a reader changed a file");
+      if (files_of(storage) != files) violate(damage, kAccesses[i], "a reader changed a file");
     }
+    if (kind_.has_strict) judge_strict(files, damage, readings[0], readings[1]);
     return has_effect;
+  }
+
+  // Where an open for writing is told to be strict, it is the ordinary one, or it refuses what that
+  // one refuses, cuts or calls damaged, and changes nothing.
+  void judge_strict(const Files& files, const Damage& damage, const Reading& reader,
+                    const Reading& writer) {
+    MemoryStorage storage;
+    load(storage, files);
+    const Reading strict = store_.read(storage, Access::writing_strictly);
+    const auto complain = [&](const auto&... how) {
+      violate(damage, Access::writing_strictly, how...);
+    };
+    const bool is_told = !writer.is_open() || std::ranges::any_of(writer.findings, must_refuse);
+    if (strict.is_open()) {
+      stage_.add_note(row_, "opened strictly");
+      if (is_told) complain("it opens, although an open for writing cuts or tells of damage");
+      if (!is_told && strict != writer)
+        complain("it is another store than an open for writing has");
+      return;
+    }
+    stage_.add_note(row_, "refused strictly");
+    if (files_of(storage) != files) complain("it refuses, and changed a file");
+    if (opens_strictly_ && !names_any(strict.refusal, damage))
+      complain("it does not say which file: ", strict.refusal);
+    if (!is_told && reader.verified.empty()) complain("there is no reason: ", strict.refusal);
+  }
+
+  // Of what an open for writing tells. The table is made anew.
+  static bool must_refuse(const Finding& finding) {
+    return !finding.file.empty() && !finding.file.starts_with("table/");
   }
 
   void judge_salvage(MemoryStorage& storage, const Damage& damage) {
@@ -218,12 +265,6 @@ class Sweep {
       });
     };
     return std::ranges::any_of(put.places, overlaps);
-  }
-
-  static bool holds(const MemoryStorage& storage, const Files& files) {
-    return std::ranges::all_of(files, [&](const auto& file) {
-      return storage.raw(file.first.first, file.first.second) == file.second;
-    });
   }
 
   void judge_reading(const Reading& reading, const Reading& undamaged, const Damage& damage,
@@ -496,6 +537,7 @@ class Sweep {
   SweptStore store_;
   std::optional<UnusedMap> unused_;
   std::vector<Reading> undamaged_;  // as kAccesses
+  bool opens_strictly_ = false;     // what a kill left may have to be cut
   std::optional<Files> changed_;    // equal to the store's files between cases
 };
 

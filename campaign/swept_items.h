@@ -75,14 +75,12 @@ class ItemDraw {
 
 // What `verify(findings)` says, if the store was opened for reading.
 void add_verified(Reading& reading, Storage& storage, Access access, const auto& verify) {
-  if (access == Access::writing) return;
+  if (access != Access::reading) return;
   RecoveryLog findings(storage, true);
   const Status verified = verify(findings);
   reading.verified = findings_of(findings.report());
   if (!verified) reading.verified.push_back({"", verified.error().message});
 }
-
-[[nodiscard]] Files files_of(MemoryStorage& storage);
 
 // Fills a store: `put` items, `sync` now and then, and at the end either everything or not.
 class Filler {

@@ -74,6 +74,7 @@ SweptStore make_archive(Random& random, Ending ending, Scale scale, Values value
   const auto read = [=](Storage& damaged, Access access, const std::vector<SweptItem>& items) {
     PrunableArchiveOptions reading_options = options;
     if (access == Access::reading) reading_options.access = ArchiveAccess::read_only;
+    reading_options.strict = access == Access::writing_strictly;
     const auto archive = PrunableArchive::open(damaged, reading_options);
     if (!archive) return refused(archive.error());
     Reading reading = opened((*archive)->recovery());
@@ -170,6 +171,7 @@ SweptStore make_freezer(Random& random, Ending ending, Scale scale, Values value
   const auto read = [=](Storage& damaged, Access access, const std::vector<SweptItem>& items) {
     FreezerOptions reading_options = options;
     if (access == Access::reading) reading_options.access = FreezerAccess::read_only;
+    reading_options.strict = access == Access::writing_strictly;
     const auto freezer = Freezer::open(damaged, reading_options);
     if (!freezer) return refused(freezer.error());
     Reading reading = opened((*freezer)->recovery());
@@ -243,6 +245,7 @@ SweptStore make_metadata(Random& random, Ending ending, Scale scale) {
     RecoveryLog recovery(damaged, access == Access::reading);
     MetadataStoreOptions reading_options = options;
     reading_options.read_only = access == Access::reading;
+    reading_options.strict = access == Access::writing_strictly;
     reading_options.has_commit = true;
     const auto store = MetadataStore::open(damaged, reading_options, recovery);
     if (!store) return refused(store.error());
@@ -299,12 +302,12 @@ std::span<const SweptKind> swept_kinds() {
       {"fixed_journal", make_fixed_journal, kPagesAndFiles},
       {"indexed_value_log", make_indexed_value_log, kPagesAndValues},
       {"value_log", make_value_log, kValuesAlone},
-      {"archive", make_archive_of_all_sizes, kValues},
-      {"freezer_in_memory", make_freezer_in_memory, kFiles},
-      {"freezer_on_disk", make_freezer_on_disk, kFiles},
-      {"metadata", make_metadata, {}},
-      {"archive_of_one_size", make_archive_of_one_size, kValuesOfArchive, true},
-      {"freezer_of_one_size", make_freezer_of_one_size, kValuesOfFreezer, true}};
+      {"archive", make_archive_of_all_sizes, kValues, true},
+      {"freezer_in_memory", make_freezer_in_memory, kFiles, true},
+      {"freezer_on_disk", make_freezer_on_disk, kFiles, true},
+      {"metadata", make_metadata, {}, true},
+      {"archive_of_one_size", make_archive_of_one_size, kValuesOfArchive, true, true},
+      {"freezer_of_one_size", make_freezer_of_one_size, kValuesOfFreezer, true, true}};
   return kKinds;
 }
 

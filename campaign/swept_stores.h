@@ -55,7 +55,7 @@ struct Reading {
   friend bool operator==(const Reading&, const Reading&) = default;
 };
 
-enum class Access : uint8_t { writing, reading };
+enum class Access : uint8_t { writing, reading, writing_strictly };
 
 // A part of a file; offsets count its header.
 struct FileRange {
@@ -112,6 +112,7 @@ struct SweptKind {
   std::string_view name;
   SweptStore (*make)(Random& random, Ending ending, Scale scale);
   std::span<const Limit> limits;
+  bool has_strict = false;  // it can be opened for writing strictly
   // Another kind has all damage of bits and lengths: a sample will do.
   bool is_about_sectors = false;
 };
@@ -119,6 +120,7 @@ struct SweptKind {
 [[nodiscard]] std::span<const SweptKind> swept_kinds();
 // Puts the files into the storage, in the place of those of these names.
 void load(MemoryStorage& storage, const Files& files);
+[[nodiscard]] Files files_of(MemoryStorage& storage);
 // "index/0000000000000000", as findings name files.
 [[nodiscard]] std::string file_text(const FileName& name);
 
