@@ -13,7 +13,14 @@ namespace {
 
 namespace reference = testkit::reference;
 
-using Place = std::pair<uint64_t, uint64_t>;  // section and position
+reference::Geometry geometry_of(const SweptStore& store) {
+  reference::Geometry geometry{store.page_size_bytes, store.record_size_bytes};
+  if (!store.has_values) geometry.values.clear();
+  return geometry;
+}
+
+// Where an item is, and what its record is there.
+using PlacedRecord = std::pair<Place, Bytes>;
 
 std::optional<reference::Sections> sections_of(const Files& files,
                                                const reference::Geometry& geometry) {
@@ -32,22 +39,9 @@ bool has_record(const reference::Sections& sections, Place place, const Bytes& r
   return section->second.records[place.second].bytes == record;
 }
 
-}  // namespace
-
-std::function<std::vector<bool>(const Files&)> kept_records(const SweptStore& store,
-                                                            std::vector<Bytes> names,
-                                                            Hidden hidden) {
-  const reference::Geometry geometry{store.page_size_bytes, store.record_size_bytes};
-  const auto undamaged = sections_of(store.files, geometry);
-  CHECK(undamaged.has_value(), "the reference reads what was synced");
-  std::vector<std::pair<Place, Bytes>> items(names.size());
-  for (const auto& [number, section] : *undamaged)
-    for (uint64_t position = 0; position < section.records.size(); ++position)
-      for (size_t i = 0; i < names.size(); ++i) {
-        const Bytes& record = section.records[position].bytes;
-        if (std::ranges::equal(ByteSpan(record).first(names[i].size()), names[i]))
-          items[i] = {{number, position}, record};
-      }
+std::function<std::vector<bool>(const Files&)> kept_items(const reference::Geometry& geometry,
+                                                          std::vector<PlacedRecord> items,
+                                                          Hidden hidden) {
   CHECK(std::ranges::none_of(items, [](const auto& item) { return item.second.empty(); }),
         "the reference finds what was synced");
   return [geometry, hidden, items = std::move(items)](const Files& files) {
@@ -57,6 +51,36 @@ std::function<std::vector<bool>(const Files&)> kept_records(const SweptStore& st
       kept.push_back(sections && has_record(*sections, place, record, hidden));
     return kept;
   };
+}
+
+}  // namespace
+
+std::function<std::vector<bool>(const Files&)> kept_records(const SweptStore& store,
+                                                            std::vector<Bytes> names,
+                                                            Hidden hidden) {
+  const reference::Geometry geometry = geometry_of(store);
+  const auto undamaged = sections_of(store.files, geometry);
+  CHECK(undamaged.has_value(), "the reference reads what was synced");
+  std::vector<PlacedRecord> items(names.size());
+  for (const auto& [number, section] : *undamaged)
+    for (uint64_t position = 0; position < section.records.size(); ++position)
+      for (size_t i = 0; i < names.size(); ++i) {
+        const Bytes& record = section.records[position].bytes;
+        if (std::ranges::equal(ByteSpan(record).first(names[i].size()), names[i]))
+          items[i] = {{number, position}, record};
+      }
+  return kept_items(geometry, std::move(items), hidden);
+}
+
+std::function<std::vector<bool>(const Files&)> kept_places(const SweptStore& store,
+                                                           const std::vector<Place>& places) {
+  const reference::Geometry geometry = geometry_of(store);
+  const auto undamaged = sections_of(store.files, geometry);
+  CHECK(undamaged.has_value(), "the reference reads what was synced");
+  std::vector<PlacedRecord> items;
+  for (const Place& place : places)
+    items.emplace_back(place, undamaged->at(place.first).records.at(place.second).bytes);
+  return kept_items(geometry, std::move(items), Hidden::is_an_error);
 }
 
 std::function<std::vector<bool>(const Files&)> kept_pairs(const SweptStore& store,

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "campaign/swept_stores.h"
@@ -21,6 +22,10 @@ enum class Hidden : uint8_t { is_an_error, may_be_older };
 [[nodiscard]] std::function<std::vector<bool>(const Files&)> kept_records(const SweptStore& store,
                                                                           std::vector<Bytes> names,
                                                                           Hidden hidden);
+// `places`: section and position of each synced item of a journal.
+using Place = std::pair<uint64_t, uint64_t>;
+[[nodiscard]] std::function<std::vector<bool>(const Files&)> kept_places(
+    const SweptStore& store, const std::vector<Place>& places);
 // `names`: the keys of a map.
 [[nodiscard]] std::function<std::vector<bool>(const Files&)> kept_pairs(
     const SweptStore& store, const std::string& partition, std::vector<Bytes> names);

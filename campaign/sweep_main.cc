@@ -3,12 +3,13 @@
 // firn_sweep: every damage to small stores of every structure, one at a time. After each, a reader
 // and a writer open the store, or are told why not, and every item that was synced is there, or an
 // error or a finding says that it is not, which names the damaged file, and the reference of
-// recovery does not find it in the bytes either: never another value, never "not found" without a
-// word, never a crash, and within a second. A reader changes nothing. Nor does a strict open for
-// writing that refuses: it refuses what the ordinary one refuses, cuts or calls damaged, and else
-// only what verify finds. What does not open for reading is salvaged: every put is there whose
-// bytes the damage left alone, nothing else is, and a file is named if something is missing. A
-// byte whose flip changes nothing is on a list of such bytes, which has nothing else. So are the
+// recovery does not find it in the bytes either (of a value log, which has no index, the sweep
+// itself knows each location and what a sync covered): never another value, never "not found"
+// without a word, never a crash, and within a second. A reader changes nothing. Nor does a strict
+// open for writing that refuses: it refuses what the ordinary one refuses, cuts or calls damaged,
+// and else only what verify finds. What does not open for reading is salvaged: every put is there
+// whose bytes the damage left alone, nothing else is, and a file is named if something is missing.
+// A byte whose flip changes nothing is on a list of such bytes, which has nothing else. So are the
 // kinds of damage which the formats cannot tell; where keys are made of contents, comparing them
 // tells those, too. Now and then a store is large: of the damages that are many there, a sample is
 // tried.

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "campaign/kept_items.h"
 #include "campaign/swept_items.h"
 #include "firn/io/page_cache.h"
 #include "firn/journal/indexed_value_log.h"
@@ -91,11 +92,15 @@ Reading read_journal(Storage& storage, Access access, const std::vector<SweptIte
   return reading;
 }
 
+enum class Entries : uint8_t { records, values };
+
 template <class Open, class Append, class Ask, class Verify>
-SweptStore make_journal(Random& random, Ending ending, Scale scale, const Open& open,
-                        const Append& append, const Ask& ask, const Verify& verify) {
+SweptStore make_journal(Random& random, Ending ending, Scale scale, Entries entries,
+                        const Open& open, const Append& append, const Ask& ask,
+                        const Verify& verify) {
   const JournalGeometry geometry(random, scale);
   MemoryStorage storage;
+  std::vector<Place> places;
   Filler filler(random, ending, scale, storage);
   {
     RecoveryLog recovery(storage, false);
@@ -106,6 +111,8 @@ SweptStore make_journal(Random& random, Ending ending, Scale scale, const Open& 
         [&](std::vector<SweptItem>& items) {
           items.push_back(
               append(*journal, Section(random.below(geometry.sections)), geometry, random));
+          const uint64_t number = items.back().number;
+          places.emplace_back(section_of(number).value, position_of(number).value);
         },
         [&] { return journal->sync_all(); });
     if (filler.closes()) {
@@ -123,7 +130,11 @@ SweptStore make_journal(Random& random, Ending ending, Scale scale, const Open& 
             ask, verify);
       });
   store.page_size_bytes = geometry.page_size_bytes;
-  store.record_size_bytes = geometry.prefix_size_bytes + IndexedValueLog::kLocationSizeBytes;
+  store.has_values = entries == Entries::values;
+  store.record_size_bytes = geometry.prefix_size_bytes;
+  if (store.has_values) store.record_size_bytes += IndexedValueLog::kLocationSizeBytes;
+  places.resize(store.synced_count);
+  store.kept = kept_places(store, places);
   return store;
 }
 
@@ -197,7 +208,7 @@ SweptStore make_fixed_journal(Random& random, Ending ending, Scale scale) {
   const auto verify = [](const FixedJournal& journal, RecoveryLog& findings) {
     return journal.verify(findings);
   };
-  return make_journal(random, ending, scale, open, append, ask, verify);
+  return make_journal(random, ending, scale, Entries::records, open, append, ask, verify);
 }
 
 SweptStore make_indexed_value_log(Random& random, Ending ending, Scale scale) {
@@ -224,7 +235,7 @@ SweptStore make_indexed_value_log(Random& random, Ending ending, Scale scale) {
   const auto verify = [](const IndexedValueLog& log, RecoveryLog& findings) {
     return log.verify(true, findings, [](uint64_t) {});
   };
-  return make_journal(random, ending, scale, open, append, ask, verify);
+  return make_journal(random, ending, scale, Entries::values, open, append, ask, verify);
 }
 
 SweptStore make_value_log(Random& random, Ending ending, Scale scale) {

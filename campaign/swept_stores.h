@@ -84,7 +84,8 @@ struct SweptStore {
   std::vector<Files> earlier;      // as they were after each sync
   size_t synced_count = 0;         // of the answers
   uint32_t page_size_bytes = 0;    // of the partition "index"; 0: there is none
-  uint32_t record_size_bytes = 0;  // of the partition "index", if values belong to it
+  uint32_t record_size_bytes = 0;  // of the partition "index"
+  bool has_values = true;          // behind the records of the partition "index"
   uint32_t table_positions = 0;    // of the last checkpoint of a freezer
   std::function<Reading(Storage&, Access)> read;
   // Of each synced item: whether these files must give it; null: nobody knows.
