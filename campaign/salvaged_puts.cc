@@ -90,6 +90,16 @@ std::vector<Put> puts_of_freezer(Storage& storage, FreezerOptions options) {
   return puts;
 }
 
+std::vector<std::vector<FileRange>> places_of(const std::vector<Put>& puts,
+                                              const std::vector<Bytes>& names) {
+  std::vector<std::vector<FileRange>> places(names.size());
+  for (size_t i = 0; i < names.size(); ++i)
+    for (const Put& put : puts)
+      if (equal_bytes(ByteSpan(put.name).first(names[i].size()), names[i]))
+        places[i].insert(places[i].end(), put.places.begin(), put.places.end());
+  return places;
+}
+
 Salvaged salvage_swept_archive(Storage& damaged, const PrunableArchiveOptions& options) {
   Salvaged salvaged;
   ArchiveSalvageOptions known;

@@ -17,6 +17,10 @@ namespace firn::campaign {
 [[nodiscard]] std::vector<Put> puts_of_archive(Storage& storage, PrunableArchiveOptions options);
 [[nodiscard]] std::vector<Put> puts_of_freezer(Storage& storage, FreezerOptions options);
 
+// Of each name, where all puts are whose own begins with it.
+[[nodiscard]] std::vector<std::vector<FileRange>> places_of(const std::vector<Put>& puts,
+                                                            const std::vector<Bytes>& names);
+
 [[nodiscard]] Salvaged salvage_swept_archive(Storage& damaged,
                                              const PrunableArchiveOptions& options);
 [[nodiscard]] Salvaged salvage_swept_freezer(Storage& damaged, const FreezerOptions& options);

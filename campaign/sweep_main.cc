@@ -235,7 +235,7 @@ class Sweep {
   }
 
   void judge_salvage(MemoryStorage& storage, const Damage& damage) {
-    if (!store_.salvage || limit_of(damage) != nullptr) return;
+    if (!store_.salvage) return;
     stage_.add_note(row_, "salvaged");
     const Salvaged salvaged = store_.salvage(storage);
     const auto complain = [&](const auto&... how) {
@@ -248,24 +248,40 @@ class Sweep {
     const bool is_older = damage.files.size() > 1 && salvaged.puts == store_.older_puts && is_told;
     if (is_older) return;
     size_t at = 0;
+    const auto skip_others = [&](const Put* expected) {
+      while (at < salvaged.puts.size() && may_be_another(salvaged.puts[at], damage) &&
+             (expected == nullptr || salvaged.puts[at] != *expected))
+        ++at;
+    };
     for (const Put& put : store_.puts) {
+      const bool is_touched = touches(damage, put.places);
+      if (!is_touched) skip_others(&put);
       if (at < salvaged.puts.size() && salvaged.puts[at] == put)
         ++at;
-      else if (!touches(damage, put))
+      else if (!is_touched)
         complain("the undamaged put ", to_hex(put.name), " is missing");
     }
+    skip_others(nullptr);
     if (at < salvaged.puts.size()) complain("nobody put ", to_hex(salvaged.puts[at].name));
     if (at < store_.puts.size() && !is_told) complain("it does not say what it lacks");
   }
 
-  static bool touches(const Damage& damage, const Put& put) {
+  // A put that damage touched may be back with another value, or in another place, where the
+  // formats cannot tell it from the right one.
+  [[nodiscard]] bool may_be_another(const Put& found, const Damage& damage) const {
+    return limit_of(damage) != nullptr && std::ranges::any_of(store_.puts, [&](const Put& put) {
+             return put.name == found.name && touches(damage, put.places);
+           });
+  }
+
+  static bool touches(const Damage& damage, const std::vector<FileRange>& places) {
     const auto overlaps = [&](const FileRange& place) {
       if (damage.ranges.empty()) return std::ranges::count(damage.files, place.file) > 0;
       return std::ranges::any_of(damage.ranges, [&](const FileRange& range) {
         return range.file == place.file && range.begin < place.end && place.begin < range.end;
       });
     };
-    return std::ranges::any_of(put.places, overlaps);
+    return std::ranges::any_of(places, overlaps);
   }
 
   void judge_reading(const Reading& reading, const Reading& undamaged, const Damage& damage,
@@ -289,7 +305,7 @@ class Sweep {
       judge_comparison(i, reading, damage, access);
       if ((!is_missing || is_told) && answer.outcome != Outcome::wrong) continue;
       is_unseen = true;
-      if (limit == nullptr)
+      if (limit == nullptr || !touches(damage, store_.places[i]))
         violate(damage, access, "item ", i,
                 is_missing ? " is missing, and nobody said so" : " is another one");
     }
@@ -304,7 +320,8 @@ class Sweep {
   void judge_losses(const Reading& reading, const Files& files, const Damage& damage,
                     Access access) {
     const auto is_absent = [](const Answer& answer) { return answer.outcome == Outcome::absent; };
-    if (!store_.kept || limit_of(damage) != nullptr) return;
+    const Limit* const limit = limit_of(damage);
+    if (!store_.kept || (limit != nullptr && limit->breaks_chains)) return;
     if (std::ranges::none_of(reading.answers, is_absent)) return;
     const std::vector<bool> kept = store_.kept(files);
     for (size_t i = 0; i < store_.synced_count; ++i)

@@ -10,6 +10,7 @@
 #include "campaign/swept_items.h"
 #include "firn/io/page_cache.h"
 #include "firn/journal/indexed_value_log.h"
+#include "firn/journal/section_name.h"
 
 namespace firn::campaign {
 namespace {
@@ -130,6 +131,10 @@ SweptStore make_journal(Random& random, Ending ending, Scale scale, Entries entr
             ask, verify);
       });
   store.page_size_bytes = geometry.page_size_bytes;
+  for (const auto& [section, position] : places) {
+    const Bytes blob = journal::section_name(Section(section));
+    store.places.push_back({{{"index", blob}}, {{"values", blob}}});
+  }
   store.has_values = entries == Entries::values;
   store.record_size_bytes = geometry.prefix_size_bytes;
   if (store.has_values) store.record_size_bytes += IndexedValueLog::kLocationSizeBytes;
@@ -241,6 +246,7 @@ SweptStore make_indexed_value_log(Random& random, Ending ending, Scale scale) {
 SweptStore make_value_log(Random& random, Ending ending, Scale scale) {
   const JournalGeometry geometry(random, scale);
   OwnersIndex index;
+  std::vector<std::vector<FileRange>> places;
   MemoryStorage storage;
   Filler filler(random, ending, scale, storage);
   {
@@ -251,6 +257,7 @@ SweptStore make_value_log(Random& random, Ending ending, Scale scale) {
           const Section section(random.below(geometry.sections));
           items.push_back({index.places.size(), draw_value(random, scale)});
           index.places.emplace_back(section, must(log->append(section, items.back().value)));
+          places.push_back({{{"values", journal::section_name(section)}}});
         },
         [&] {
           for (const auto& [section, location] : index.places)
@@ -258,7 +265,7 @@ SweptStore make_value_log(Random& random, Ending ending, Scale scale) {
           return log->sync_all();
         });
   }
-  return filler.finish([=](Storage& damaged, Access access, const std::vector<SweptItem>& items) {
+  const auto read = [=](Storage& damaged, Access access, const std::vector<SweptItem>& items) {
     RecoveryLog recovery(damaged, access == Access::reading);
     const auto log = open_value_log(damaged, geometry, index, recovery);
     if (!log) return refused(log.error());
@@ -271,7 +278,10 @@ SweptStore make_value_log(Random& random, Ending ending, Scale scale) {
       return {};
     });
     return reading;
-  });
+  };
+  SweptStore store = filler.finish(read);
+  store.places = std::move(places);
+  return store;
 }
 
 }  // namespace firn::campaign

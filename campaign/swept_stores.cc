@@ -92,11 +92,12 @@ SweptStore make_archive(Random& random, Ending ending, Scale scale, Values value
   SweptStore store = filler.finish(read);
   store.page_size_bytes = *options.page_size_bytes;
   store.record_size_bytes = archive::record_size_bytes(*options.key_size_bytes);
+  store.puts =
+      puts_of(store.files, [&](Storage& whole) { return puts_of_archive(whole, options); });
+  store.places = places_of(store.puts, names);
   names.resize(store.synced_count);
   store.kept = kept_records(store, std::move(names), Hidden::is_an_error);
   store.has_content_keys = has_content_keys;
-  store.puts =
-      puts_of(store.files, [&](Storage& whole) { return puts_of_archive(whole, options); });
   store.salvage = [=](Storage& damaged) { return salvage_swept_archive(damaged, options); };
   return store;
 }
@@ -186,12 +187,13 @@ SweptStore make_freezer(Random& random, Ending ending, Scale scale, Values value
   SweptStore store = filler.finish(read);
   store.page_size_bytes = *options.page_size_bytes;
   store.record_size_bytes = freezer::record_size_bytes(*options.key_size_bytes);
+  store.puts =
+      puts_of(store.files, [&](Storage& whole) { return puts_of_freezer(whole, options); });
+  store.places = places_of(store.puts, names);
   names.resize(store.synced_count);
   store.kept = kept_records(store, std::move(names), Hidden::may_be_older);
   store.has_content_keys = has_content_keys;
   store.table_positions = table_positions(store);
-  store.puts =
-      puts_of(store.files, [&](Storage& whole) { return puts_of_freezer(whole, options); });
   store.salvage = [=](Storage& damaged) { return salvage_swept_freezer(damaged, options); };
   return store;
 }
@@ -288,13 +290,13 @@ std::span<const SweptKind> swept_kinds() {
   static constexpr Limit kPagesAndValues[] = {{"exchanged", "values"},
                                               {"sector of pages", "index", true},
                                               {"sectors of pages swapped", "index", true}};
-  static constexpr Limit kFiles[] = {{"exchanged", "index"}, {"exchanged", "values"}};
+  static constexpr Limit kFiles[] = {{"exchanged", "index", false, true}, {"exchanged", "values"}};
   static constexpr Limit kValues[] = {{"exchanged", "values"}};
   static constexpr Limit kValuesAlone[] = {{"exchanged", "values", true}};
   // Values have no name either.
   static constexpr Limit kValuesOfArchive[] = {
       {"exchanged", "values"}, {"sector", "values"}, {"sectors swapped", "values"}};
-  static constexpr Limit kValuesOfFreezer[] = {{"exchanged", "index"},
+  static constexpr Limit kValuesOfFreezer[] = {{"exchanged", "index", false, true},
                                                {"exchanged", "values"},
                                                {"sector", "values"},
                                                {"sectors swapped", "values"}};

@@ -88,6 +88,8 @@ struct SweptStore {
   bool has_values = true;          // behind the records of the partition "index"
   uint32_t table_positions = 0;    // of the last checkpoint of a freezer
   std::function<Reading(Storage&, Access)> read;
+  // Of each item: where the bytes are that it is made of; none: nobody knows.
+  std::vector<std::vector<FileRange>> places = {};
   // Of each synced item: whether these files must give it; null: nobody knows.
   std::function<std::vector<bool>(const Files&)> kept;
   std::function<Salvaged(Storage&)> salvage;  // null: journals alone have none
@@ -107,6 +109,8 @@ struct Limit {
   std::string_view damage;
   std::string_view partition;
   bool is_rare = false;  // forty stores need not meet it
+  // Of a freezer: the chains of other items may run through what was touched, and end there.
+  bool breaks_chains = false;
 };
 
 struct SweptKind {
