@@ -64,7 +64,7 @@ namespace firn {
 class PrunableArchive {
  public:
   // Errors: not_found, locked, invalid_argument (geometry), corrupt (manifest; more if `strict`),
-  // io, no_space. When it fails for another reason than io and no_space, nothing was changed.
+  // io, no_space. After all but the last two no item has changed; `strict` changed no file at all.
   [[nodiscard]] static Result<std::unique_ptr<PrunableArchive>> open(
       Storage& storage, const PrunableArchiveOptions& options);
   ~PrunableArchive();  // does not sync
