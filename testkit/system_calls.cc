@@ -248,6 +248,7 @@ dirent* readdir(DIR* stream) {
              : nullptr;
 }
 
+#if !defined(__SANITIZE_THREAD__)  // its runtime maps memory before it can note that it is called
 void* mmap(void* address, size_t size, int protection, int flags, int fd, off_t offset) noexcept {
   static auto* const system = next<void*(void*, size_t, int, int, int, off_t)>("mmap");
   const SystemCall kind = fd < 0 ? SystemCall::reserve : SystemCall::map;
@@ -257,5 +258,6 @@ void* mmap(void* address, size_t size, int protection, int flags, int fd, off_t 
   if (!admit(kind, describe)) return MAP_FAILED;
   return system(address, size, protection, flags, fd, offset);
 }
+#endif
 
 }  // extern "C"
