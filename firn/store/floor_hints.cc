@@ -84,7 +84,6 @@ Result<Buffer> FloorHints::read_content() const {
 }
 
 Status FloorHints::make_ready_for_writing() {
-  if (blob_) return {};
   const Bytes name = to_bytes(as_bytes(kBlobName));
   if (is_damaged_) TRY(storage_.remove(kManifestPartition, std::span(&name, 1)));
   is_damaged_ = false;
