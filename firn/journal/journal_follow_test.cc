@@ -50,6 +50,15 @@ TEST_F(JournalReaderTest, GivenAPruneSinceTheFloorsWereRead_WhenOpened_ThenItIsN
   EXPECT_EQ(get(3, 0), record(300));
 }
 
+TEST_F(JournalReaderTest, GivenAPruneUnderWay_WhenOpened_ThenItIsNotCalledInterrupted) {
+  ASSERT_OK(floors_.set_boundary(Section(3)));  // the blobs are still there
+
+  open_reader();
+
+  EXPECT_TRUE(report_.empty());
+  EXPECT_EQ(journal_->sections(), std::vector{Section(3)});
+}
+
 TEST_F(JournalReaderTest, GivenABlobThatNobodyPruned_WhenOpened_ThenItsSectionIsDamaged) {
   remove_blob(kIndex, 2);
   floors_.prune_elsewhere(Section(2));
