@@ -191,8 +191,13 @@ void Geometry::use_partitions_of(const Manifest& manifest) {
 
 Sections recover(const StoreFiles& files, const Manifest& manifest, const Geometry& geometry) {
   std::set<uint64_t> numbers;
-  for (const auto& [name, content] : files)
-    if (name.first == geometry.index) numbers.insert(number_of(name.second));
+  for (const auto& [name, content] : files) {
+    // Whether damaged values have lost their index, or never had one, nobody can tell.
+    const bool is_damaged_value =
+        name.first == geometry.values &&
+        blob_of(files, name.first, name.second).state == BlobBytes::State::damaged;
+    if (name.first == geometry.index || is_damaged_value) numbers.insert(number_of(name.second));
+  }
   for (const auto& [section, floor] : manifest.floors)
     numbers.insert(section);
   Sections sections;
