@@ -247,7 +247,7 @@ Status Manifest::load_field(ByteSpan key, ByteSpan value) {
       was_clean_ = number == 1;
       break;
     case ManifestTag::generation:
-      is_valid = number.has_value();
+      is_valid = number.has_value() && *number <= store::kGenerationMax;
       generation_ = number.value_or(0);
       break;
     case ManifestTag::geometry: return load_geometry(value);

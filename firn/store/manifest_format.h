@@ -78,6 +78,9 @@ struct ManifestKey {
 [[nodiscard]] std::string_view own_version();
 
 // One line of JSON.
+// What no store comes to; so the next generation always exists.
+inline constexpr uint64_t kGenerationMax = UINT64_MAX / 2;
+
 [[nodiscard]] std::string describe_recovery(const RecoveryReport& report, uint64_t generation);
 
 }  // namespace firn::store
