@@ -280,6 +280,20 @@ TEST(ManifestFailure, GivenAHintOfNothing_WhenOpened_ThenItsSectionHasNoFloor) {
             (std::vector<Section>{Section(1), Section(2)}));
 }
 
+TEST(ManifestFailure, GivenAHintOfAGenerationThatNoStoreComesTo_WhenWritingBegins_ThenItIsNone) {
+  MemoryStorage memory;
+  record_floors(memory, true);
+  RecoveryLog recovery(memory, false);
+  ASSERT_OK_INTO(const auto hints, FloorHints::open(memory, false, recovery));
+  ASSERT_OK(hints->make_ready_for_writing());
+  ASSERT_OK(hints->write({StoreRole::index, Section(1), 1000, UINT64_MAX}));
+
+  ASSERT_OK_INTO(const Handle manifest, open_manifest(memory));
+  ASSERT_OK(manifest->begin_writing());
+
+  EXPECT_LT(manifest->generation(), store::kGenerationMax);
+}
+
 TEST(ManifestFailure, GivenOnlyWhatWasSavedOfOtherStores_WhenCreated_ThenThereIsRoomForAStore) {
   MemoryStorage memory;
   ASSERT_OK(memory.open(kLostFoundPartition, as_bytes("x"), OpenMode::create));
