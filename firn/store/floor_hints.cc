@@ -34,11 +34,12 @@ std::array<std::byte, kRecordSizeBytes> encode(const FloorHint& hint) {
 std::optional<FloorHint> decode(ByteSpan record) {
   if (crc32c(record.first(kCrcOffset)) != load_big_endian<uint32_t>(record.data() + kCrcOffset))
     return std::nullopt;
-  if (load_big_endian<uint64_t>(record.data() + 20) > store::kGenerationMax) return std::nullopt;
-  return FloorHint{static_cast<StoreRole>(load_big_endian<uint32_t>(record.data())),
-                   Section(load_big_endian<uint64_t>(record.data() + 4)),
-                   load_big_endian<uint64_t>(record.data() + 12),
-                   load_big_endian<uint64_t>(record.data() + 20)};
+  const FloorHint hint{static_cast<StoreRole>(load_big_endian<uint32_t>(record.data())),
+                       Section(load_big_endian<uint64_t>(record.data() + 4)),
+                       load_big_endian<uint64_t>(record.data() + 12),
+                       load_big_endian<uint64_t>(record.data() + 20)};
+  if (hint.generation > store::kGenerationMax) return std::nullopt;
+  return hint;
 }
 
 }  // namespace

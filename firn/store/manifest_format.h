@@ -77,10 +77,10 @@ struct ManifestKey {
 // What this library writes into the field of that name ("firn 0.1.0").
 [[nodiscard]] std::string_view own_version();
 
-// One line of JSON.
 // What no store comes to; so the next generation always exists.
 inline constexpr uint64_t kGenerationMax = UINT64_MAX / 2;
 
+// One line of JSON.
 [[nodiscard]] std::string describe_recovery(const RecoveryReport& report, uint64_t generation);
 
 }  // namespace firn::store
