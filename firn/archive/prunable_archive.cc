@@ -154,6 +154,8 @@ std::span<const PrunableArchive::Locator> PrunableArchive::candidates(uint64_t t
   return found;
 }
 
+// A section with a name that no index of this store has may hide the items from its name on, up to
+// the next section: whoever named it may have counted in other sections.
 const std::pair<const Section, archive::Damage>* PrunableArchive::hiding_section(
     uint64_t first, uint64_t last) const {
   const Section begin = section_of(std::max(first, oldest_allowed()));

@@ -337,6 +337,31 @@ TEST(StrictArchive, WhenAPageIsInAWrongPlace_ThenItIsRefusedAndOtherwiseItsSecti
   EXPECT_THAT(archive->get(5), FailsWith(Errc::corrupt, "index/0000000000000004"));
 }
 
+// No index of a store with four items a section has a section 9. What its file holds, nobody knows.
+TEST(DamagedSectionOfNoIndex, WhenOpened_ThenWhatItMayHoldIsNeverAbsentNorMissing) {
+  MemoryStorage storage;
+  {
+    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, small_options()));
+    for (const uint64_t index : {0u, 8u, 12u})
+      ASSERT_OK(put(archive, index, concat("key", index), value_of(index)));
+    ASSERT_OK(archive->sync());
+  }
+  const auto other = with_wrong_magic(*storage.raw("index", journal::section_name(Section(8))));
+  storage.set_raw("index", journal::section_name(Section(9)), *other);
+
+  ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, small_options()));
+
+  EXPECT_THAT(archive->damaged_sections(), ElementsAre(Section(9)));
+  for (const uint64_t index : {0u, 8u, 12u})
+    EXPECT_EQ(get(archive, index), value_of(index));
+  for (const uint64_t index : {9u, 10u, 11u})
+    EXPECT_THAT(archive->get(index), FailsWith(Errc::corrupt, "index/0000000000000009"));
+  for (const uint64_t index : {1u, 7u, 13u})
+    EXPECT_EQ(get(archive, index), "absent");
+  EXPECT_THAT(archive->missing_items(6, 4), ElementsAre(6, 7));
+  EXPECT_EQ(archive->next_gap(8).current_end, 12);
+}
+
 // A store of the original knows no floors, but a wrong magic is damage in it, too.
 TEST(StoreWithoutManifest, WhenAHeaderIsDamaged_ThenTheRestIsServed) {
   MemoryStorage storage;

@@ -81,7 +81,8 @@ std::vector<Section> PrunableArchive::damaged_sections() const {
 IndexGap PrunableArchive::next_gap(uint64_t index) const {
   const uint64_t last_of_section = items_per_section_ - 1;
   const auto end_of = [&](Section section) {
-    return section.value + std::min(last_of_section, UINT64_MAX - section.value);
+    const uint64_t first = section_of(section.value).value;
+    return first + std::min(last_of_section, UINT64_MAX - first);
   };
   IndexGap gap;
   uint64_t at = index;
@@ -103,8 +104,7 @@ IndexGap PrunableArchive::next_gap(uint64_t index) const {
 
 std::vector<uint64_t> PrunableArchive::missing_items(uint64_t start, size_t max) const {
   const auto may_be_there = [this](uint64_t index) {
-    const auto damage = damaged_.find(section_of(index));
-    return damage != damaged_.end() && damage->second.hides_items;
+    return !damaged_.empty() && hiding_section(index, index) != nullptr;
   };
   std::vector<uint64_t> missing;
   ReaderLock lock(state_);
