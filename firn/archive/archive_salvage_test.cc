@@ -245,6 +245,36 @@ TEST_P(SalvageArchive, GivenPagesInWrongPlaces_ThenNothingWrongIsKept) {
   }
 }
 
+// The copy that is left does not know the newest section, although it was synced.
+TEST(SalvageArchiveLoss, GivenTheOlderManifest_WhenTheNewestIndexLosesPages_ThenItsValuesTell) {
+  MemoryStorage whole;
+  {
+    ASSERT_OK_INTO(const auto archive, PrunableArchive::open(whole, options_of(Kind::closed)));
+    for (const uint64_t index : {0u, 1u, 8u, 9u, 10u, 11u}) {
+      ASSERT_OK(archive::put(archive, index, "key", concat("value ", index)));
+      if (index == 1 || index == 11) ASSERT_OK(archive->sync());
+    }
+  }
+  for (const std::string_view copy : {"left", "right"}) {
+    StoreFiles files = testkit::files_of(whole);
+    files.at({"manifest", to_bytes(as_bytes(copy))}).resize(68);
+    const std::pair<std::string, Bytes> index("index", journal::section_name(Section(8)));
+    for (size_t pages = 3; pages-- > 0;) {
+      SCOPED_TRACE(testing::Message() << copy << ", pages left: " << pages);
+      files.at(index).resize(kBlobHeaderSizeBytes + pages * kPhysicalPageBytes);
+      MemoryStorage source;
+      testkit::load_files(source, files);
+      MemoryStorage target;
+
+      ASSERT_OK_INTO(const SalvageSummary summary, salvage_archive(source, {}, target, {}));
+
+      EXPECT_EQ(summary.copies, 1u);
+      EXPECT_LT(summary.items, 6u);
+      EXPECT_GT(summary.losses, 0u);
+    }
+  }
+}
+
 TEST_P(SalvageArchive, GivenNoManifest_ThenTheOptionsSayWhatItIs) {
   DamagedStore damaged{"no manifest", files_, {}};
   std::erase_if(damaged.files, [](const auto& file) { return file.first.first == "manifest"; });

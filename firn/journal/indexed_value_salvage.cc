@@ -60,7 +60,7 @@ class SectionSalvage {
         other_(record_) {}
 
   // A section whose index blob exists.
-  Status run() {
+  Status run(bool has_values) {
     auto opened = io::open_salvaged(storage_, options_.index_partition, section_name(section_));
     if (!opened) return lose_index(opened.error());
     if (opened->damage) TRY(lose(index_range(0, 0, *opened->damage), 0, false));
@@ -69,7 +69,7 @@ class SectionSalvage {
         std::make_unique<io::PageSalvage>(*index_, options_.page_size_bytes, record_ / page_ + 2,
                                           concat("blob ", options_.index_partition, "/", hex_));
     TRY(read_index());
-    if (found_.empty()) return {};
+    if (found_.empty()) return has_values && !is_told_ ? lose_orphans("is empty") : Status();
     if (!std::ranges::is_sorted(found_, {}, &FoundEntry::offset))
       std::ranges::sort(found_, {}, &FoundEntry::order);
     return read_values();
@@ -80,7 +80,7 @@ class SectionSalvage {
     if (floor_ > 0)
       TRY(lose_index(
           {Errc::corrupt, concat("missing, although ", floor_, " bytes of it were synced")}));
-    return has_values ? lose_orphans() : Status();
+    return has_values ? lose_orphans("does not exist") : Status();
   }
 
  private:
@@ -93,6 +93,7 @@ class SectionSalvage {
   }
 
   Status lose(BlobRange range, uint64_t items, bool unsynced, ByteSpan entry = {}) {
+    is_told_ = true;
     SalvageLoss loss;
     loss.range = std::move(range);
     loss.items = items;
@@ -102,6 +103,7 @@ class SectionSalvage {
 
   // A whole blob, because of `why`.
   Status lose_blob(BlobRange range, uint64_t items, const Error& why) {
+    is_told_ = true;
     SalvageLoss loss;
     loss.range = std::move(range);
     loss.items = items;
@@ -224,7 +226,18 @@ class SectionSalvage {
       }
       i = same;
     }
-    return {};
+    return read_values_end();
+  }
+
+  // Values behind the last record are those of puts that no sync covered. Or of records that are
+  // lost without a trace, as long as nobody knows how many were synced.
+  Status read_values_end() {
+    if (options_.floors_are_exact || is_told_ || values_ == nullptr) return {};
+    const uint64_t end = end_of(found_.back().location());
+    if (values_->size() <= end) return {};
+    return lose_values(*values_, end,
+                       "values behind the last record: theirs are lost, or were "
+                       "never written");
   }
 
   // Several entries name the same value: copies of a page, or nothing that can be trusted.
@@ -276,15 +289,20 @@ class SectionSalvage {
     return sink_.keep(entry_, value->bytes());
   }
 
-  // Values without an index: whose they are is lost. How many there are can be counted where they
-  // tell their own length.
-  Status lose_orphans() {
+  // Values without an index: whose they are is lost.
+  Status lose_orphans(std::string_view index_state) {
     auto opened = io::open_salvaged(storage_, options_.values_partition, section_name(section_));
     if (!opened) return lose_blob(value_range({}, opened.error().message), 0, opened.error());
-    Blob& blob = *opened->blob;
-    if (blob.size() == 0) return {};
+    if (opened->blob->size() == 0) return {};
+    return lose_values(*opened->blob, 0,
+                       concat("values whose index and keys are lost, because blob ",
+                              options_.index_partition, "/", hex_, " ", index_state));
+  }
+
+  // All values from `begin` on. How many there are can be counted where they tell their own length.
+  Status lose_values(Blob& blob, uint64_t begin, std::string why) {
     uint64_t count = 0;
-    uint64_t offset = 0;
+    uint64_t offset = begin;
     while (offset < blob.size()) {
       Buffer window(std::min<uint64_t>(kOrphanWindowBytes, blob.size() - offset));
       if (!blob.read_at(offset, window.mutable_bytes())) break;
@@ -298,17 +316,10 @@ class SectionSalvage {
       if (used == 0) break;
       offset += used;
     }
-    const bool is_all = offset == blob.size();
-    SalvageLoss loss;
-    loss.range = {
-        options_.values_partition, hex_, 0, blob.size(),
-        concat("values whose index and keys are lost, because there is no blob ",
-               options_.index_partition, "/", hex_,
-               count == 0 ? std::string()
-                          : concat("; ", is_all ? "" : "at least ", count, " of them are intact"))};
-    loss.items = count;
-    loss.unsynced = options_.floors_are_exact && floor_ == 0;
-    return sink_.lose(std::move(loss), {});
+    if (count > 0)
+      why += concat("; ", offset == blob.size() ? "" : "at least ", count, " of them are intact");
+    return lose({options_.values_partition, hex_, begin, blob.size() - begin, std::move(why)},
+                count, options_.floors_are_exact && floor_ == 0);
   }
 
   Storage& storage_;
@@ -326,6 +337,7 @@ class SectionSalvage {
   std::unique_ptr<io::PageSalvage> pages_;
   std::unique_ptr<Blob> values_;
   std::string values_problem_;
+  bool is_told_ = false;  // something is lost
   std::vector<FoundEntry> found_;
   uint64_t last_position_ = UINT64_MAX;
   uint64_t last_end_ = 0;
@@ -409,7 +421,8 @@ Status salvage_indexed_values(Storage& storage, const IndexedValueSalvageOptions
   for (auto found = retained; found != sections.end(); ++found) {
     const auto& [section, files] = *found;
     SectionSalvage salvage(storage, options, section, sink, log);
-    TRY(files.has_index ? salvage.run() : salvage.run_without_index(files.has_values));
+    TRY(files.has_index ? salvage.run(files.has_values)
+                        : salvage.run_without_index(files.has_values));
   }
   return {};
 }
@@ -423,7 +436,7 @@ Status check_not_compressed(Storage& storage, const IndexedValueSalvageOptions& 
   TRY(list_sections(storage, options.index_partition, &SectionFiles::has_index, sections, oldest));
   const auto sample = [&](const auto& order, FrameSample& values) -> Status {
     for (const auto& [section, files] : order) {
-      const Status ended = SectionSalvage(storage, options, section, values, ignored).run();
+      const Status ended = SectionSalvage(storage, options, section, values, ignored).run(false);
       if (values.is_done()) break;
       TRY(ended);
     }
