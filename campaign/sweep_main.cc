@@ -24,20 +24,22 @@
 #include <malloc.h>
 
 #include "campaign/stage.h"
+#include "campaign/sweep_census.h"
 #include "campaign/swept_stores.h"
 #include "campaign/unused_bytes.h"
 #include "campaign/watchdog.h"
-#include "firn/base/hash.h"
+#include "firn/base/crc32c.h"
+#include "firn/base/endian.h"
 #include "firn/base/random.h"
 #include "firn/base/text.h"
 #include "firn/io/page_record.h"
+#include "firn/journal/value_entry.h"
 
 namespace firn::campaign {
 namespace {
 
 constexpr size_t kSectorBytes = 512;
 constexpr double kCaseMaxSeconds = 1;  // of this process
-constexpr uint64_t kStoresForList = 40;
 // Of what is tried on each file of a large store.
 constexpr uint64_t kSampledBits = 200;
 constexpr uint64_t kSampledLengths = 50;
@@ -60,62 +62,6 @@ double processor_seconds() {
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
-
-// Of all stores: how often a byte of the list was met, and what became of each damage.
-class Census {
- public:
-  void add_store(const std::string& kind) { ++stores_[kind]; }
-  void add_unused(const std::string& kind, size_t row) { ++met_[{row, kind}]; }
-  void add_unseen(const std::string& kind, const Limit& limit) { unseen_.insert({kind, &limit}); }
-  void add_outcome(std::string_view kind, const Reading& reading) {
-    uint64_t hash = hash64(as_bytes(kind), reading.is_open() ? 1 : 2);
-    for (const Answer& answer : reading.answers)
-      hash = split_mix64(hash) + static_cast<uint64_t>(answer.outcome);
-    trace_ = split_mix64(trace_) + hash;
-  }
-
-  // The list, with what was met of it. Once there were enough stores, each entry must have been.
-  void report(Stage& stage) const {
-    std::printf("bytes whose flip changes nothing, and how many flips did that:\n");
-    const std::vector<UnusedBytes>& list = unused_bytes();
-    for (size_t row = 0; row < list.size(); ++row) {
-      std::printf("  %s: %s: %s\n", std::string(list[row].partition).c_str(),
-                  std::string(list[row].what).c_str(), std::string(list[row].why).c_str());
-      for (const auto& [kind, stores] : stores_) {
-        const auto found = met_.find({row, kind});
-        const uint64_t flips = found == met_.end() ? 0 : found->second;
-        const bool is_listed = std::ranges::find(list[row].kinds, kind) != list[row].kinds.end();
-        if (flips > 0)
-          std::printf("    %-20s %10llu\n", kind.c_str(), static_cast<unsigned long long>(flips));
-        if ((flips > 0 && !is_listed) || (flips == 0 && is_listed && stores >= kStoresForList))
-          stage.add_violation(kind, stage.arguments().seed,
-                              concat("the list of unused bytes says ", is_listed ? "" : "not ",
-                                     "that it has: ", list[row].what));
-      }
-    }
-    std::printf("trace %016llx\n", static_cast<unsigned long long>(trace_));
-    report_limits(stage);
-  }
-
- private:
-  // What is said to be beyond the promise must be.
-  void report_limits(Stage& stage) const {
-    for (const SweptKind& kind : swept_kinds()) {
-      const auto stores = stores_.find(std::string(kind.name));
-      if (stores == stores_.end() || stores->second < kStoresForList) continue;
-      for (const Limit& limit : kind.limits)
-        if (!limit.is_rare && !unseen_.contains({stores->first, &limit}))
-          stage.add_violation(
-              stores->first, stage.arguments().seed,
-              concat("nothing went unseen with: ", limit.damage, " in ", limit.partition));
-    }
-  }
-
-  std::map<std::string, uint64_t> stores_;
-  std::set<std::pair<std::string, const Limit*>> unseen_;
-  std::map<std::pair<size_t, std::string>, uint64_t> met_;
-  uint64_t trace_ = 0;
-};
 
 // One store and everything that is done to it.
 class Sweep {
@@ -192,12 +138,12 @@ class Sweep {
       const Reading& reading = readings.emplace_back(store_.read(storage, kAccesses[i]));
       if (processor_seconds() - begin > kCaseMaxSeconds)
         violate(damage, kAccesses[i], "it takes more than a second");
-      judge_reading(reading, undamaged_[i], damage, kAccesses[i]);
+      judge_reading(reading, undamaged_[i], files, damage, kAccesses[i]);
       judge_losses(reading, files, damage, kAccesses[i]);
       census_.add_outcome(row_, reading);
       has_effect = has_effect || reading != undamaged_[i];
       if (kAccesses[i] == Access::writing) continue;
-      if (!reading.is_open()) judge_salvage(storage, damage);
+      if (!reading.is_open()) judge_salvage(storage, files, damage);
       if (files_of(storage) != files) violate(damage, kAccesses[i], "a reader changed a file");
     }
     if (kind_.has_strict) judge_strict(files, damage, readings[0], readings[1]);
@@ -234,7 +180,7 @@ class Sweep {
     return !finding.file.empty() && !finding.file.starts_with("table/");
   }
 
-  void judge_salvage(MemoryStorage& storage, const Damage& damage) {
+  void judge_salvage(MemoryStorage& storage, const Files& files, const Damage& damage) {
     if (!store_.salvage) return;
     stage_.add_note(row_, "salvaged");
     const Salvaged salvaged = store_.salvage(storage);
@@ -249,7 +195,7 @@ class Sweep {
     if (is_older) return;
     size_t at = 0;
     const auto skip_others = [&](const Put* expected) {
-      while (at < salvaged.puts.size() && may_be_another(salvaged.puts[at], damage) &&
+      while (at < salvaged.puts.size() && may_be_another(salvaged.puts[at], files, damage) &&
              (expected == nullptr || salvaged.puts[at] != *expected))
         ++at;
     };
@@ -268,10 +214,30 @@ class Sweep {
 
   // A put that damage touched may be back with another value, or in another place, where the
   // formats cannot tell it from the right one.
-  [[nodiscard]] bool may_be_another(const Put& found, const Damage& damage) const {
-    return limit_of(damage) != nullptr && std::ranges::any_of(store_.puts, [&](const Put& put) {
-             return put.name == found.name && touches(damage, put.places);
-           });
+  [[nodiscard]] bool may_be_another(const Put& found, const Files& files,
+                                    const Damage& damage) const {
+    return std::ranges::any_of(store_.puts, [&](const Put& put) {
+      return put.name == found.name && is_beyond_promise(files, damage, put.places);
+    });
+  }
+
+  // Whether nothing on disk tells what the damage left there from what was put.
+  [[nodiscard]] bool is_beyond_promise(const Files& files, const Damage& damage,
+                                       const std::vector<FileRange>& places) const {
+    if (limit_of(damage) == nullptr) return false;
+    return std::ranges::any_of(places, [&](const FileRange& place) {
+      return touches(damage, {place}) && (place.file.first != "values" || fits(files, place));
+    });
+  }
+
+  // Whether a value's checksum fits what is in its place.
+  static bool fits(const Files& files, const FileRange& place) {
+    const auto file = files.find(place.file);
+    if (file == files.end() || place.end > file->second.size()) return false;
+    const ByteSpan value = ByteSpan(file->second).subspan(place.begin, place.end - place.begin);
+    const size_t payload_bytes = value.size() - journal::kChecksumSizeBytes;
+    return load_big_endian<uint32_t>(value.data() + payload_bytes) ==
+           crc32c(value.first(payload_bytes));
   }
 
   static bool touches(const Damage& damage, const std::vector<FileRange>& places) {
@@ -284,8 +250,8 @@ class Sweep {
     return std::ranges::any_of(places, overlaps);
   }
 
-  void judge_reading(const Reading& reading, const Reading& undamaged, const Damage& damage,
-                     Access access) {
+  void judge_reading(const Reading& reading, const Reading& undamaged, const Files& files,
+                     const Damage& damage, Access access) {
     if (!reading.is_open()) {
       if (!names_any(reading.refusal, damage))
         violate(damage, access, "it does not say which file it refuses: ", reading.refusal);
@@ -305,7 +271,7 @@ class Sweep {
       judge_comparison(i, reading, damage, access);
       if ((!is_missing || is_told) && answer.outcome != Outcome::wrong) continue;
       is_unseen = true;
-      if (limit == nullptr || !touches(damage, store_.places[i]))
+      if (!is_beyond_promise(files, damage, store_.places[i]))
         violate(damage, access, "item ", i,
                 is_missing ? " is missing, and nobody said so" : " is another one");
     }

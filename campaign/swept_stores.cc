@@ -288,12 +288,21 @@ std::span<const SweptKind> swept_kinds() {
       {"exchanged", "index"}, {"sector of pages", "index"}, {"sectors of pages swapped", "index"}};
   // Where records refer to values, pages must move by whole records, too.
   static constexpr Limit kPagesAndValues[] = {{"exchanged", "values"},
+                                              {"sector", "values", true},
+                                              {"sectors swapped", "values", true},
                                               {"sector of pages", "index", true},
                                               {"sectors of pages swapped", "index", true}};
-  static constexpr Limit kFiles[] = {{"exchanged", "index", false, true}, {"exchanged", "values"}};
-  static constexpr Limit kValues[] = {{"exchanged", "values"}};
-  static constexpr Limit kValuesAlone[] = {{"exchanged", "values", true}};
-  // Values have no name either.
+  // Values of many sizes hardly ever meet another of their size in a place like theirs.
+  static constexpr Limit kFiles[] = {{"exchanged", "index", false, true},
+                                     {"exchanged", "values"},
+                                     {"sector", "values", true},
+                                     {"sectors swapped", "values", true}};
+  static constexpr Limit kValues[] = {
+      {"exchanged", "values"}, {"sector", "values", true}, {"sectors swapped", "values", true}};
+  static constexpr Limit kValuesAlone[] = {{"exchanged", "values", true},
+                                           {"sector", "values", true},
+                                           {"sectors swapped", "values", true}};
+  // Those of one size do.
   static constexpr Limit kValuesOfArchive[] = {
       {"exchanged", "values"}, {"sector", "values"}, {"sectors swapped", "values"}};
   static constexpr Limit kValuesOfFreezer[] = {{"exchanged", "index", false, true},
