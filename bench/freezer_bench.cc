@@ -23,6 +23,23 @@ constexpr size_t kValueSizeBytes = 128;
 constexpr size_t kItems = 250'000;
 constexpr size_t kGets = 100'000;
 
+// Keys of random items, one behind the other in memory, and the sum of their values.
+struct KeysInOrder {
+  KeysInOrder(Items& items, size_t count) : bytes(count * items.key_size_bytes) {
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t index = items.random.below(items.count);
+      const size_t begin = i * items.key_size_bytes;
+      copy_bytes(MutableByteSpan(bytes).subspan(begin, items.key_size_bytes), items.key(index));
+      keys.push_back(ByteSpan(bytes).subspan(begin, items.key_size_bytes));
+      expected += sum_words(items.value(index));
+    }
+  }
+
+  Bytes bytes;
+  std::vector<ByteSpan> keys;
+  uint64_t expected = 0;
+};
+
 double checked_copy_us(const Items& items) {
   return 1e6 * raw_checked_copy(items.value_size_bytes, items.total_bytes());
 }
@@ -134,15 +151,12 @@ int run(int argc, char** argv) {
 
 void measure_gets(KeyEngine& engine, const std::string& name, Items& items, const Items& absent,
                   size_t count, const std::string& label, Samples& samples) {
-  std::vector<ByteSpan> keys;
+  // In the order in which they are asked for, as a caller has just made or received them: otherwise
+  // each get would wait for its caller's key, too.
+  const KeysInOrder keys(items, count);
   std::vector<ByteSpan> missing;
-  uint64_t expected = 0;
-  for (size_t i = 0; i < count; ++i) {
-    const uint64_t index = items.random.below(items.count);
-    keys.push_back(items.key(index));
+  for (size_t i = 0; i < count; ++i)
     missing.push_back(absent.key(i % absent.count));
-    expected += sum_words(items.value(index));
-  }
   const auto one_by_one = [&](std::span<const ByteSpan> wanted) {
     uint64_t sum = 0;
     for (const ByteSpan key : wanted)
@@ -161,8 +175,8 @@ void measure_gets(KeyEngine& engine, const std::string& name, Items& items, cons
     const double seconds = processor_seconds_of([&] { require(read() == sum, name + phase); });
     samples[label + phase][name].push_back(1e6 * seconds / static_cast<double>(count));
   };
-  measure(" get", expected, [&] { return one_by_one(keys); });
-  measure(" get_many", expected, [&] { return batches(keys); });
+  measure(" get", keys.expected, [&] { return one_by_one(keys.keys); });
+  measure(" get_many", keys.expected, [&] { return batches(keys.keys); });
   measure(" miss", 0, [&] { return one_by_one(missing); });
   measure(" miss, get_many", 0, [&] { return batches(missing); });
 }
