@@ -81,7 +81,7 @@ class Sweep {
     unused_.emplace(store_);
     for (const Access access : kAccesses) {
       MemoryStorage storage;
-      load(storage, store_.files);
+      load_files(storage, store_.files);
       undamaged_.push_back(store_.read(storage, access));
       const Reading& reading = undamaged_.back();
       for (size_t i = 0; i < store_.synced_count; ++i)
@@ -95,7 +95,7 @@ class Sweep {
   void run() {
     if (kind_.has_strict) {
       MemoryStorage storage;
-      load(storage, store_.files);
+      load_files(storage, store_.files);
       opens_strictly_ = store_.read(storage, Access::writing_strictly).is_open();
     }
     for (const auto& [name, content] : store_.files) {
@@ -130,7 +130,7 @@ class Sweep {
   bool judge(const Files& files, const Damage& damage) {
     stage_.add_case(row_);
     MemoryStorage storage;
-    load(storage, files);
+    load_files(storage, files);
     bool has_effect = false;
     std::vector<Reading> readings;
     for (size_t i = 0; i < kAccesses.size(); ++i) {  // the reader first: it changes nothing
@@ -155,7 +155,7 @@ class Sweep {
   void judge_strict(const Files& files, const Damage& damage, const Reading& reader,
                     const Reading& writer) {
     MemoryStorage storage;
-    load(storage, files);
+    load_files(storage, files);
     const Reading strict = store_.read(storage, Access::writing_strictly);
     const auto complain = [&](const auto&... how) {
       violate(damage, Access::writing_strictly, how...);
@@ -241,13 +241,11 @@ class Sweep {
   }
 
   static bool touches(const Damage& damage, const std::vector<FileRange>& places) {
-    const auto overlaps = [&](const FileRange& place) {
+    return std::ranges::any_of(places, [&](const FileRange& place) {
       if (damage.ranges.empty()) return std::ranges::count(damage.files, place.file) > 0;
-      return std::ranges::any_of(damage.ranges, [&](const FileRange& range) {
-        return range.file == place.file && range.begin < place.end && place.begin < range.end;
-      });
-    };
-    return std::ranges::any_of(places, overlaps);
+      return std::ranges::any_of(damage.ranges,
+                                 [&](const FileRange& range) { return range.overlaps(place); });
+    });
   }
 
   void judge_reading(const Reading& reading, const Reading& undamaged, const Files& files,

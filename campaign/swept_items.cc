@@ -111,21 +111,4 @@ Reading opened(const RecoveryReport& report) {
           .answers = {}};
 }
 
-Files files_of(MemoryStorage& storage) {
-  Files files;
-  for (const std::string& partition : must(storage.partitions()))
-    for (const Bytes& name : must(storage.scan(partition)))
-      files[{partition, name}] = *storage.raw(partition, name);
-  return files;
-}
-
-void load(MemoryStorage& storage, const Files& files) {
-  for (const auto& [name, content] : files)
-    storage.set_raw(name.first, name.second, content);
-}
-
-std::string file_text(const FileName& name) {
-  return concat(name.first, "/", to_hex(name.second));
-}
-
 }  // namespace firn::campaign

@@ -129,7 +129,7 @@ class Filler {
 
 std::vector<Put> puts_of(const Files& files, const auto& walk) {
   MemoryStorage whole;
-  load(whole, files);
+  load_files(whole, files);
   return walk(whole);
 }
 

@@ -134,7 +134,7 @@ FreezerOptions draw_freezer(Random& random, Scale scale, ItemDraw& draw, bool in
 // That of the manifest; of a store in memory that was never closed there is none.
 uint32_t table_positions(const SweptStore& store) {
   MemoryStorage whole;
-  load(whole, store.files);
+  load_files(whole, store.files);
   RecoveryLog recovery(whole, true);
   const auto manifest = must(open_swept_manifest(whole, recovery));
   const auto record = manifest->record(freezer::kTableRecord);

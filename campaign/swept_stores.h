@@ -6,21 +6,24 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "firn/base/bytes.h"
 #include "firn/base/random.h"
 #include "firn/io/memory_storage.h"
+#include "testkit/store_files.h"
 
 namespace firn::campaign {
 
-using FileName = std::pair<std::string, Bytes>;  // partition, blob
-using Files = std::map<FileName, Bytes>;         // with headers
+using testkit::file_text;
+using testkit::FileName;
+using testkit::FileRange;
+using testkit::files_of;
+using testkit::load_files;
+using Files = testkit::StoreFiles;
 
 enum class Outcome : uint8_t {
   right,
@@ -39,7 +42,7 @@ struct Answer {
 
 // A cut, damage, or a note, which names files in its text only.
 struct Finding {
-  std::string file;  // as file_text() gives it
+  std::string file;  // as testkit::file_text() gives it
   std::string text;
   friend bool operator==(const Finding&, const Finding&) = default;
 };
@@ -56,13 +59,6 @@ struct Reading {
 };
 
 enum class Access : uint8_t { writing, reading, writing_strictly };
-
-// A part of a file; offsets count its header.
-struct FileRange {
-  FileName file;
-  uint64_t begin = 0;
-  uint64_t end = UINT64_MAX;
-};
 
 struct Put {
   Bytes name;  // key, or index and key
@@ -123,10 +119,5 @@ struct SweptKind {
 };
 
 [[nodiscard]] std::span<const SweptKind> swept_kinds();
-// Puts the files into the storage, in the place of those of these names.
-void load(MemoryStorage& storage, const Files& files);
-[[nodiscard]] Files files_of(MemoryStorage& storage);
-// "index/0000000000000000", as findings name files.
-[[nodiscard]] std::string file_text(const FileName& name);
 
 }  // namespace firn::campaign

@@ -11,7 +11,7 @@
 #include <string_view>
 
 #include "firn/base/bytes.h"
-#include "testkit/store_damage.h"
+#include "testkit/store_files.h"
 
 namespace firn::testkit::reference {
 

@@ -17,7 +17,7 @@
 
 #include "firn/base/bytes.h"
 #include "testkit/reference_metadata.h"
-#include "testkit/store_damage.h"
+#include "testkit/store_files.h"
 
 namespace firn::testkit::reference {
 

@@ -9,18 +9,12 @@
 namespace firn::testkit {
 namespace {
 
-using Name = std::pair<std::string, Bytes>;
-
-std::string text_of(const Name& name) {
-  return concat(name.first, "/", to_hex(name.second));
-}
-
-void change_bytes(const StoreFiles& files, const Name& name, const DamageVisitor& visit) {
-  DamagedStore damaged{"", files, {{name.first, name.second, 0, 0}}};
+void change_bytes(const StoreFiles& files, const FileName& name, const DamageVisitor& visit) {
+  DamagedStore damaged{"", files, {{name, 0, 0}}};
   Bytes& content = damaged.files[name];
   for (size_t at = 0; at < content.size(); ++at) {
     for (const std::byte mask : {std::byte{0x10}, std::byte{0xff}}) {
-      damaged.what = concat(text_of(name), ": byte ", at, " changed by ", int(mask));
+      damaged.what = concat(file_text(name), ": byte ", at, " changed by ", int(mask));
       damaged.touched.front().begin = at;
       damaged.touched.front().end = at + 1;
       content[at] ^= mask;
@@ -30,32 +24,29 @@ void change_bytes(const StoreFiles& files, const Name& name, const DamageVisitor
   }
 }
 
-void change_length(const StoreFiles& files, const Name& name, const DamageVisitor& visit) {
+void change_length(const StoreFiles& files, const FileName& name, const DamageVisitor& visit) {
   const Bytes& content = files.at(name);
   for (size_t length = 0; length < content.size(); ++length) {
-    DamagedStore damaged{concat(text_of(name), ": cut to ", length, " bytes"),
-                         files,
-                         {{name.first, name.second, length, UINT64_MAX}}};
+    DamagedStore damaged{
+        concat(file_text(name), ": cut to ", length, " bytes"), files, {{name, length}}};
     damaged.files[name].resize(length);
     visit(damaged);
   }
   for (const size_t more : {size_t{1}, size_t{7}, size_t{100}, size_t{5000}}) {
     for (const std::byte fill : {std::byte{0}, std::byte{0xa5}}) {
-      DamagedStore damaged{concat(text_of(name), ": ", more, " bytes more"),
-                           files,
-                           {{name.first, name.second, content.size(), UINT64_MAX}}};
+      DamagedStore damaged{
+          concat(file_text(name), ": ", more, " bytes more"), files, {{name, content.size()}}};
       damaged.files[name].resize(content.size() + more, fill);
       visit(damaged);
     }
   }
 }
 
-void exchange(const StoreFiles& files, const Name& name, const DamageVisitor& visit) {
+void exchange(const StoreFiles& files, const FileName& name, const DamageVisitor& visit) {
   for (const auto& [other, content] : files) {
     if (other.first != name.first || other.second <= name.second) continue;
-    DamagedStore damaged{concat(text_of(name), ": exchanged with ", text_of(other)),
-                         files,
-                         {{name.first, name.second}, {other.first, other.second}}};
+    DamagedStore damaged{
+        concat(file_text(name), ": exchanged with ", file_text(other)), files, {{name}, {other}}};
     std::swap(damaged.files[name], damaged.files[other]);
     visit(damaged);
   }
@@ -63,27 +54,9 @@ void exchange(const StoreFiles& files, const Name& name, const DamageVisitor& vi
 
 }  // namespace
 
-StoreFiles files_of(MemoryStorage& storage) {
-  StoreFiles files;
-  const auto partitions = storage.partitions();
-  for (const std::string& partition : *partitions) {
-    const auto names = storage.scan(partition);
-    for (const Bytes& name : *names)
-      files[{partition, name}] = *storage.raw(partition, name);
-  }
-  return files;
-}
-
-void load_files(MemoryStorage& storage, const StoreFiles& files) {
-  for (const auto& [name, content] : files)
-    storage.set_raw(name.first, name.second, content);
-}
-
 bool DamagedStore::touches(const FileRange& range) const {
-  return std::ranges::any_of(touched, [&](const FileRange& other) {
-    return other.partition == range.partition && other.blob == range.blob &&
-           other.begin < range.end && range.begin < other.end;
-  });
+  return std::ranges::any_of(touched,
+                             [&](const FileRange& other) { return other.overlaps(range); });
 }
 
 uint64_t for_each_damage(const StoreFiles& files, const DamageVisitor& judge) {
@@ -93,7 +66,7 @@ uint64_t for_each_damage(const StoreFiles& files, const DamageVisitor& judge) {
     judge(damaged);
   };
   for (const auto& [name, content] : files) {
-    DamagedStore removed{concat(text_of(name), ": removed"), files, {{name.first, name.second}}};
+    DamagedStore removed{concat(file_text(name), ": removed"), files, {{name}}};
     removed.files.erase(name);
     visit(removed);
     change_bytes(files, name, visit);
@@ -103,18 +76,19 @@ uint64_t for_each_damage(const StoreFiles& files, const DamageVisitor& judge) {
   return count;
 }
 
-void for_each_misplaced_page(const StoreFiles& files, const Name& name, uint64_t physical_page,
+void for_each_misplaced_page(const StoreFiles& files, const FileName& name, uint64_t physical_page,
                              const DamageVisitor& visit) {
   const uint64_t pages = (files.at(name).size() - kBlobHeaderSizeBytes) / physical_page;
   const auto range = [&](uint64_t page) {
     const uint64_t begin = kBlobHeaderSizeBytes + page * physical_page;
-    return FileRange{name.first, name.second, begin, begin + physical_page};
+    return FileRange{name, begin, begin + physical_page};
   };
   for (uint64_t from = 0; from < pages; ++from) {
     for (uint64_t to = 0; to < pages; ++to) {
       if (from == to) continue;
-      DamagedStore damaged{
-          concat(text_of(name), ": page ", from, " in the place of page ", to), files, {range(to)}};
+      DamagedStore damaged{concat(file_text(name), ": page ", from, " in the place of page ", to),
+                           files,
+                           {range(to)}};
       Bytes& content = damaged.files[name];
       const auto page = [&](uint64_t number) {
         return content.begin() + static_cast<ptrdiff_t>(range(number).begin);
@@ -124,7 +98,7 @@ void for_each_misplaced_page(const StoreFiles& files, const Name& name, uint64_t
       visit(damaged);
       if (from > to) continue;
       content = files.at(name);
-      damaged.what = concat(text_of(name), ": pages ", from, " and ", to, " exchanged");
+      damaged.what = concat(file_text(name), ": pages ", from, " and ", to, " exchanged");
       damaged.touched = {range(from), range(to)};
       std::swap_ranges(page(from), page(from) + size, page(to));
       visit(damaged);

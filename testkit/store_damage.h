@@ -7,29 +7,12 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "firn/base/bytes.h"
-#include "firn/io/memory_storage.h"
+#include "testkit/store_files.h"
 
 namespace firn::testkit {
-
-// Partition and blob; the whole file, header included.
-using StoreFiles = std::map<std::pair<std::string, Bytes>, Bytes>;
-
-[[nodiscard]] StoreFiles files_of(MemoryStorage& storage);
-void load_files(MemoryStorage& storage, const StoreFiles& files);
-
-// A range of a file, header included.
-struct FileRange {
-  std::string partition;
-  Bytes blob;
-  uint64_t begin = 0;
-  uint64_t end = UINT64_MAX;
-};
 
 struct DamagedStore {
   std::string what;  // for messages
@@ -44,7 +27,7 @@ using DamageVisitor = std::function<void(const DamagedStore&)>;
 uint64_t for_each_damage(const StoreFiles& files, const DamageVisitor& visit);
 // The `physical_page`-sized pages of one file: every two exchanged, every one in the place of every
 // other.
-void for_each_misplaced_page(const StoreFiles& files, const std::pair<std::string, Bytes>& name,
-                             uint64_t physical_page, const DamageVisitor& visit);
+void for_each_misplaced_page(const StoreFiles& files, const FileName& name, uint64_t physical_page,
+                             const DamageVisitor& visit);
 
 }  // namespace firn::testkit

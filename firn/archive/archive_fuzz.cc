@@ -22,7 +22,7 @@
 #include "testkit/fuzzed_storage.h"
 #include "testkit/reference_bytes.h"
 #include "testkit/reference_recovery.h"
-#include "testkit/store_damage.h"
+#include "testkit/store_files.h"
 #include "testkit/store_mutator.h"
 
 namespace {

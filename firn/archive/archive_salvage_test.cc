@@ -89,9 +89,10 @@ std::vector<SalvagedItem> items_of(Storage& storage, Kind kind) {
     items.push_back({found.index,
                      found.key,
                      std::string(as_text(value->bytes())),
-                     {{"index", blob, kBlobHeaderSizeBytes + first * kPhysicalPageBytes,
+                     {{{"index", blob},
+                       kBlobHeaderSizeBytes + first * kPhysicalPageBytes,
                        kBlobHeaderSizeBytes + (last + 1) * kPhysicalPageBytes},
-                      {"values", blob, value_begin, value_begin + found.location.size_bytes}}});
+                      {{"values", blob}, value_begin, value_begin + found.location.size_bytes}}});
     return true;
   }));
   return items;
@@ -252,7 +253,9 @@ TEST(SalvageArchiveLoss, GivenTheOlderManifest_WhenTheNewestIndexLosesPages_Then
     ASSERT_OK_INTO(const auto archive, PrunableArchive::open(whole, options_of(Kind::closed)));
     for (const uint64_t index : {0u, 1u, 8u, 9u, 10u, 11u}) {
       ASSERT_OK(archive::put(archive, index, "key", concat("value ", index)));
-      if (index == 1 || index == 11) ASSERT_OK(archive->sync());
+      if (index == 1 || index == 11) {
+        ASSERT_OK(archive->sync());
+      }
     }
   }
   for (const std::string_view copy : {"left", "right"}) {

@@ -21,7 +21,7 @@
 #include "testkit/fuzz_input.h"
 #include "testkit/fuzzed_storage.h"
 #include "testkit/reference_recovery.h"
-#include "testkit/store_damage.h"
+#include "testkit/store_files.h"
 #include "testkit/store_mutator.h"
 
 namespace {

@@ -73,9 +73,10 @@ std::vector<Item> items_of(Storage& storage) {
     const uint64_t value_begin = kBlobHeaderSizeBytes + found.location.offset;
     items.push_back({found.key,
                      to_bytes(value->bytes()),
-                     {{"index", blob, kBlobHeaderSizeBytes + first * kPhysicalPageBytes,
+                     {{{"index", blob},
+                       kBlobHeaderSizeBytes + first * kPhysicalPageBytes,
                        kBlobHeaderSizeBytes + (last + 1) * kPhysicalPageBytes},
-                      {"values", blob, value_begin, value_begin + found.location.size_bytes}}});
+                      {{"values", blob}, value_begin, value_begin + found.location.size_bytes}}});
     return true;
   }));
   return items;

@@ -16,7 +16,7 @@
 #include "firn/metadata/metadata_store.h"
 #include "testkit/fuzz_input.h"
 #include "testkit/reference_metadata.h"
-#include "testkit/store_damage.h"
+#include "testkit/store_files.h"
 #include "testkit/store_mutator.h"
 
 namespace {
