@@ -226,7 +226,8 @@ class Sweep {
                                        const std::vector<FileRange>& places) const {
     if (limit_of(damage) == nullptr) return false;
     return std::ranges::any_of(places, [&](const FileRange& place) {
-      return touches(damage, {place}) && (place.file.first != "values" || fits(files, place));
+      const bool is_value = place.file.first == "values" && place.end != UINT64_MAX;
+      return touches(damage, {place}) && (!is_value || fits(files, place));
     });
   }
 
