@@ -13,6 +13,7 @@
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/freezer.h"
 #include "firn/freezer/resident_table.h"
+#include "firn/journal/section_name.h"
 
 namespace firn {
 
@@ -149,11 +150,19 @@ class Freezer::Verification {
                            size_bytes, std::move(reason)});
   }
 
+  // A record that leads where none can be: no fault of the table. Several chains may come there.
+  void note_key(Section section, const std::string& reason) {
+    if (told_.insert(reason).second)
+      findings_.note_damage(
+          {freezer_.log_->index_partition(), journal::section_hex(section), 0, 0, reason});
+  }
+
   const Freezer& freezer_;
   RecoveryLog& findings_;
   // Then a chain that cannot be walked to its end is no fault of the table.
   const bool keys_are_damaged_;
   uint64_t broken_chains_ = 0;
+  std::set<std::string> told_;  // of keys
 };
 
 Status Freezer::verify(FreezerDepth depth, RecoveryLog& findings,
@@ -267,6 +276,7 @@ Result<std::vector<uint32_t>> Freezer::Verification::count_records(const Heads& 
 Status Freezer::Verification::check_chain(const Heads& heads, uint64_t position, uint64_t expected,
                                           uint64_t& sum) {
   uint64_t members = 0;
+  uint64_t visited = 0;
   Status walked;
   const auto head = heads.head_of(static_cast<uint32_t>(position));
   if (head) {
@@ -275,6 +285,7 @@ Status Freezer::Verification::check_chain(const Heads& heads, uint64_t position,
         heads.verified->head_of_position(static_cast<uint32_t>(position)) == *head)
       return {};
     walked = freezer_.walk_chain(*head, [&](ByteSpan record) {
+      ++visited;
       if ((crc32c(freezer::key_of(record)) & (heads.size - 1)) == position) ++members;
     });
   }
@@ -282,6 +293,10 @@ Status Freezer::Verification::check_chain(const Heads& heads, uint64_t position,
   if (error != nullptr && error->code != Errc::corrupt) return fail(error->code, error->message);
   if (!walked && keys_are_damaged_) {
     ++broken_chains_;
+    return {};
+  }
+  if (!walked && visited > 0) {
+    note_key((*head)->section, error->message);
     return {};
   }
   std::string reason;

@@ -10,6 +10,7 @@
 // with the same words. The header has no checksum of its own.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -24,7 +25,7 @@ namespace firn {
 inline constexpr uint64_t kBlobHeaderSizeBytes = 8;
 // Where a byte of a blob is in its file. Messages for people have file offsets only, and say so.
 [[nodiscard]] constexpr uint64_t file_offset(uint64_t offset_in_blob) {
-  return offset_in_blob + kBlobHeaderSizeBytes;
+  return std::max(offset_in_blob, offset_in_blob + kBlobHeaderSizeBytes);  // a forged one may wrap
 }
 inline constexpr size_t kBlobNameMaxBytes = 127;       // 254 hexadecimal digits fit a file name
 inline constexpr size_t kPartitionNameMaxBytes = 255;  // a directory name

@@ -10,6 +10,7 @@
 #include "firn/base/units.h"
 #include "firn/io/blob_header.h"
 #include "firn/journal/section_name.h"
+#include "firn/journal/value_entry.h"
 
 namespace firn {
 namespace {
@@ -493,19 +494,24 @@ Status IndexedValueLog::verify_section(Section section, bool values, RecoveryLog
       findings.note_damage({values_->partition(), blob, location->offset, location->size_bytes,
                             concat("value of entry ", position, ": ", why)});
     };
-    const bool ends_nowhere = end_of(*location) == UINT64_MAX;
-    if (location->offset < end || ends_nowhere) {
+    const bool is_possible =
+        location->size_bytes >= journal::kChecksumSizeBytes && end_of(*location) != UINT64_MAX;
+    if (location->offset < end || !is_possible) {
       damaged("its location is impossible");
-    } else if (end_of(*location) > *value_bytes) {
+      continue;
+    }
+    if (end_of(*location) > *value_bytes) {
       lost.add(position, *location);
-    } else if (values) {
+      continue;
+    }
+    end = end_of(*location);
+    if (values) {
       const Status checked = unless_missing(section, values_->check(section, *location));
       if (!checked && checked.error().code != Errc::corrupt)
         return fail(checked.error().code, checked.error().message);
       if (!checked) damaged(checked.error().message);
       progress(location->size_bytes);
     }
-    end = std::max(end, std::min(end_of(*location), *value_bytes));
   }
   return {};
 }

@@ -155,8 +155,10 @@ Status run_freezer_list(const FreezerListRequest& request, Output& output) {
   progress.leave_room_for_output();
   const auto show = [&](const FreezerItem& found) -> Status {
     const auto value = freezer.get(found.cursor());
-    if (!value && value.error().code != Errc::corrupt)
-      return fail(value.error().code, value.error().message);
+    // A record may lead past the end of its values.
+    const bool is_damaged =
+        !value && (value.error().code == Errc::corrupt || value.error().code == Errc::out_of_range);
+    if (!value && !is_damaged) return fail(value.error().code, value.error().message);
     if (!value) {
       ++unreadable;
       progress.finish();
@@ -187,7 +189,8 @@ Status run_freezer_list(const FreezerListRequest& request, Output& output) {
   if (unreadable == 0) return {};
   return fail(Errc::corrupt,
               concat(unreadable, " of the listed items cannot be read; run 'firn verify --deep ",
-                     request.store.path, "'"));
+                     request.store.path,
+                     "', and put what can be read into a new store with 'firn salvage SRC DST'"));
 }
 
 Status run_freezer_stat(const FreezerStatRequest& request, Output& output) {
