@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "firn/freezer/freezer_test_support.h"
+#include "firn/journal/section_name.h"
 
 namespace firn {
 namespace {
@@ -190,6 +191,51 @@ TEST_P(FreezerAdvice, GivenTheTableOfAnotherStore_WhenVerified_ThenItSaysSo) {
 
   ASSERT_FALSE(findings.report().notes.empty());
   EXPECT_THAT(findings.report().notes[0], HasSubstr("that of another store"));
+}
+
+// It has as many records, and every checksum holds.
+TEST(FreezerAdviceOfFiles, GivenTheKeysOfAnotherStore_WhenOpened_ThenRefusedUntilRebuilt) {
+  const Bytes section = journal::section_name(Section(0));
+  for (const bool has_its_table : {false, true}) {
+    MemoryStorage storage;
+    MemoryStorage other;
+    make_advised_store(storage, Engine::resident);
+    make_advised_store(other, Engine::resident, "KEY");
+    storage.set_raw("index", section, *other.raw("index", section));
+    if (has_its_table) freezer::set_table_bytes(storage, freezer::table_bytes(other));
+    FreezerOptions options = advised_options(Engine::resident);
+    for (const FreezerAccess access : {FreezerAccess::read_only, FreezerAccess::write}) {
+      options.access = access;
+      EXPECT_THAT(Freezer::open(storage, options),
+                  FailsWith(Errc::corrupt, "there are files of another store"));
+    }
+    options.access = FreezerAccess::rebuild;
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    ASSERT_OK(freezer->close());
+    options.access = FreezerAccess::write;
+    EXPECT_OK(Freezer::open(storage, options));
+  }
+}
+
+// When a table on disk has just doubled, chains begin with newer records of the other half.
+TEST(FreezerAdviceOfFiles, GivenATableWithLongerChains_WhenOpenedInMemory_ThenTheKeysAreTheOnes) {
+  for (uint64_t keys = 1; keys <= kAdvisedKeys; ++keys) {
+    SCOPED_TRACE(keys);
+    MemoryStorage storage;
+    FreezerOptions options = advised_options(Engine::on_disk);
+    options.table.initial_size = 2;
+    options.table.resize_frequency = 1;
+    {
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+      for (uint64_t i = 0; i < keys; ++i)
+        ASSERT_OK(put(freezer, concat("key", i), concat(i)));
+      ASSERT_OK(freezer->close());
+    }
+    options = advised_options(Engine::resident);
+    options.table = {};
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    freezer::expect_range(freezer, 0, keys);
+  }
 }
 
 }  // namespace

@@ -42,6 +42,9 @@ constexpr std::string_view kDefaultValuesPartition = "values";
 constexpr std::string_view kKind = "freezer";
 constexpr std::string_view kUncompressed = "none";
 constexpr std::string_view kCompressed = "zstd";
+constexpr std::string_view kExchangeAdvice =
+    "; if no file was exchanged, nothing is lost: run `firn freezer rebuild STORE`, which goes by "
+    "the key journal";
 
 // Each time the buffer of keys is full, the values are flushed first: a load waits for the device.
 // Of four times as many keys at a time that is a small part of its time.
@@ -278,14 +281,11 @@ Status Freezer::load_record(FreezerAccess access) {
   if (manifest == nullptr) return {};
   const auto bytes = manifest->record(freezer::kTableRecord);
   if (!bytes) return {};
-  const std::string advice =
-      "; if no file was exchanged, nothing is lost: run `firn freezer rebuild STORE`, which goes "
-      "by the key journal";
   auto record = freezer::decode_table_record(*bytes);
   const bool is_rebuilding = access == FreezerAccess::rebuild;
   if (!record) {
     if (is_rebuilding) return {};
-    return fail(Errc::corrupt, concat(record.error().message, advice));
+    return fail(Errc::corrupt, concat(record.error().message, kExchangeAdvice));
   }
   const FreezerCheckpoint& checkpoint = record->checkpoint;
   TRY_INTO(const uint64_t size, freezer::advise(log_->size(checkpoint.section)));
@@ -306,14 +306,14 @@ Status Freezer::load_record(FreezerAccess access) {
     return {};
   }
   if (is_rebuilding) return {};
-  return fail(
-      Errc::corrupt,
-      concat("the manifest and the key journal in ", store_->storage().description(),
-             " are not of one state: the manifest has section ", checkpoint.section,
-             " as the newest, with ", checkpoint.index_size_bytes, " bytes in records of ",
-             record_bytes(), ", the journal has section ",
-             log_->newest_section().value_or(Section(0)), " as the newest, and ",
-             freezer::key_section(*log_, checkpoint.section), " with ", size, " bytes", advice));
+  return fail(Errc::corrupt,
+              concat("the manifest and the key journal in ", store_->storage().description(),
+                     " are not of one state: the manifest has section ", checkpoint.section,
+                     " as the newest, with ", checkpoint.index_size_bytes, " bytes in records of ",
+                     record_bytes(), ", the journal has section ",
+                     log_->newest_section().value_or(Section(0)), " as the newest, and ",
+                     freezer::key_section(*log_, checkpoint.section), " with ", size, " bytes",
+                     kExchangeAdvice));
 }
 
 Freezer::Place Freezer::end_of(const FreezerCheckpoint& checkpoint) const {
@@ -461,6 +461,22 @@ Status Freezer::open_table(const FreezerOptions& options) {
   return open_on_disk(source);
 }
 
+namespace {
+
+// After a clean close the heads are those that the manifest tells of.
+Status check_heads(Store& store, const freezer::TableRecord& recorded, const IndexedValueLog& log,
+                   const DiskTable& table, const ResidentTable& heads) {
+  if (!store.manifest()->was_clean() || recorded.items != heads.count()) return {};
+  TRY_INTO(const std::string stranger,
+           freezer::JournalHeads(log).find_stranger(table, heads, recorded.heads_sum));
+  if (stranger.empty()) return {};
+  return fail(Errc::corrupt,
+              concat(store.storage().description(), ": ", stranger,
+                     ": there are files of another store, or of another state", kExchangeAdvice));
+}
+
+}  // namespace
+
 Status Freezer::open_resident(uint32_t size, const TableSource& source) {
   TRY_INTO(auto table, replay(size, ResidentTable::Lookups::by_fingerprint));
   CHECK(source.state != TableState::whole || recorded_, "only a record calls a table whole");
@@ -477,6 +493,7 @@ Status Freezer::open_resident(uint32_t size, const TableSource& source) {
     const std::string misfit =
         blob == nullptr ? DiskTable::missing(table_partition_) : blob->length_misfit(table->size());
     if (misfit.empty()) {
+      TRY(check_heads(*store_, *recorded_, *log_, *blob, *table));
       table->mark_clean();
       table->mark_dirty_from(std::min(recorded_->items, table->count()));
     } else if (!is_told) {

@@ -8,6 +8,13 @@
 #include "firn/base/text.h"
 
 namespace firn::freezer {
+namespace {
+
+// What is read of a table on disk, to find out whether it is that of a key journal.
+constexpr uint64_t kComparedMax = 1 << 16;
+constexpr uint64_t kDifferingMax = 1024;
+
+}  // namespace
 
 Result<uint64_t> count_records(const IndexedValueLog& log) {
   uint64_t records = 0;
@@ -81,6 +88,51 @@ Result<std::string> JournalHeads::find_misfit(const DiskTable& table) {
     }
   }
   return std::string();
+}
+
+Result<std::string> JournalHeads::find_stranger(const DiskTable& table, const ResidentTable& heads,
+                                                uint64_t sum) const {
+  uint64_t own_sum = 0;
+  for (uint32_t position = 0; position < heads.size(); ++position)
+    if (const auto head = heads.head_of_position(position))
+      own_sum += head_summand(position, *head);
+  if (own_sum == sum) return std::string();
+  const auto end = static_cast<uint32_t>(std::min<uint64_t>(heads.size(), kComparedMax));
+  uint64_t table_sum = 0;
+  uint64_t differing = 0;
+  uint64_t strange = 0;
+  std::string first;
+  uint32_t position = 0;
+  for (; position < end && differing < kDifferingMax; ++position) {
+    const auto pair = table.read(position);
+    if (!pair && pair.error().code == Errc::corrupt) return std::string();  // of it verify tells
+    if (!pair) return fail(pair.error().code, pair.error().message);
+    const Slot* const slot = pair->head();
+    if (slot != nullptr) table_sum += head_summand(position, slot->head);
+    const auto head = heads.head_of_position(position);
+    if (!head || (slot != nullptr && slot->head == *head)) continue;
+    ++differing;
+    if (slot != nullptr && leads_to(slot->head, *head)) continue;
+    if (++strange == 1) first = describe_stranger(position, *head, slot);
+  }
+  if (strange > differing / 2) return first;
+  const bool is_another_table = position == heads.size() && table_sum != sum;
+  return std::string(is_another_table ? "the manifest tells of other records than the table has"
+                                      : "");
+}
+
+std::string JournalHeads::describe_stranger(uint32_t position, RecordPlace head,
+                                            const Slot* slot) const {
+  const auto record = [&](RecordPlace place) {
+    return concat("record ", place.position, " of ", key_section(log_, place.section));
+  };
+  return concat("position ", position, " of the table leads to ",
+                slot == nullptr ? "nothing" : record(slot->head), ", and not to ", record(head));
+}
+
+bool JournalHeads::leads_to(RecordPlace from, RecordPlace to) const {
+  const auto reached = follow(from, to);
+  return reached && *reached == to;
 }
 
 // A head may be a newer record of another position, which leads to the wanted one. Returns where

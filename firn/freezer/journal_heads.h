@@ -14,6 +14,7 @@
 #include "firn/freezer/damage_advice.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/format.h"
+#include "firn/freezer/resident_table.h"
 #include "firn/journal/indexed_value_log.h"
 
 namespace firn::freezer {
@@ -35,6 +36,11 @@ class JournalHeads {
   [[nodiscard]] const std::optional<BrokenLink>& widest_link() const { return widest_; }
   // Why lookups in the table would not find every record; empty: they do.
   [[nodiscard]] Result<std::string> find_misfit(const DiskTable& table);
+  // Why the journal, of which these are the heads, cannot be the one whose heads had that sum;
+  // empty: nothing says so. The table on disk, which had them, may lead to a head by way of newer
+  // records of another position; it is read only where the sum is another one.
+  [[nodiscard]] Result<std::string> find_stranger(const DiskTable& table,
+                                                  const ResidentTable& heads, uint64_t sum) const;
 
  private:
   struct Head {
@@ -44,6 +50,9 @@ class JournalHeads {
   };
 
   [[nodiscard]] Result<uint64_t> gather(uint64_t table_size, uint64_t begin);
+  [[nodiscard]] bool leads_to(RecordPlace from, RecordPlace to) const;
+  [[nodiscard]] std::string describe_stranger(uint32_t position, RecordPlace head,
+                                              const Slot* slot) const;
   [[nodiscard]] Result<std::optional<RecordPlace>> follow(RecordPlace from, RecordPlace to) const;
 
   const IndexedValueLog& log_;

@@ -182,6 +182,7 @@ class Advice(FreezerTest):
             self.assertIn(ran.stdout, (line, b""))
         self.expect_advice("freezer", "stat", self.store)
         self.expect_advice("info", self.store)
+        self.expect_advice("freezer", "list", self.store)
         self.expect_advice("verify", self.store, "--deep", **of_verify)
         self.expect_advice("freezer", "put", self.store, "new value")
         self.expect_advice("freezer", "rebuild", self.store)
@@ -238,7 +239,32 @@ class Advice(FreezerTest):
                 said = self.failure(CORRUPT, "freezer", "stat", self.store)
                 self.assertIn(f"record 5 of key section 0 leads forward, to record {position} of "
                               f"section {section}", said)
+                said = self.expect(CORRUPT, "verify", self.store)
+                self.assertIn(b"leads forward", said.stdout)
+                self.assertNotIn(b"nothing is lost", said.stderr)  # no rebuild mends it
                 self.expect_right_or_advice()
+                shutil.rmtree(self.store)
+                self.import_lines(LINES)
+
+    def test_a_record_that_names_an_impossible_value(self):
+        """It is damage, of this record alone, and the rest is listed and checked."""
+        self.import_lines(LINES)
+        path = next((self.store / "index").iterdir())
+        whole = path.read_bytes()
+        page, record, key = 4084, 60, 32
+        for offset, size in (20, 0), (20, 3), (2**64 - 1, 20), (2**63, 20), (1 << 40, 20):
+            with self.subTest(offset=offset, size=size):
+                content = bytearray(whole)
+                at = 8 + 5 * record + key + 16
+                content[at:at + 12] = struct.pack(">QI", offset, size)
+                content[8 + page + 2:8 + page + 6] = struct.pack(">I", crc32c(content[8:8 + page]))
+                path.write_bytes(content)
+                for arguments in (), ("--deep",):
+                    said = self.expect(CORRUPT, "verify", self.store, *arguments)
+                    self.assertIn(b"damaged in 1 place", said.stderr)
+                self.expect_right_or_advice()
+                listed = self.expect(CORRUPT, "freezer", "list", self.store)
+                self.assertGreaterEqual(len(listed.stdout.splitlines()), len(LINES))
                 shutil.rmtree(self.store)
                 self.import_lines(LINES)
 
@@ -298,11 +324,23 @@ class Advice(FreezerTest):
                 files = {path: path.read_bytes() for path in (self.store / "manifest").iterdir()}
 
     def test_a_key_journal_of_another_freezer_with_as_many_items(self):
-        self.import_lines(LINES)
-        self.exchange(self.make_other([b"other %d" % number for number in range(200)]), "index")
-        said = self.expect(CORRUPT, "verify", self.store)
-        self.assertIn(b"another store", said.stdout)
-        self.assertIn(b"be sure first", said.stdout)
+        lines = [b"other %d" % number for number in range(200)]
+        other = self.make_other(lines)
+        for partitions in ("index",), ("index", "values"), ("index", "values", "table"):
+            with self.subTest(partitions=partitions):
+                self.import_lines(LINES)
+                for partition in partitions:
+                    self.exchange(other, partition)
+                extra = {"get": ("--key", sha256(LINES[0])), "put": ("value",)}
+                for verb in "verify", "freezer get", "freezer put", "freezer list":
+                    said = self.expect(CORRUPT, *verb.split(), self.store,
+                                       *extra.get(verb.split()[-1], ()))
+                    self.assertIn(b"files of another store", said.stderr + said.stdout)
+                self.output("freezer", "rebuild", self.store)
+                if "values" in partitions:  # it goes by the key journal, which is another one's
+                    self.output("verify", self.store, "--deep")
+                    self.expect_all(lines)
+                shutil.rmtree(self.store)
 
 
 class Requests(FreezerTest):
