@@ -2,6 +2,7 @@
 #include "firn/freezer/absence_filter.h"
 
 #include <algorithm>
+#include <new>
 
 #include "firn/base/check.h"
 
@@ -48,14 +49,17 @@ void AbsenceFilter::add_level(uint64_t records) {
     levels_.back().capacity = UINT64_MAX;  // the last one takes the rest
     return;
   }
-  levels_.push_back({std::vector<Block>(count), count * kRecordsPerBlock, 0});
+  levels_.reserve(levels_.size() + 1);
+  auto* const blocks = static_cast<Block*>(std::calloc(count, sizeof(Block)));
+  if (blocks == nullptr) throw std::bad_alloc();
+  levels_.push_back({std::unique_ptr<Block[], Free>(blocks), count, count * kRecordsPerBlock, 0});
 }
 
 void AbsenceFilter::add(uint32_t hash) {
   if (levels_.back().added >= levels_.back().capacity) add_level(records_);
   Level& level = levels_.back();
   const uint64_t spread_hash = spread(hash);
-  Block& block = level.blocks[block_of(spread_hash, level.blocks.size())];
+  Block& block = level.blocks[block_of(spread_hash, level.block_count)];
   (void)all_of_bits(spread_hash, [&](uint64_t word, uint64_t bit) {
     block[word] |= bit;
     return true;
@@ -67,7 +71,7 @@ void AbsenceFilter::add(uint32_t hash) {
 bool AbsenceFilter::may_contain(uint32_t hash) const {
   const uint64_t spread_hash = spread(hash);
   return std::ranges::any_of(levels_, [&](const Level& level) {
-    const Block& block = level.blocks[block_of(spread_hash, level.blocks.size())];
+    const Block& block = level.blocks[block_of(spread_hash, level.block_count)];
     return all_of_bits(spread_hash,
                        [&](uint64_t word, uint64_t bit) { return (block[word] & bit) != 0; });
   });
@@ -76,7 +80,7 @@ bool AbsenceFilter::may_contain(uint32_t hash) const {
 size_t AbsenceFilter::memory_bytes() const {
   size_t bytes = 0;
   for (const Level& level : levels_)
-    bytes += level.blocks.size() * kBlockBytes;
+    bytes += level.block_count * kBlockBytes;
   return bytes;
 }
 

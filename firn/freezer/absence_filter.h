@@ -13,6 +13,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <vector>
 
 namespace firn::freezer {
@@ -33,8 +35,12 @@ class AbsenceFilter {
  private:
   static constexpr size_t kWordsPerBlock = kBlockBytes / sizeof(uint64_t);
   using Block = std::array<uint64_t, kWordsPerBlock>;
+  struct Free {
+    void operator()(Block* blocks) const { std::free(blocks); }
+  };
   struct Level {
-    std::vector<Block> blocks;
+    std::unique_ptr<Block[], Free> blocks;  // from calloc: zeros that nobody waits for
+    uint64_t block_count = 0;
     uint64_t capacity = 0;  // records
     uint64_t added = 0;
   };

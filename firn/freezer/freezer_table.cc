@@ -222,9 +222,9 @@ Status Freezer::forget_shadowed(ResidentTable& table) const {
 // if they are not those that the manifest tells of, all are written.
 Status Freezer::write_resident_table(const FreezerCheckpoint& checkpoint) {
   const ResidentTable* resident = nullptr;
-  {
-    WriterLock lock(state_);
-    resident_->finish_doubling();
+  while (resident == nullptr) {
+    WriterLock lock(state_);  // readers go on between two steps
+    if (!resident_->go_on_doubling()) continue;
     resident = resident_.get();  // only mutations change it, and this is one
   }
   if (!resident->is_any_dirty()) return {};
@@ -316,9 +316,10 @@ Status Freezer::leave_memory() {
     TRY(commit({.state = TableState::stale, .checkpoint = checkpoint}));
     TRY(poison_.watch(disk_table()->start_blank(checkpoint.table_size)));
     groups_written_ = 0;
+    auto filter = std::make_unique<freezer::AbsenceFilter>(store_->storage().random_seed(), items_,
+                                                           memory_budget_bytes_);
     WriterLock lock(state_);
-    filter_ = std::make_unique<freezer::AbsenceFilter>(store_->storage().random_seed(), items_,
-                                                       memory_budget_bytes_);
+    filter_ = std::move(filter);
   }
   const uint32_t piece = std::clamp(groups / kPiecesMin, uint32_t{1}, kGroupsAtOnce);
   const uint32_t end = std::min(groups, *groups_written_ + piece);
@@ -335,8 +336,9 @@ Status Freezer::leave_memory() {
   TRY(sync_locked());
   TRY(write_resident_table(*last_checkpoint_));
   groups_written_.reset();
+  Resident unused;  // goes when readers no longer wait for the lock
   WriterLock lock(state_);
-  resident_.reset();
+  unused = std::move(resident_);
   in_memory_ = false;
   return {};
 }
@@ -360,7 +362,6 @@ Status Freezer::rebuild_table_locked() {
   TRY(sync_locked());
   {
     WriterLock lock(state_);
-    resident_->finish_doubling();
     resident_->mark_all_dirty();
   }
   return write_resident_table(*last_checkpoint_);

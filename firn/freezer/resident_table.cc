@@ -255,8 +255,9 @@ void ResidentTable::advance_doubling(uint64_t records) {
   mark_all_dirty();
 }
 
-void ResidentTable::finish_doubling() {
-  if (doubling_) advance_doubling(count_);
+bool ResidentTable::go_on_doubling() {
+  if (doubling_) advance_doubling(kLongStepRecords);
+  return !doubling_;
 }
 
 void ResidentTable::mark_all_dirty() {

@@ -141,7 +141,9 @@ class ResidentTable {
   [[nodiscard]] std::vector<Shared> shared_fingerprints() const;
 
   // Groups of positions whose heads differ from those on disk.
-  void finish_doubling();
+  // Goes on by so many records that readers of the old heads do not wait for long. True: it is
+  // done.
+  [[nodiscard]] bool go_on_doubling();
   [[nodiscard]] bool is_dirty(uint32_t group) const {
     return all_dirty_ || (dirty_[group / 64] >> (group % 64) & 1) != 0;
   }
@@ -169,6 +171,8 @@ class ResidentTable {
  private:
   // Records whose new heads are made with one put: soon ready, and never long.
   static constexpr uint64_t kStepRecords = 256;
+  // The same where nobody waits for a put: half a millisecond.
+  static constexpr uint64_t kLongStepRecords = 1 << 16;
 
   struct Run {
     Section section;

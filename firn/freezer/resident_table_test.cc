@@ -80,6 +80,33 @@ TEST(ResidentTable,
   });
 }
 
+// A reader of the old heads waits for a step, however many records there are.
+TEST(ResidentTable, GivenADoubling_WhenItIsFinished_ThenItGoesBySteps) {
+  constexpr uint64_t kReplayed = 1 << 18;
+  ResidentTable table(kReplayed / 2, 7);
+  std::vector<ResidentTable::Replayed> group;
+  table.reserve(kReplayed);
+  for (uint64_t record = 0; record < kReplayed; ++record)
+    group.push_back({hashes_of(table, record), std::nullopt, 0});
+  table.add_replayed({kSection, Position(0)}, group);
+  table.end_replay();
+  EXPECT_TRUE(table.go_on_doubling());
+
+  ASSERT_FALSE(table.add({kSection, Position(kReplayed)}, hashes_of(table, kReplayed), 0));
+
+  ASSERT_TRUE(table.is_doubling());
+  int steps = 1;
+  while (!table.go_on_doubling()) {
+    EXPECT_EQ(table.size(), kReplayed / 2);
+    ++steps;
+  }
+  EXPECT_EQ(steps, 4);
+  EXPECT_FALSE(table.is_doubling());
+  EXPECT_EQ(table.size(), kReplayed);
+  EXPECT_EQ(table.head(hashes_of(table, kReplayed).position_hash),
+            (RecordPlace{kSection, Position(kReplayed)}));
+}
+
 TEST(ResidentTable, GivenAReplayThatFailed_WhenTheTableIsDestroyed_ThenItWaitsForItsThread) {
   ResidentTable table(1, 7);
   table.reserve(kRecords);
