@@ -89,7 +89,7 @@ class MetadataStoreScenario final : public Scenario {
   Status mutate(Random& random) {
     Map after = model_;
     const uint64_t choice = random.below(8);
-    if (choice == 0) return compare_and_set(random);
+    if (choice == 0) return random.one_in(3) ? drop_some(random) : compare_and_set(random);
     const uint64_t changes = choice < 3 ? random.between(2, 5) : 1;
     for (uint64_t i = 0; i < changes; ++i) {
       const std::string key = name(random.below(keys_));
@@ -129,6 +129,18 @@ class MetadataStoreScenario final : public Scenario {
       if (const auto held = model_.find(key); held == model_.end() || held->second != value)
         return expect(store_->put(as_bytes(key), as_bytes(value)), after);
     return {};
+  }
+
+  // Everything, or the keys of one parity.
+  Status drop_some(Random& random) {
+    if (random.one_in(3)) return expect(store_->clear(), {});
+    const bool kept = random.one_in(2);
+    const auto keep = [kept](ByteSpan key, ByteSpan) {
+      return ((key.back() & std::byte{1}) != std::byte{0}) == kept;
+    };
+    Map after = model_;
+    std::erase_if(after, [&](const auto& pair) { return !keep(as_bytes(pair.first), {}); });
+    return expect(store_->retain(keep), after);
   }
 
   Status compare_and_set(Random& random) {
