@@ -349,6 +349,9 @@ class Requests(FreezerTest):
         for size in "3", "0", "-1", "4294967295", "4294967296", "1e3", "":
             self.failure(USAGE, "freezer", "import", self.store, "-", "--lines", "--table-size",
                          size)
+        for size in "0", "1025":
+            said = self.failure(USAGE, "freezer", "put", self.store, "value", "--key-size", size)
+            self.assertIn("1 and 1024", said)
         for family in "archive", "freezer":
             self.failure(USAGE, family, "import", self.store, "-", "--lines", "--partition",
                          "index=no/slash")

@@ -94,7 +94,8 @@ Status run_freezer_import(const FreezerImportRequest& request, Output& output) {
 Status run_freezer_put(const FreezerPutRequest& request, Output& output) {
   // Before a store is made.
   const uint32_t new_key_size = request.store.key_size_bytes.value_or(sizeof(Sha256));
-  if (request.key_hex.empty() && new_key_size != sizeof(Sha256))
+  const bool is_a_size = new_key_size > 0 && new_key_size <= freezer::kKeySizeMaxBytes;
+  if (request.key_hex.empty() && is_a_size && new_key_size != sizeof(Sha256))
     return fail(Errc::invalid_argument,
                 concat("keys of ", new_key_size, " bytes are not made of the content: give --key"));
   TRY_INTO(const Bytes content, request.value ? Result<Bytes>(to_bytes(as_bytes(*request.value)))
