@@ -451,5 +451,41 @@ TEST_P(FreezerTableBehaviour, GivenATableThatCannotGrow_WhenItIsFull_ThenPutsFai
   EXPECT_THAT(put(freezer, "other", "1"), testkit::FailsWith(Errc::no_space));
 }
 
+TEST_P(FreezerBehaviour, WhenAskedWhetherKeysAreThere_ThenThatIsNoGet) {
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, shared_options(GetParam())));
+  ASSERT_OK(put(freezer, "here", "value"));
+
+  for (const std::string_view key : {"here", "absent", "here"})
+    EXPECT_OK(freezer->contains(test_key(key)));
+
+  EXPECT_EQ(freezer->statistics().has, 3u);
+  EXPECT_EQ(freezer->statistics().gets, 0u);
+}
+
+// Beyond the budget, with a filter in memory: 1 of 100 absent keys walks a chain, or fewer.
+TEST(FreezerFilter, GivenATableOnDisk_WhenAbsentKeysAreAskedFor_ThenHardlyOneReadsARecord) {
+  for (const bool has_filter : {true, false}) {
+    MemoryStorage storage;
+    FreezerOptions options = shared_options(Engine::on_disk);
+    options.table.initial_size = 16;
+    options.table.resize_frequency = 254;
+    options.memory_budget_bytes = has_filter ? 2048 : 0;
+    {
+      ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+      for (uint64_t i = 0; i < 500; ++i)
+        ASSERT_OK(put(freezer, concat("key", i), "value"));
+      ASSERT_OK(freezer->close());
+    }
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+
+    for (uint64_t i = 0; i < 500; ++i)
+      EXPECT_EQ(get(freezer, concat("absent", i)), "absent");
+
+    const uint64_t reads = freezer->statistics().unnecessary_reads;
+    EXPECT_EQ(reads < 500u * 31 / 20, has_filter) << reads;  // a chain has 31 records
+    EXPECT_GE(reads, has_filter ? 0u : 500u * 20);
+  }
+}
+
 }  // namespace
 }  // namespace firn
