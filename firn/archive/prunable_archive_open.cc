@@ -7,12 +7,12 @@
 #include "firn/archive/format.h"
 #include "firn/archive/prunable_archive.h"
 #include "firn/base/text.h"
-#include "firn/base/units.h"
 #include "firn/io/blob_header.h"
 #include "firn/io/page_record.h"
 #include "firn/io/page_scan.h"
 #include "firn/journal/indexed_value_salvage.h"
 #include "firn/journal/section_name.h"
+#include "firn/journal/value_entry.h"
 
 namespace firn {
 namespace {
@@ -302,8 +302,7 @@ Status PrunableArchive::absorb(FixedReplay& replay, std::optional<archive::Known
       TRY(damaged(*section, misplaced("refers to an earlier record's value")));
       continue;
     }
-    if (!add_without_overflow(location.offset, location.size_bytes, values_end))
-      values_end = UINT64_MAX;
+    values_end = journal::end_of(location);
     const uint64_t index = archive::index_of(record);
     if (section_of(index) != *section) {
       TRY(damaged(*section, misplaced(concat("holds index ", index))));

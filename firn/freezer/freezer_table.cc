@@ -7,13 +7,13 @@
 
 #include "firn/base/check.h"
 #include "firn/base/text.h"
-#include "firn/base/units.h"
 #include "firn/freezer/absence_filter.h"
 #include "firn/freezer/damage_advice.h"
 #include "firn/freezer/disk_table.h"
 #include "firn/freezer/freezer.h"
 #include "firn/freezer/journal_heads.h"
 #include "firn/freezer/resident_table.h"
+#include "firn/journal/value_entry.h"
 
 namespace firn {
 
@@ -178,9 +178,7 @@ Result<Freezer::Resident> Freezer::replay_once(uint32_t size, ResidentTable::Loo
                                                        " refers to an earlier record's value")});
       values_end = 0;
     }
-    uint64_t end = 0;
-    if (!add_without_overflow(location.offset, location.size_bytes, end)) end = UINT64_MAX;
-    values_end = std::max(values_end, end);
+    values_end = std::max(values_end, journal::end_of(location));
     // Field by field: a whole one would be read again before its parts have left the processor.
     ResidentTable::Replayed& replayed = group.emplace_back();
     replayed.hashes.position_hash = crc32c(freezer::key_of(record));

@@ -7,7 +7,6 @@
 #include "firn/base/check.h"
 #include "firn/base/endian.h"
 #include "firn/base/text.h"
-#include "firn/base/units.h"
 #include "firn/io/blob_header.h"
 #include "firn/journal/section_name.h"
 #include "firn/journal/value_entry.h"
@@ -15,11 +14,7 @@
 namespace firn {
 namespace {
 
-// Where a value ends; UINT64_MAX if that does not fit, which no blob can reach.
-uint64_t end_of(ValueLocation location) {
-  uint64_t end;
-  return add_without_overflow(location.offset, location.size_bytes, end) ? end : UINT64_MAX;
-}
+using journal::end_of;
 
 void encode_location(MutableByteSpan target, ValueLocation location) {
   store_big_endian(target.data(), location.offset);

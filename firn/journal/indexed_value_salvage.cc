@@ -37,12 +37,6 @@ bool is_unread(const Error& error) {
   return error.code == Errc::io;
 }
 
-// The end of a value; the highest number if there is none.
-uint64_t end_of(ValueLocation location) {
-  uint64_t end = 0;
-  return add_without_overflow(location.offset, location.size_bytes, end) ? end : UINT64_MAX;
-}
-
 class SectionSalvage {
  public:
   SectionSalvage(Storage& storage, const IndexedValueSalvageOptions& options, Section section,

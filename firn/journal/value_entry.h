@@ -10,12 +10,19 @@
 #include "firn/base/bytes.h"
 #include "firn/base/result.h"
 #include "firn/base/strong_id.h"
+#include "firn/base/units.h"
 #include "firn/base/value.h"
 #include "firn/journal/value_log.h"
 
 namespace firn::journal {
 
 inline constexpr uint32_t kChecksumSizeBytes = 4;
+
+// Where a value ends; the highest number if that does not fit, which no blob can reach.
+[[nodiscard]] inline uint64_t end_of(ValueLocation location) {
+  uint64_t end = 0;
+  return add_without_overflow(location.offset, location.size_bytes, end) ? end : UINT64_MAX;
+}
 
 // Where an entry is, for messages.
 struct EntryPlace {
