@@ -193,16 +193,21 @@ TEST_P(FreezerAdvice, GivenTheTableOfAnotherStore_WhenVerified_ThenItSaysSo) {
   EXPECT_THAT(findings.report().notes[0], HasSubstr("that of another store"));
 }
 
-// It has as many records, and every checksum holds.
+// It has as many records, and every checksum holds. A pair that cannot be read says nothing.
 TEST(FreezerAdviceOfFiles, GivenTheKeysOfAnotherStore_WhenOpened_ThenRefusedUntilRebuilt) {
   const Bytes section = journal::section_name(Section(0));
-  for (const bool has_its_table : {false, true}) {
+  for (const std::string_view word : {"a", "b", "c", "d", "e", "f"}) {
     MemoryStorage storage;
     MemoryStorage other;
     make_advised_store(storage, Engine::resident);
-    make_advised_store(other, Engine::resident, "KEY");
+    make_advised_store(other, Engine::resident, word);
     storage.set_raw("index", section, *other.raw("index", section));
-    if (has_its_table) freezer::set_table_bytes(storage, freezer::table_bytes(other));
+    if (word == "b") freezer::set_table_bytes(storage, freezer::table_bytes(other));
+    if (word == "c") {
+      Bytes table = freezer::table_bytes(storage);
+      std::fill_n(table.begin(), kPairSizeBytes, std::byte{0x5A});
+      freezer::set_table_bytes(storage, table);
+    }
     FreezerOptions options = advised_options(Engine::resident);
     for (const FreezerAccess access : {FreezerAccess::read_only, FreezerAccess::write}) {
       options.access = access;
@@ -215,6 +220,27 @@ TEST(FreezerAdviceOfFiles, GivenTheKeysOfAnotherStore_WhenOpened_ThenRefusedUnti
     options.access = FreezerAccess::write;
     EXPECT_OK(Freezer::open(storage, options));
   }
+}
+
+// So much of a table is not read: that the manifest alone is another one is not noticed there.
+TEST(FreezerAdviceOfFiles, GivenALargeTable_WhenKeysAndTableAreAnotherStores_ThenItOpens) {
+  MemoryStorage storage;
+  MemoryStorage other;
+  for (auto& [written, word] : {std::pair(&storage, "key"), std::pair(&other, "KEY")}) {
+    FreezerOptions options = advised_options(Engine::resident);
+    options.table.initial_size = 1 << 17;
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(*written, options));
+    ASSERT_OK(put(freezer, word, "value"));
+    ASSERT_OK(freezer->close());
+  }
+  const Bytes section = journal::section_name(Section(0));
+  storage.set_raw("index", section, *other.raw("index", section));
+  freezer::set_table_bytes(storage, freezer::table_bytes(other));
+  FreezerOptions options = advised_options(Engine::resident);
+  options.table = {};
+  options.access = FreezerAccess::read_only;
+
+  EXPECT_OK(Freezer::open(storage, options));
 }
 
 // When a table on disk has just doubled, chains begin with newer records of the other half.

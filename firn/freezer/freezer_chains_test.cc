@@ -306,5 +306,23 @@ TEST_P(FreezerChains, GivenNoManifestAndNoIntactValue_WhenOpened_ThenRefusedAndN
   EXPECT_EQ(storage_.raw("values", name), raw);
 }
 
+// More records than a step of it takes are left of a doubling.
+TEST(FreezerClose, GivenADoublingThatHasJustBegun_WhenClosed_ThenTheTableOnDiskHasAllKeys) {
+  constexpr uint32_t kPositions = 1 << 14;
+  constexpr uint64_t kKeys = 2 * kPositions + 1;
+  MemoryStorage storage;
+  const FreezerOptions options = chained_options(Engine::resident, kPositions);
+  {
+    ASSERT_OK_INTO(const Store freezer, Freezer::open(storage, options));
+    freezer::put_range(freezer, 0, kKeys);
+    ASSERT_OK(freezer->close());
+  }
+  ASSERT_OK_INTO(const Store freezer,
+                 Freezer::open(storage, chained_options(Engine::on_disk, kPositions)));
+  EXPECT_EQ(freezer->statistics().table_size, 2 * kPositions);
+  for (uint64_t i = 0; i < kKeys; i += 97)
+    EXPECT_EQ(get(freezer, concat("key", i)), concat(i));
+}
+
 }  // namespace
 }  // namespace firn

@@ -11,8 +11,7 @@ namespace firn::freezer {
 namespace {
 
 // What is read of a table on disk, to find out whether it is that of a key journal.
-constexpr uint64_t kComparedMax = 1 << 16;
-constexpr uint64_t kDifferingMax = 1024;
+constexpr uint32_t kComparedMax = 1 << 16;
 
 }  // namespace
 
@@ -90,23 +89,23 @@ Result<std::string> JournalHeads::find_misfit(const DiskTable& table) {
   return std::string();
 }
 
-Result<std::string> JournalHeads::find_stranger(const DiskTable& table, const ResidentTable& heads,
-                                                uint64_t sum) const {
+std::string JournalHeads::find_stranger(const DiskTable& table, const ResidentTable& heads,
+                                        uint64_t sum) const {
   uint64_t own_sum = 0;
   for (uint32_t position = 0; position < heads.size(); ++position)
     if (const auto head = heads.head_of_position(position))
       own_sum += head_summand(position, *head);
   if (own_sum == sum) return std::string();
-  const auto end = static_cast<uint32_t>(std::min<uint64_t>(heads.size(), kComparedMax));
+  const uint32_t end = std::min(heads.size(), kComparedMax);
+  bool is_whole = end == heads.size();
   uint64_t table_sum = 0;
   uint64_t differing = 0;
   uint64_t strange = 0;
   std::string first;
-  uint32_t position = 0;
-  for (; position < end && differing < kDifferingMax; ++position) {
+  for (uint32_t position = 0; position < end; ++position) {
     const auto pair = table.read(position);
-    if (!pair && pair.error().code == Errc::corrupt) return std::string();  // of it verify tells
-    if (!pair) return fail(pair.error().code, pair.error().message);
+    is_whole = is_whole && pair;
+    if (!pair) continue;  // of it verify tells
     const Slot* const slot = pair->head();
     if (slot != nullptr) table_sum += head_summand(position, slot->head);
     const auto head = heads.head_of_position(position);
@@ -116,9 +115,8 @@ Result<std::string> JournalHeads::find_stranger(const DiskTable& table, const Re
     if (++strange == 1) first = describe_stranger(position, *head, slot);
   }
   if (strange > differing / 2) return first;
-  const bool is_another_table = position == heads.size() && table_sum != sum;
-  return std::string(is_another_table ? "the manifest tells of other records than the table has"
-                                      : "");
+  if (!is_whole || table_sum == sum) return std::string();
+  return "the manifest tells of other records than the table has";
 }
 
 std::string JournalHeads::describe_stranger(uint32_t position, RecordPlace head,

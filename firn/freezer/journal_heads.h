@@ -38,9 +38,9 @@ class JournalHeads {
   [[nodiscard]] Result<std::string> find_misfit(const DiskTable& table);
   // Why the journal, of which these are the heads, cannot be the one whose heads had that sum;
   // empty: nothing says so. The table on disk, which had them, may lead to a head by way of newer
-  // records of another position; it is read only where the sum is another one.
-  [[nodiscard]] Result<std::string> find_stranger(const DiskTable& table,
-                                                  const ResidentTable& heads, uint64_t sum) const;
+  // records of another position; some of it is read, and only where the sum is another one.
+  [[nodiscard]] std::string find_stranger(const DiskTable& table, const ResidentTable& heads,
+                                          uint64_t sum) const;
 
  private:
   struct Head {

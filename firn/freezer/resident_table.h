@@ -171,8 +171,8 @@ class ResidentTable {
  private:
   // Records whose new heads are made with one put: soon ready, and never long.
   static constexpr uint64_t kStepRecords = 256;
-  // The same where nobody waits for a put: half a millisecond.
-  static constexpr uint64_t kLongStepRecords = 1 << 16;
+  // The same where nobody waits for a put: a tenth of a millisecond.
+  static constexpr uint64_t kLongStepRecords = 1 << 14;
 
   struct Run {
     Section section;

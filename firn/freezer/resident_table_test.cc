@@ -82,7 +82,7 @@ TEST(ResidentTable,
 
 // A reader of the old heads waits for a step, however many records there are.
 TEST(ResidentTable, GivenADoubling_WhenItIsFinished_ThenItGoesBySteps) {
-  constexpr uint64_t kReplayed = 1 << 18;
+  constexpr uint64_t kReplayed = 1 << 16;
   ResidentTable table(kReplayed / 2, 7);
   std::vector<ResidentTable::Replayed> group;
   table.reserve(kReplayed);

@@ -595,8 +595,9 @@ TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenALocationOverflows_ThenItIsS
 TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenLocationsCannotBe_ThenVerifyNamesEach) {
   use_floors();
   use_one_entry_a_page();
-  write_sections({{1, 5}});
-  const std::vector<ValueLocation> locations = {{1000, 20}, {500, 20}, {UINT64_MAX - 10, 100}};
+  write_sections({{1, 7}});
+  const std::vector<ValueLocation> locations = {
+      {1000, 20}, {500, 20}, {UINT64_MAX - 10, 100}, {90, 3}, {0, 20}};
   for (size_t i = 0; i < locations.size(); ++i)
     patch_blob(kIndex, 1, (i + 1) * kPagedEntrySizeBytes,
                page_of(id_of(1, i + 1), locations[i].offset, locations[i].size_bytes));
@@ -609,12 +610,15 @@ TEST_F(IndexedValueLogRecoveryTest, GivenFloors_WhenLocationsCannotBe_ThenVerify
     found.push_back(concat(range.offset, "+", range.size_bytes, " ", range.reason));
   EXPECT_THAT(found, ::testing::UnorderedElementsAre(
                          "1000+20 the values of 1 entries, 1 to 1, end beyond the blob, which "
-                         "has 100 bytes",
+                         "has 140 bytes",
                          "500+20 the values of 1 entries, 2 to 2, end beyond the blob, which has "
-                         "100 bytes",
+                         "140 bytes",
                          concat(UINT64_MAX - 10,
                                 "+100 value of entry 3: its location is "
-                                "impossible")));  // entry 4 is as it was
+                                "impossible"),
+                         "90+3 value of entry 4: its location is impossible",
+                         "0+20 value of entry 5: its location is impossible"));
+  // entry 6 is as it was
 }
 
 // As 7.1.18 and 7.1.31: what follows the synced bytes was never promised.
