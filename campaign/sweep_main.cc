@@ -15,11 +15,9 @@
 // tried.
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <ctime>
 #include <map>
 #include <optional>
-#include <set>
 
 #include <malloc.h>
 

@@ -5,7 +5,6 @@
 // unless recovery said that something is.
 #include <array>
 #include <fstream>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,33 +18,20 @@
 #include "firn/io/memory_storage.h"
 #include "firn/io/page_record.h"
 #include "testkit/matchers.h"
+#include "testkit/store_files.h"
 
 namespace firn {
 namespace {
 
 using archive::answer;
+using testkit::file_text;
+using testkit::FileName;
+using testkit::files_of;
+using testkit::load_files;
+using Files = testkit::StoreFiles;
 
 constexpr uint32_t kPageSizeBytes = 48;
 constexpr uint32_t kKeySizeBytes = 4;
-
-using FileName = std::pair<std::string, Bytes>;  // partition, blob
-using Files = std::map<FileName, Bytes>;         // with headers
-
-Files files_of(MemoryStorage& storage) {
-  Files files;
-  const auto partitions = storage.partitions();
-  for (const std::string& partition : *partitions) {
-    const auto names = storage.scan(partition);
-    for (const Bytes& name : *names)
-      files[{partition, name}] = *storage.raw(partition, name);
-  }
-  return files;
-}
-
-void load(MemoryStorage& storage, const Files& files) {
-  for (const auto& [name, content] : files)
-    storage.set_raw(name.first, name.second, content);
-}
 
 // A file shorter than its header holds nothing; opening it for writing makes the header whole
 // (FORMAT.md, section 1). That is no change.
@@ -54,10 +40,6 @@ Files with_whole_headers(Files files) {
   for (auto& [name, content] : files)
     if (content.size() < header.size()) content.assign(header.begin(), header.end());
   return files;
-}
-
-std::string text_of(const FileName& name) {
-  return concat(name.first, "/", to_hex(name.second));
 }
 
 struct Item {
@@ -125,7 +107,7 @@ Victim make_victim(Ending ending) {
   return victim;
 }
 
-std::string text_of(const RecoveryReport& report) {
+std::string file_text(const RecoveryReport& report) {
   std::string text = report.was_clean ? "clean\n" : "unclean\n";
   for (const CutRange& cut : report.cuts)
     text += concat("cut ", cut.range.partition, "/", cut.range.blob, " ", cut.range.offset, "+",
@@ -145,7 +127,7 @@ struct Verdict {
 // Opens the files and reads everything. An empty `undamaged_report` allows no item to be missing.
 Verdict judge(const Files& files, const Victim& victim, const std::string& undamaged_report) {
   MemoryStorage storage;
-  load(storage, files);
+  load_files(storage, files);
   const auto opened = PrunableArchive::open(storage, options());
   if (!opened) {
     if (with_whole_headers(files_of(storage)) != with_whole_headers(files))
@@ -153,7 +135,7 @@ Verdict judge(const Files& files, const Victim& victim, const std::string& undam
     return {"", opened.error().message};
   }
   const PrunableArchive& archive = **opened;
-  const std::string report = text_of(archive.recovery());
+  const std::string report = file_text(archive.recovery());
   Verdict verdict{"", report};
   const auto look_for = [&](const Item& expected, bool was_synced) {
     for (const std::string& found :
@@ -220,9 +202,9 @@ class PrunableArchiveDamage : public testing::TestWithParam<Ending> {
   void SetUp() override {
     victim_ = make_victim(GetParam());
     MemoryStorage storage;
-    load(storage, victim_.files);
+    load_files(storage, victim_.files);
     ASSERT_OK_INTO(const auto archive, PrunableArchive::open(storage, options()));
-    undamaged_report_ = text_of(archive->recovery());
+    undamaged_report_ = file_text(archive->recovery());
     recovered_ = files_of(storage);
     undamaged_ = judge(victim_.files, victim_, "");
   }
@@ -276,10 +258,11 @@ TEST_P(PrunableArchiveDamage, WhenAnyByteIsFlipped_ThenNoAnswerIsWrong) {
 
         const Verdict verdict = judge_with(name, std::move(flipped));
 
-        EXPECT_EQ(verdict.problem, "") << text_of(name) << " at " << offset << " xor " << int{mask};
+        EXPECT_EQ(verdict.problem, "")
+            << file_text(name) << " at " << offset << " xor " << int{mask};
         if (verdict.outcome != undamaged_.outcome) continue;
         EXPECT_TRUE(may_be_of_no_effect(name, content, offset, recovered_))
-            << text_of(name) << " at " << offset << " xor " << int{mask} << " has no effect";
+            << file_text(name) << " at " << offset << " xor " << int{mask} << " has no effect";
       }
     }
   }
@@ -292,7 +275,7 @@ TEST_P(PrunableArchiveDamage, WhenAnyFileIsCut_ThenNoAnswerIsWrong) {
           judge_with(name, Bytes(content.begin(), content.begin() + static_cast<ptrdiff_t>(size)));
 
       EXPECT_EQ(verdict.problem, "")
-          << text_of(name) << " cut from " << content.size() << " to " << size;
+          << file_text(name) << " cut from " << content.size() << " to " << size;
     }
   }
 }
@@ -304,7 +287,7 @@ TEST_P(PrunableArchiveDamage, WhenAnyFileIsRemoved_ThenNoAnswerIsWrong) {
 
     const Verdict verdict = judge(files, victim_, undamaged_report_);
 
-    EXPECT_EQ(verdict.problem, "") << text_of(name);
+    EXPECT_EQ(verdict.problem, "") << file_text(name);
   }
 }
 
