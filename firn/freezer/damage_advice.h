@@ -33,6 +33,11 @@ template <class Outcome>
                 journal::section_hex(section), ")");
 }
 
+// "record 5 of key section 7 (index/0000000000000007)".
+[[nodiscard]] inline std::string describe(const IndexedValueLog& log, RecordPlace place) {
+  return concat("record ", place.position, " of ", key_section(log, place.section));
+}
+
 // Records lead back in time. One that does not is no fault of the table.
 [[nodiscard]] inline std::unexpected<Error> leads_forward(const IndexedValueLog& log,
                                                           RecordPlace place, RecordPlace next) {
@@ -51,13 +56,10 @@ struct BrokenLink {
 };
 
 [[nodiscard]] inline std::string describe(const IndexedValueLog& log, const BrokenLink& link) {
-  const auto record = [&](RecordPlace place) {
-    return concat("record ", place.position, " of ", key_section(log, place.section));
-  };
-  const std::string from_to =
-      concat(record(link.from), " leads to ", link.to ? record(*link.to) : "no record");
+  const std::string from_to = concat(describe(log, link.from), " leads to ",
+                                     link.to ? describe(log, *link.to) : "no record");
   if (!link.before) return concat(from_to, ", which is not there before it");
-  return concat(from_to, " and leaves out ", record(*link.before));
+  return concat(from_to, " and leaves out ", describe(log, *link.before));
 }
 
 }  // namespace firn::freezer

@@ -112,20 +112,14 @@ std::string JournalHeads::find_stranger(const DiskTable& table, const ResidentTa
     if (!head || (slot != nullptr && slot->head == *head)) continue;
     ++differing;
     if (slot != nullptr && leads_to(slot->head, *head)) continue;
-    if (++strange == 1) first = describe_stranger(position, *head, slot);
+    if (++strange == 1)
+      first = concat("position ", position, " of the table leads to ",
+                     slot == nullptr ? "nothing" : describe(log_, slot->head), ", and not to ",
+                     describe(log_, *head));
   }
   if (strange > differing / 2) return first;
   if (!is_whole || table_sum == sum) return std::string();
   return "the manifest tells of other records than the table has";
-}
-
-std::string JournalHeads::describe_stranger(uint32_t position, RecordPlace head,
-                                            const Slot* slot) const {
-  const auto record = [&](RecordPlace place) {
-    return concat("record ", place.position, " of ", key_section(log_, place.section));
-  };
-  return concat("position ", position, " of the table leads to ",
-                slot == nullptr ? "nothing" : record(slot->head), ", and not to ", record(head));
 }
 
 bool JournalHeads::leads_to(RecordPlace from, RecordPlace to) const {

@@ -51,8 +51,6 @@ class JournalHeads {
 
   [[nodiscard]] Result<uint64_t> gather(uint64_t table_size, uint64_t begin);
   [[nodiscard]] bool leads_to(RecordPlace from, RecordPlace to) const;
-  [[nodiscard]] std::string describe_stranger(uint32_t position, RecordPlace head,
-                                              const Slot* slot) const;
   [[nodiscard]] Result<std::optional<RecordPlace>> follow(RecordPlace from, RecordPlace to) const;
 
   const IndexedValueLog& log_;

@@ -141,9 +141,6 @@ class ResidentTable {
   [[nodiscard]] std::vector<Shared> shared_fingerprints() const;
 
   // Groups of positions whose heads differ from those on disk.
-  // Goes on by so many records that readers of the old heads do not wait for long. True: it is
-  // done.
-  [[nodiscard]] bool go_on_doubling();
   [[nodiscard]] bool is_dirty(uint32_t group) const {
     return all_dirty_ || (dirty_[group / 64] >> (group % 64) & 1) != 0;
   }
@@ -162,6 +159,9 @@ class ResidentTable {
   void mark_dirty_from(uint64_t number);
 
   [[nodiscard]] bool is_doubling() const { return doubling_.has_value(); }
+  // Goes on by so many records that readers of the old heads do not wait for long. True: it is
+  // done.
+  [[nodiscard]] bool go_on_doubling();
   [[nodiscard]] uint64_t doublings() const { return doublings_; }
   // What it would have with one record more, doubling included.
   [[nodiscard]] size_t memory_bytes_next() const;

@@ -230,8 +230,7 @@ class SectionSalvage {
     const uint64_t end = end_of(found_.back().location());
     if (values_->size() <= end) return {};
     return lose_values(*values_, end,
-                       "values behind the last record: theirs are lost, or were "
-                       "never written");
+                       "values behind the last record: theirs are lost, or were never written");
   }
 
   // Several entries name the same value: copies of a page, or nothing that can be trusted.
