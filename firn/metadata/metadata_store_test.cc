@@ -97,6 +97,31 @@ TEST_F(MetadataStoreTest, GivenHundredValues_WhenFewChange_ThenOnlyDeltasAreWrit
   sync_and_check(43'656, "4/2/99");
 }
 
+// Each copy gets what has changed since it was written: six values with their lengths, the version
+// and the checksum.
+TEST_F(MetadataStoreTest, GivenHundredValues_WhenSixChange_ThenEachCopyGetsTheirDelta) {
+  reopen();
+  for (uint64_t key = 0; key < 100; ++key)
+    put(key, std::string(100, 'v'));
+  ASSERT_OK(store_->sync_both());
+  for (const uint64_t key : {0u, 1u, 42u, 50u, 51u, 99u})
+    put(key, std::string(100, 'w'));
+  const auto written_by_sync = [&] {
+    const uint64_t before = storage_.written_bytes();
+    sync();
+    return storage_.written_bytes() - before;
+  };
+
+  EXPECT_EQ(written_by_sync(), 618u);
+  EXPECT_EQ(written_by_sync(), 618u);
+  EXPECT_EQ(written_by_sync(), 0u);
+
+  EXPECT_EQ(counts(), "2/2/100");
+  reopen();
+  EXPECT_EQ(get(98), std::string(100, 'v'));
+  EXPECT_EQ(get(99), std::string(100, 'w'));
+}
+
 // Many small writes cost more than one large one.
 TEST_F(MetadataStoreTest, GivenMoreThan128Values_WhenAllChange_ThenTheImageIsWrittenAtOnce) {
   reopen();
