@@ -68,11 +68,11 @@ Status Freezer::open_table_blob(bool create) {
           std::min<uint64_t>(std::bit_floor(positions_max), freezer::kTableSizeMax))};
   auto opened = DiskTable::open(store_->storage(), options, mode);
   if (!opened && opened.error().code == Errc::corrupt) {
-    // The header is not readable. A table is derived: every key is found without it.
+    // No file, or its header is not readable. A table is derived: every key is found without it.
     if (store_->read_only()) {
       store_->recovery().note_damage(
-          {table_partition_, to_hex(DiskTable::blob_name()), 0, 8,
-           concat(opened.error().message, "; nothing is lost, run `", "firn freezer rebuild`")});
+          {table_partition_, to_hex(DiskTable::blob_name()), 0, 0,
+           concat(opened.error().message, "; nothing is lost, run `firn freezer rebuild STORE`")});
       return {};
     }
     store_->recovery().note(concat(opened.error().message, ": the table is made anew"));

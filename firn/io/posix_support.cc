@@ -79,6 +79,8 @@ Descriptor open_at(int directory_fd, const std::string& name, int flags) {
 Status check_regular_file(int fd, std::string_view what) {
   struct stat status;
   if (::fstat(fd, &status) != 0) return posix_failure(errno, "examine", what);
+  // To read it, a directory opens.
+  if (S_ISDIR(status.st_mode)) return posix_failure(EISDIR, "open", what);
   if (!S_ISREG(status.st_mode))
     return fail(Errc::corrupt, concat(what, " is not a regular file; move it away"));
   return {};

@@ -202,6 +202,33 @@ class Advice(FreezerTest):
                 self.expect_all(LINES)
                 whole = self.table_file().read_bytes()
 
+    def test_something_else_in_the_place_of_the_table(self):
+        """A rebuild cannot take it away: who is told to rebuild is told to move it away first."""
+        for name, replace in (("table/7461626c65", lambda path: path.mkdir()),
+                              ("table", lambda path: path.write_bytes(b"text"))):
+            with self.subTest(name=name):
+                self.import_lines(LINES)
+                place = self.store / name
+                place.rename(self.folder / f"table of {name}".replace("/", " "))
+                replace(place)
+                told = (f"{self.store}/{name}'.*s (not )?a directory.* move it away.*; nothing is "
+                        "lost, run `firn freezer rebuild STORE`")
+                for depth in (), ("--deep",):
+                    said = self.expect(CORRUPT, "verify", self.store, *depth)
+                    self.assertRegex(said.stdout.decode(), told)
+                    self.assertIn(b"move away what is in the table's place, then 'firn freezer",
+                                  said.stderr)
+                self.assertRegex(self.output("info", self.store).decode(), told)
+                self.expect_all(LINES)
+                for verb in ("put", self.store, "new value"), ("rebuild", self.store):
+                    refusal = self.failure(CORRUPT, "freezer", *verb)
+                    self.assertRegex(refusal, f"{self.store}/{name}'.* move it away")
+                place.rename(self.folder / f"moved from {name}".replace("/", " "))
+                self.output("freezer", "rebuild", self.store)
+                self.output("verify", self.store, "--deep")
+                self.expect_all(LINES)
+                shutil.rmtree(self.store)
+
     def test_cut_and_damaged_keys_and_values(self):
         self.import_lines(LINES)
         for partition in "index", "values":

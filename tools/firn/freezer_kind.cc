@@ -7,6 +7,7 @@
 
 #include "firn/base/text.h"
 #include "firn/freezer/damage_advice.h"
+#include "firn/freezer/disk_table.h"
 #include "firn/freezer/format.h"
 #include "tools/firn/content_keys.h"
 #include "tools/firn/exit_code.h"
@@ -101,9 +102,16 @@ Status verify_freezer_store(const VerifyRequest& request, Verified& verified, Pr
   const auto recorded = manifest == nullptr ? std::nullopt : manifest->partition(StoreRole::table);
   const std::string table = request.store.table_partition.value_or(recorded.value_or("table"));
   const auto is_of_table = [&](const BlobRange& range) { return range.partition == table; };
-  if (!verified.open_failure && std::ranges::all_of(verified.report.damage, is_of_table))
-    verified.mending = concat("nothing is lost, 'firn freezer rebuild ", request.store.path,
-                              "' makes the table anew from the keys");
+  if (!verified.open_failure && std::ranges::all_of(verified.report.damage, is_of_table)) {
+    // What is no file, no rebuild takes away.
+    const auto listing = opened->storage->list(table);
+    const bool is_obstructed =
+        !listing ||
+        std::ranges::count(listing->others, to_hex(freezer::DiskTable::blob_name())) > 0;
+    verified.mending = concat(
+        "nothing is lost", is_obstructed ? ": move away what is in the table's place, then " : ", ",
+        "'firn freezer rebuild ", request.store.path, "' makes the table anew from the keys");
+  }
   return {};
 }
 
