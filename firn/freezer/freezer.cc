@@ -149,8 +149,9 @@ Freezer::Place Freezer::first_there(uint32_t position, Place head) const {
   return head;
 }
 
-Result<Value> Freezer::value_of(Place place, ByteSpan record, const Ahead& ahead) const {
-  auto value = log_->read_value(place.section, IndexedValueLog::location_of(record), ahead);
+// A record may lead past the end of its values.
+Result<Value> Freezer::value_of(Place place, ValueLocation at, const Ahead& ahead) const {
+  auto value = log_->read_value(place.section, at, ahead);
   if (value) return value;
   if (value.error().code != Errc::out_of_range) return freezer::advise(std::move(value));
   return fail(Errc::corrupt, concat("record ", place.position, " of key section ", place.section,
@@ -164,7 +165,7 @@ Result<std::optional<Value>> Freezer::get(ByteSpan key) const {
   Ahead ahead;
   TRY_INTO(const auto place, locate(key, record, &ahead));
   if (!place) return std::optional<Value>();
-  TRY_INTO(Value value, value_of(*place, record, ahead));
+  TRY_INTO(Value value, value_of(*place, IndexedValueLog::location_of(record), ahead));
   return std::optional(std::move(value));
 }
 
@@ -186,6 +187,10 @@ Result<std::optional<FreezerItem>> Freezer::find(ByteSpan key) const {
   if (!place) return std::optional<FreezerItem>();
   return std::optional(FreezerItem{to_bytes(key), place->section, place->position,
                                    IndexedValueLog::location_of(record)});
+}
+
+Result<Value> Freezer::read_value(const FreezerItem& item) const {
+  return value_of({item.section, item.position}, item.location);
 }
 
 // Breadth first, so that all keys wait for memory at the same time: fingerprints, then the records
@@ -228,7 +233,7 @@ std::vector<Result<std::optional<Value>>> Freezer::get_many(std::span<const Byte
     TRY(check_key(keys[i]));
     TRY_INTO(const auto place, locate_among(candidates, keys[i], record));
     if (!place) return std::optional<Value>();
-    TRY_INTO(Value value, value_of(*place, record));
+    TRY_INTO(Value value, value_of(*place, IndexedValueLog::location_of(record)));
     return std::optional(std::move(value));
   };
   size_t at = 0;

@@ -4,11 +4,10 @@
 // that exists shadows the older value. Use it for blocks, receipts, documents: data that is written
 // once and kept. Where old data is dropped, or items have numbers, use PrunableArchive.
 //
-//   table partition    position: 2 slots x | epoch u64 | section u64 | position u64 | added u8 |
-//   crc | index partition    section s: records | key | next section u64 | next position u64 |
-//                      offset u64 | size u32 |, in put order: the key journal
-//   values partition   section s: values, in put order
-//   manifest           geometry, floors, the checkpoint of the table, clean mark
+//   table partition   position: 2 slots x | epoch, section, position u64 | added u8 | crc |
+//   index partition   the key journal: | key | next section, position, offset u64 | size u32 |
+//   values partition  the values, in put order; both in sections
+//   manifest          geometry, floors, the checkpoint of the table, clean mark
 //
 //   position of a key = crc32c(key) modulo the table's size, a power of two; the newer slot of a
 //   position names the newest record there, and each record the one before it. FORMAT.md, 8.
@@ -94,6 +93,7 @@ class Freezer {
   [[nodiscard]] Result<Presence> contains(ByteSpan key) const;  // reads no value
   // The newest put of a key, without its value.
   [[nodiscard]] Result<std::optional<FreezerItem>> find(ByteSpan key) const;
+  [[nodiscard]] Result<Value> read_value(const FreezerItem& item) const;
 
   // Every put at the time of the call in order, shadowed ones too, until the visitor returns false.
   // Errc::corrupt at the end if damage hides some.
@@ -194,7 +194,7 @@ class Freezer {
   void read_cached(std::span<const ByteSpan> keys,
                    std::span<const std::pair<size_t, Place>> located,
                    std::span<std::optional<Value>> values) const;
-  [[nodiscard]] Result<Value> value_of(Place place, ByteSpan record, const Ahead& ahead = {}) const;
+  [[nodiscard]] Result<Value> value_of(Place place, ValueLocation at, const Ahead& = {}) const;
 
   [[nodiscard]] Status check_writable_locked() const REQUIRES(writer_);
   [[nodiscard]] Cursor put_locked(ByteSpan key, Parts value) REQUIRES(writer_);

@@ -669,6 +669,8 @@ TEST_P(FreezerDamage, GivenAnyBitOfAValueFlips_WhenRead_ThenCorrupt) {
   FreezerCursor beyond = cursor;
   beyond.location.size_bytes += 1;
   EXPECT_THAT(freezer->get(beyond), FailsWith(Errc::out_of_range));
+  const FreezerItem leads_beyond = {{}, beyond.section, Position(0), beyond.location};
+  EXPECT_THAT(freezer->read_value(leads_beyond), FailsWith(Errc::corrupt, "firn salvage SRC DST"));
 }
 
 TEST(FreezerTableLimit, GivenTheLargestTable_WhenItIsFull_ThenPutsFailClearly) {

@@ -46,7 +46,7 @@ TEST_P(FreezerTest, WhenVisited_ThenEveryPutComesInOrderUntilTheVisitorStops) {
   std::vector<std::string> seen;
 
   ASSERT_OK(freezer->visit([&](const FreezerItem& item) {
-    const auto value = freezer->get(item.cursor());
+    const auto value = freezer->read_value(item);
     EXPECT_OK(value);
     seen.push_back(concat(as_text(item.key).substr(0, 5), "=", as_text(value->bytes())));
     return seen.size() < 31;

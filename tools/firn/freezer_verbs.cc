@@ -155,11 +155,8 @@ Status run_freezer_list(const FreezerListRequest& request, Output& output) {
   Progress progress("listing", std::min(left, freezer.statistics().items), "items");
   progress.leave_room_for_output();
   const auto show = [&](const FreezerItem& found) -> Status {
-    const auto value = freezer.get(found.cursor());
-    // A record may lead past the end of its values.
-    const bool is_damaged =
-        !value && (value.error().code == Errc::corrupt || value.error().code == Errc::out_of_range);
-    if (!value && !is_damaged) return fail(value.error().code, value.error().message);
+    auto value = freezer.read_value(found);
+    if (!value && value.error().code != Errc::corrupt) return pass_on(value);
     if (!value) {
       ++unreadable;
       progress.finish();
