@@ -7,12 +7,12 @@
 // itself knows each location and what a sync covered): never another value, never "not found"
 // without a word, never a crash, and within a second. A reader changes nothing. Nor does a strict
 // open for writing that refuses: it refuses what the ordinary one refuses, cuts or calls damaged,
-// and else only what verify finds. What does not open for reading is salvaged: every put is there
-// whose bytes the damage left alone, nothing else is, and a file is named if something is missing.
-// A byte whose flip changes nothing is on a list of such bytes, which has nothing else. So are the
-// kinds of damage which the formats cannot tell; where keys are made of contents, comparing them
-// tells those, too. Now and then a store is large: of the damages that are many there, a sample is
-// tried.
+// and else only what verify finds, which tells of a flipped bit in a few findings. What does not
+// open for reading is salvaged: every put is there whose bytes the damage left alone, nothing else
+// is, and a file is named if something is missing. A byte whose flip changes nothing is on a list
+// of such bytes, which has nothing else. So are the kinds of damage which the formats cannot tell;
+// where keys are made of contents, comparing them tells those, too. Now and then a store is large:
+// of the damages that are many there, a sample is tried.
 #include <algorithm>
 #include <array>
 #include <ctime>
@@ -43,7 +43,9 @@ constexpr uint64_t kSampledBits = 200;
 constexpr uint64_t kSampledLengths = 50;
 constexpr uint64_t kSampledPairs = 50;
 constexpr uint64_t kBitsInBothCopies = 32;  // of any store
+constexpr int64_t kFindingsOfABitMax = 3;
 constexpr uint64_t kSeedsForALargeOne = 9;  // odd: closed ones and killed ones
+constexpr std::string_view kFlippedBit = "flipped bit";
 constexpr std::array kAccesses = {Access::reading, Access::writing};
 
 std::string_view text_of(Access access) {
@@ -141,6 +143,7 @@ class Sweep {
       census_.add_outcome(row_, reading);
       has_effect = has_effect || reading != undamaged_[i];
       if (kAccesses[i] == Access::writing) continue;
+      judge_count(reading, undamaged_[i], damage);
       if (!reading.is_open()) judge_salvage(storage, files, damage);
       if (files_of(storage) != files) violate(damage, kAccesses[i], "a reader changed a file");
     }
@@ -279,6 +282,19 @@ class Sweep {
     census_.add_unseen(row_, *limit);
   }
 
+  // Damage is told where it is, not once for each item that it concerns.
+  void judge_count(const Reading& reading, const Reading& undamaged, const Damage& damage) {
+    if (damage.what != kFlippedBit) return;
+    const auto is_new = [&](const Finding& finding) {
+      return std::ranges::find(undamaged.verified, finding) == undamaged.verified.end();
+    };
+    const auto count = std::ranges::count_if(reading.verified, is_new);
+    if (count <= kFindingsOfABitMax) return;
+    const Finding& first = *std::ranges::find_if(reading.verified, is_new);
+    violate(damage, Access::reading, "verify tells ", count, " findings, the first: ", first.file,
+            " ", first.text);
+  }
+
   // A finding excuses only what the damage explains.
   void judge_losses(const Reading& reading, const Files& files, const Damage& damage,
                     Access access) {
@@ -381,8 +397,8 @@ class Sweep {
       Bytes flipped = content;
       flipped[offset] ^= std::byte(1u << bit);
       stage_.add_note(row_, "flips");
-      if (judge_with(name, std::move(flipped), "flipped bit", {{name, offset, offset + 1}}, " ",
-                     bit, " at ", offset))
+      if (judge_with(name, std::move(flipped), kFlippedBit, {{name, offset, offset + 1}}, " ", bit,
+                     " at ", offset))
         return;
       if (const auto row = unused_->row_of(name, offset)) {
         census_.add_unused(row_, *row);
