@@ -36,7 +36,7 @@ ALLOWED = [
     ("os-header", "firn/base/owner_process.cc", "notices forks"),
     ("os-header", "firn/base/per_thread.cc", "notices the end of threads"),
     ("os-header", "firn/base/random.cc", "getrandom, the source of seeds"),
-    ("os-header", "firn/index/epoch.cc", "membarrier, what readers leave to collectors"),
+    ("os-header", "firn/base/epoch.cc", "membarrier, what readers leave to collectors"),
     ("os-header", "firn/index/location_arena.cc", "maps the memory of the tables, in huge pages"),
     ("os-header", "firn/freezer/resident_table.cc", "maps the memory of the heads, unreserved"),
     ("sleep", "firn/io/posix_lock.cc", "nothing tells when a process that dies is gone"),
@@ -45,6 +45,7 @@ ALLOWED = [
     ("os-header", "testkit/failing_allocations.cc", "takes the places of the system's functions"),
     ("os-header", "testkit/system_calls.cc", "takes the places of the system's functions"),
     ("shared_ptr", "firn/base/value.h", "the pin of a value: several values share a mapping"),
+    ("shared_ptr", "firn/journal/open_sections.h", "mechanism: as in section_table.h"),
     ("shared_ptr", "firn/journal/section_table.h", "mechanism: readers hold sections that are "
      "evicted or pruned meanwhile"),
     ("shared_ptr", "firn/journal/value_segment.h", "mechanism: values pin the mapping they lie in"),

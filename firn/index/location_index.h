@@ -62,8 +62,8 @@
 #include <memory>
 #include <span>
 
-#include "firn/index/epoch.h"
 #include "firn/index/location_core.h"
+#include "firn/index/location_policy.h"
 #include "firn/index/location_types.h"
 
 namespace firn {

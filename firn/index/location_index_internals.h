@@ -4,7 +4,7 @@
 // with a policy of its own includes.
 #pragma once
 
-#include "firn/index/epoch_templates.h"           // IWYU pragma: export
+#include "firn/base/epoch_templates.h"            // IWYU pragma: export
 #include "firn/index/location_core_templates.h"   // IWYU pragma: export
 #include "firn/index/location_growth.h"           // IWYU pragma: export
 #include "firn/index/location_index.h"            // IWYU pragma: export

@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "firn/base/mutex.h"
+#include "firn/index/location_index_internals.h"
 #include "firn/index/location_index_test_support.h"
 
 namespace firn {
@@ -257,6 +258,50 @@ TEST(LocationIndexThread, GivenSnapshotsUnderWriters_WhenLoadedAndReplayed_ThenT
     log.replay(*loaded, session, range->log_begin);
     EXPECT_EQ(log.entries(*loaded, session), log.expected()) << "from " << range->log_begin;
   }
+}
+
+// Where the system has no barrier for all threads.
+struct PinsInOrder : LocationPolicy {
+  static void announce(Word& word, uint64_t value) { announce_in_order(word, value); }
+  static void order_announcements() {}
+};
+
+template <class Policy>
+class LocationIndexReclaim : public testing::Test {};
+using PinPolicies = testing::Types<LocationPolicy, PinsInOrder>;
+TYPED_TEST_SUITE(LocationIndexReclaim, PinPolicies);
+
+// The tables of an index are poisoned when they are reclaimed, and zeroed when they are used again.
+TYPED_TEST(LocationIndexReclaim,
+           GivenReadersOfAnIndex_WhenItsTablesAreReplaced_ThenTheyFindWhatIsThere) {
+  constexpr uint64_t kLiveKeys = 40;
+  constexpr int kReplacements = 1000;
+  const auto hash = [](uint64_t key) { return KeyHash(key * 0x9E3779B97F4A7C15); };
+  BasicEpochDomain<TypeParam> domain;
+  const auto index = std::move(*BasicLocationIndex<TypeParam>::open(domain, {.shard_bits = 0}));
+  BasicEpochSession<TypeParam> session(domain);
+  for (uint64_t key = 1; key <= kLiveKeys; ++key)
+    ASSERT_TRUE(index->put(session, hash(key), Location(key), AnyKey{}).ok());
+  std::atomic<bool> done{false};
+  std::atomic<uint64_t> reads{0};
+  const auto read = [&] {
+    BasicEpochSession<TypeParam> own(domain);
+    for (uint64_t key = 1; !done.load(std::memory_order_relaxed);
+         key = key % kLiveKeys + 1, ++reads)
+      ASSERT_EQ(index->find(own, hash(key), AnyKey{}).location, Location(key));
+  };
+  std::thread first(read);
+  std::thread second(read);
+  for (int round = 0; round < kReplacements || reads < 1000; ++round) {
+    EXPECT_EQ(index->reserve(session, 400), LocationStatus::done);
+    EXPECT_EQ(index->shrink(session), LocationStatus::done);
+  }
+  done.store(true);
+  first.join();
+  second.join();
+  EXPECT_EQ(index->maintain(session), LocationStatus::done);
+  EXPECT_EQ(index->statistics(session).bytes_retired, 0u);
+  EXPECT_GE(index->statistics(session).rebuilds, uint64_t{kReplacements});
 }
 
 }  // namespace

@@ -18,6 +18,8 @@
 #include <emmintrin.h>
 #endif
 
+#include "firn/base/epoch.h"
+
 namespace firn {
 
 // What a thread has just done, or is about to do, when it reports a point. The names with
@@ -52,9 +54,7 @@ enum class LocationPoint : uint8_t {
   waiting,  // a lock or a frozen slot keeps this thread; `pause` follows
 };
 
-struct LocationPolicy {
-  using Word = uint64_t;
-
+struct LocationPolicy : EpochPolicy {
   // Without a flag of its own in the header, a lane must not be seen later than its slot's word.
   // x86-64 keeps the order of stores; arm64 keeps it by the release in the store of the word and
   // because its stores reach all cores at once. Elsewhere, and in a simulation, pay for the order.
@@ -66,32 +66,8 @@ struct LocationPolicy {
   // The smallest table has 2^kSmallestTable buckets, 0 to 8.
   static constexpr unsigned kSmallestTable = 2;
 
-  static uint64_t load(const Word& word, std::memory_order order) {
-    return reference(const_cast<Word&>(word)).load(order);
-  }
-  static void store(Word& word, uint64_t value, std::memory_order order) {
-    reference(word).store(value, order);
-  }
-  // The read-modify-writes are sequentially consistent.
-  static bool compare_exchange(Word& word, uint64_t& expected, uint64_t desired) {
-    return reference(word).compare_exchange_strong(expected, desired);
-  }
-  static uint64_t exchange(Word& word, uint64_t value) { return reference(word).exchange(value); }
-  static uint64_t fetch_add(Word& word, uint64_t value) { return reference(word).fetch_add(value); }
-
-  // Sessions announce their epochs at every operation, collectors read them once in a while; so the
-  // order between an announcement and the loads after it is paid for by collectors, which make all
-  // threads of the process pass a barrier (membarrier(2)) before they read. Where the system has no
-  // such call, each announcement is a read-modify-write.
-  static void announce(Word& word, uint64_t value) {
-    if (!kBarriers) return announce_in_order(word, value);
-    store(word, value, std::memory_order_release);
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-  }
-  static void announce_in_order(Word& word, uint64_t value) { exchange(word, value); }
-  static void order_announcements();
-
   static void reach(LocationPoint) {}
+  static constexpr auto kPinned = LocationPoint::pinned;
 
   // Called with 0, 1, 2 ... while another thread is waited for.
   static void pause(unsigned turn) {
@@ -104,10 +80,13 @@ struct LocationPolicy {
 
   // Asked before each allocation of the arena; false makes it fail.
   static bool may_allocate(size_t /*bytes*/) { return true; }
-
- private:
-  static const bool kBarriers;
-  static std::atomic_ref<uint64_t> reference(Word& word) { return std::atomic_ref<uint64_t>(word); }
 };
+
+// The epochs of an index, see base/epoch.h. Compiled once, in location_index.cc.
+using EpochDomain = BasicEpochDomain<LocationPolicy>;
+using EpochSession = BasicEpochSession<LocationPolicy>;
+using EpochPin = BasicEpochPin<LocationPolicy>;
+extern template class BasicEpochDomain<LocationPolicy>;
+extern template class BasicEpochSession<LocationPolicy>;
 
 }  // namespace firn

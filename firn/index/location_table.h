@@ -18,8 +18,8 @@
 #include <cstdint>
 #include <span>
 
-#include "firn/index/epoch.h"
 #include "firn/index/location_bucket.h"
+#include "firn/index/location_policy.h"
 
 namespace firn::index {
 

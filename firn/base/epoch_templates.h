@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "firn/base/check.h"
-#include "firn/index/epoch.h"
+#include "firn/base/epoch.h"
 
 namespace firn {
 
@@ -57,8 +57,13 @@ void BasicEpochDomain<Policy>::retire(EpochRetired& retired) {
 // session that is not seen here as pinned pins later, and loads what is published by now.
 template <class Policy>
 uint64_t BasicEpochDomain<Policy>::oldest_announced() const {
-  uint64_t oldest = Policy::load(epoch_, std::memory_order_seq_cst);
+  const uint64_t now = Policy::load(epoch_, std::memory_order_seq_cst);
   Policy::order_announcements();
+  return oldest_visible(now);
+}
+
+template <class Policy>
+uint64_t BasicEpochDomain<Policy>::oldest_visible(uint64_t oldest) const {
   for (Record* record = records_.get(); record != nullptr; record = record->next.get()) {
     const uint64_t announced = Policy::load(record->announced, std::memory_order_seq_cst);
     if (announced != 0) oldest = std::min(oldest, announced / 2);
@@ -72,6 +77,9 @@ void BasicEpochDomain<Policy>::collect() {
   EpochRetired* list = nullptr;
   {
     MutexLock lock(mutex_);
+    // Without the barrier first: it costs, and whoever is seen without it holds things back, too.
+    const uint64_t now = Policy::load(epoch_, std::memory_order_seq_cst);
+    if (retired_first_ == nullptr || retired_first_->epoch >= oldest_visible(now)) return;
     const uint64_t oldest = oldest_announced();
     EpochRetired** link = &list;
     while (retired_first_ != nullptr && retired_first_->epoch < oldest) {

@@ -17,15 +17,15 @@
 // another thread between operations. A coroutine must not suspend while it is pinned.
 // A session that stays pinned holds back what is retired after that, and nothing else: readers and
 // writers go on. `statistics` shows it; the index bounds what can gather (LocationStatus::stalled).
-// Cost: a pin is a store to the session's own cache line; nested ones are free. A collection makes
-// all threads of the process pass a memory barrier, some microseconds.
+// Cost: a pin is a store to the session's own cache line; nested ones are free. A collection that
+// finds something to do makes all threads of the process pass a memory barrier, some microseconds.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
+#include "firn/base/epoch_policy.h"
 #include "firn/base/mutex.h"
-#include "firn/index/location_policy.h"
 
 namespace firn {
 
@@ -81,6 +81,7 @@ class BasicEpochDomain {
   Record& take_record() EXCLUDES(mutex_);
   void give_back(Record& record) EXCLUDES(mutex_);
   [[nodiscard]] uint64_t oldest_announced() const REQUIRES(mutex_);
+  [[nodiscard]] uint64_t oldest_visible(uint64_t oldest) const REQUIRES(mutex_);
   static void reclaim_all(EpochRetired* list);
 
   Word epoch_{1};
@@ -108,7 +109,7 @@ class BasicEpochSession {
     const uint64_t epoch = Policy::load(domain_.epoch_, std::memory_order_acquire);
     // A collector either sees it or has unlinked before our first load.
     Policy::announce(record_.announced, epoch * 2 + 1);
-    Policy::reach(LocationPoint::pinned);
+    if constexpr (requires { Policy::reach(Policy::kPinned); }) Policy::reach(Policy::kPinned);
   }
   void unpin() {
     if (--depth_ == 0) Policy::store(record_.announced, 0, std::memory_order_release);
@@ -135,13 +136,5 @@ class BasicEpochPin {
  private:
   BasicEpochSession<Policy>& session_;
 };
-
-// Compiled once, in location_index.cc.
-extern template class BasicEpochDomain<LocationPolicy>;
-extern template class BasicEpochSession<LocationPolicy>;
-
-using EpochDomain = BasicEpochDomain<LocationPolicy>;
-using EpochSession = BasicEpochSession<LocationPolicy>;
-using EpochPin = BasicEpochPin<LocationPolicy>;
 
 }  // namespace firn

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "firn/index/epoch.h"
+#include "firn/base/epoch.h"
 
 #include <atomic>
 #include <memory>
@@ -8,13 +8,17 @@
 
 #include <gtest/gtest.h>
 
-#include "firn/index/location_index_internals.h"
+#include "firn/base/epoch_templates.h"
 
 namespace firn {
 namespace {
 
-struct Counted : EpochRetired {
-  explicit Counted(int& count) {
+using EpochDomain = BasicEpochDomain<EpochPolicy>;
+using EpochSession = BasicEpochSession<EpochPolicy>;
+using EpochPin = BasicEpochPin<EpochPolicy>;
+
+struct Retirable : EpochRetired {
+  explicit Retirable(int& count) {
     bytes = 100;
     owner = &count;
     reclaim = [](EpochRetired*, void* counter) { ++*static_cast<int*>(counter); };
@@ -24,7 +28,7 @@ struct Counted : EpochRetired {
 TEST(Epoch, GivenNoPin_WhenCollected_ThenReclaimedOnce) {
   EpochDomain domain;
   int reclaimed = 0;
-  Counted object(reclaimed);
+  Retirable object(reclaimed);
   domain.retire(object);
   EXPECT_EQ(domain.bytes_retired(), 100u);
   domain.collect();
@@ -38,7 +42,7 @@ TEST(Epoch, GivenAPinFromBefore_WhenCollected_ThenItWaitsForThatPinOnly) {
   EpochSession before(domain);
   EpochSession after(domain);
   int reclaimed = 0;
-  Counted object(reclaimed);
+  Retirable object(reclaimed);
   before.pin();
   domain.retire(object);
   const EpochPin pin(after);
@@ -55,7 +59,7 @@ TEST(Epoch, GivenNestedPins_WhenTheInnerOneEnds_ThenTheOuterOneHolds) {
   EpochDomain domain;
   EpochSession session(domain);
   int reclaimed = 0;
-  Counted object(reclaimed);
+  Retirable object(reclaimed);
   session.pin();
   {
     const EpochPin inner(session);
@@ -73,11 +77,11 @@ TEST(Epoch, GivenTwoOwners_WhenOneDrains_ThenOnlyItsOwnAreReclaimed) {
   EpochSession session(domain);
   int first = 0;
   int second = 0;
-  Counted a(first);
-  Counted b(second);
-  Counted c(first);
+  Retirable a(first);
+  Retirable b(second);
+  Retirable c(first);
   const EpochPin pin(session);
-  for (Counted* object : {&a, &b, &c})
+  for (Retirable* object : {&a, &b, &c})
     domain.retire(*object);
   domain.drain(&first);
   EXPECT_EQ(first, 2);
@@ -87,7 +91,7 @@ TEST(Epoch, GivenTwoOwners_WhenOneDrains_ThenOnlyItsOwnAreReclaimed) {
   EXPECT_EQ(second, 1);
 }
 
-TEST(Epoch, GivenSessionsThatComeAndGo_WhenCounted_ThenRecordsAreUsedAgain) {
+TEST(Epoch, GivenSessionsThatComeAndGo_WhenRetirable_ThenRecordsAreUsedAgain) {
   EpochDomain domain;
   for (int i = 0; i < 1000; ++i) {
     const EpochSession one(domain);
@@ -98,14 +102,14 @@ TEST(Epoch, GivenSessionsThatComeAndGo_WhenCounted_ThenRecordsAreUsedAgain) {
 }
 
 // Where the system has no barrier for all threads.
-struct PinsInOrder : LocationPolicy {
+struct PinsInOrder : EpochPolicy {
   static void announce(Word& word, uint64_t value) { announce_in_order(word, value); }
   static void order_announcements() {}
 };
 
 template <class Policy>
 class EpochConcurrent : public testing::Test {};
-using PinPolicies = testing::Types<LocationPolicy, PinsInOrder>;
+using PinPolicies = testing::Types<EpochPolicy, PinsInOrder>;
 TYPED_TEST_SUITE(EpochConcurrent, PinPolicies);
 
 // What a reader has reached through the pointer while pinned stays valid.
@@ -143,38 +147,6 @@ TYPED_TEST(EpochConcurrent, GivenReaders_WhenObjectsAreReplaced_ThenNobodySeesAR
   second.join();
   domain.collect();
   EXPECT_EQ(domain.bytes_retired(), 0u);
-}
-
-// The tables of an index are poisoned when they are reclaimed, and zeroed when they are used again.
-TYPED_TEST(EpochConcurrent,
-           GivenReadersOfAnIndex_WhenItsTablesAreReplaced_ThenTheyFindWhatIsThere) {
-  constexpr uint64_t kKeys = 40;
-  constexpr int kRounds = 1000;
-  const auto hash = [](uint64_t key) { return KeyHash(key * 0x9E3779B97F4A7C15); };
-  BasicEpochDomain<TypeParam> domain;
-  const auto index = std::move(*BasicLocationIndex<TypeParam>::open(domain, {.shard_bits = 0}));
-  BasicEpochSession<TypeParam> session(domain);
-  for (uint64_t key = 1; key <= kKeys; ++key)
-    ASSERT_TRUE(index->put(session, hash(key), Location(key), AnyKey{}).ok());
-  std::atomic<bool> done{false};
-  std::atomic<uint64_t> reads{0};
-  const auto read = [&] {
-    BasicEpochSession<TypeParam> own(domain);
-    for (uint64_t key = 1; !done.load(std::memory_order_relaxed); key = key % kKeys + 1, ++reads)
-      ASSERT_EQ(index->find(own, hash(key), AnyKey{}).location, Location(key));
-  };
-  std::thread first(read);
-  std::thread second(read);
-  for (int round = 0; round < kRounds || reads < 1000; ++round) {
-    EXPECT_EQ(index->reserve(session, 400), LocationStatus::done);
-    EXPECT_EQ(index->shrink(session), LocationStatus::done);
-  }
-  done.store(true);
-  first.join();
-  second.join();
-  EXPECT_EQ(index->maintain(session), LocationStatus::done);
-  EXPECT_EQ(index->statistics(session).bytes_retired, 0u);
-  EXPECT_GE(index->statistics(session).rebuilds, uint64_t{kRounds});
 }
 
 }  // namespace

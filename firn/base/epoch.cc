@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "firn/base/check.h"
-#include "firn/index/location_policy.h"
+#include "firn/base/epoch_policy.h"
 
 namespace firn {
 namespace {
@@ -15,9 +15,9 @@ bool membarrier(int command) {
 
 }  // namespace
 
-const bool LocationPolicy::kBarriers = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+const bool EpochPolicy::kBarriers = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
 
-void LocationPolicy::order_announcements() {
+void EpochPolicy::order_announcements() {
   if (kBarriers) CHECK(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED), "registered, so it works");
 }
 
