@@ -2,14 +2,16 @@
 //
 // PageCache: pages of any number of blobs, in memory, within a bound.
 //
-// Shards, each a hash table with a Clock hand, keep readers of different pages apart. Its
+// Shards, each a hash table with a Clock hand, keep those apart who cache different pages. Its
 // owners store what will not change on disk, or evict it first: full pages of paged blobs, which
 // passed their checksum, and blocks of value blobs, whose values have checksums of their own. A hit
-// copies out the wanted bytes under the shard's lock. The bound counts all memory that is held,
-// also what is free at the moment; it is fixed at construction and never exceeded. Memory is taken
-// as pages arrive, for pages of the usual 4,084 bytes in pieces of 2 MiB, which a processor finds
-// faster; those are kept, and are three quarters of the bound at most, so that pages of other sizes
-// find room.
+// takes no lock and writes nothing that threads share, but once for each page the mark that it was
+// used: it finds the page, sees by the shard's version that nothing changed meanwhile, and copies
+// the wanted bytes out of memory that stays as it is until the read is over (base/read_section.h).
+// The bound counts all memory that is held, also what is free at the moment, or evicted but still
+// read; it is fixed at construction and never exceeded. Memory is taken as pages arrive, for pages
+// of the usual 4,084 bytes in pieces of 2 MiB, which a processor finds faster; those are kept, and
+// are three quarters of the bound at most, so that pages of other sizes find room.
 //
 // Not cached: a page of more than 65,535 bytes, or numbered 2^32 or more, and blobs from the 2^32th
 // on that a cache has met.
@@ -17,9 +19,10 @@
 // A page that is missed while thousands of others are used once is not worth its place: is_wanted
 // tells the second miss from the first.
 //
-// Threads. All calls, concurrently. Cost of a hit: one hash probe and one copy, no allocation.
-// evict_from looks at every cached page. Replacement: Clock, as in the original; sharding and the
-// byte bound are ours.
+// Threads. All calls, concurrently. A read beside an eviction may still get the page that is
+// evicted. Cost of a hit: one hash probe and one copy, no allocation. Who inserts within a read
+// section of its own now and then finds no place. evict_from looks at every cached page.
+// Replacement: Clock, as in the original; sharding and the byte bound are ours.
 #pragma once
 
 #include <atomic>
@@ -27,6 +30,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "firn/base/bytes.h"
 
@@ -62,6 +66,9 @@ class PageCache {
     bool found = false;
   };
   void read_many(std::span<Wanted> wanted);
+  // Adds what is wanted for bytes of a blob that is cached in pages of one size.
+  static void want(uint64_t blob_id, uint64_t page_size, uint64_t offset, MutableByteSpan out,
+                   std::vector<Wanted>& wanted);
   // Stores a full page, replacing what is cached under the same key.
   void insert(uint64_t blob_id, uint64_t page, ByteSpan payload);
   // Asked after a miss by readers that can do without the whole page: true if the same page was
@@ -80,8 +87,14 @@ class PageCache {
  private:
   struct Node;
   class Entry;
+  struct Table;
   class Memory;
+  struct Found;
   struct Shard;
+
+  [[nodiscard]] Found look(uint64_t blob_id, uint64_t page, uint64_t hash) const;
+  static void fetch(const Found& found, size_t offset_in_page, size_t size_bytes);
+  [[nodiscard]] static bool copy(const Found& found, size_t offset_in_page, MutableByteSpan out);
 
   [[nodiscard]] size_t missed_bytes() const { return missed_count_ * sizeof(uint32_t); }
   [[nodiscard]] size_t shard_number(uint64_t hash) const {
