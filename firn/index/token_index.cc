@@ -97,17 +97,21 @@ uint64_t TokenIndex::lookup(uint64_t token) const {
   return place.slot == TokenShard::kNoSlot ? kVacantWord : word_at(place);
 }
 
-void TokenIndex::lookup_group(std::span<const uint64_t> tokens, uint64_t* words) const {
-  CHECK(!cursor_open_, kCursorOpen);
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    words[i] = mix(tokens[i]);
-    shards_[shard_of(words[i])].prefetch(words[i]);
+void TokenIndex::fetch_group(std::span<const uint64_t> tokens, uint64_t* mixed) const {
+  for (const uint64_t token : tokens) {
+    *mixed = mix(token);
+    shards_[shard_of(*mixed)].prefetch(*mixed);
+    ++mixed;
   }
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    const Place place = find(words[i]);
-    words[i] = place.slot == TokenShard::kNoSlot ? kVacantWord : word_at(place);
-    if (words[i] != kVacantWord && (words[i] & kChainBit) != 0)
-      chains_->prefetch(static_cast<uint32_t>(words[i]));
+}
+
+void TokenIndex::lookup_group(std::span<uint64_t> words) const {
+  CHECK(!cursor_open_, kCursorOpen);
+  for (uint64_t& word : words) {
+    const Place place = find(word);
+    word = place.slot == TokenShard::kNoSlot ? kVacantWord : word_at(place);
+    if (word != kVacantWord && (word & kChainBit) != 0)
+      chains_->prefetch(static_cast<uint32_t>(word));
   }
 }
 

@@ -118,8 +118,8 @@ class TokenIndex {
   template <std::invocable<uint64_t> Visitor>
   void for_each(uint64_t token, Visitor&& visitor) const;
 
-  // Calls visitor(i, value) for each value of each tokens[i], fetching memory for 16 tokens at a
-  // time. A visitor that returns bool ends the walk over one token with false.
+  // Calls visitor(i, value) for each value of each tokens[i], fetching memory 16 tokens ahead. A
+  // visitor that returns bool ends the walk over one token with false.
   template <std::invocable<size_t, uint64_t> Visitor>
   void find_many(std::span<const uint64_t> tokens, Visitor&& visitor) const;
 
@@ -151,7 +151,9 @@ class TokenIndex {
   [[nodiscard]] Place find(uint64_t mixed) const;
   // A slot's word: a value, kChainBit with the number of a chain's first node, or kVacantWord.
   [[nodiscard]] uint64_t lookup(uint64_t token) const;
-  void lookup_group(std::span<const uint64_t> tokens, uint64_t* words) const;
+  // The mixed tokens, whose slots are fetched; then the words there, in their place.
+  void fetch_group(std::span<const uint64_t> tokens, uint64_t* mixed) const;
+  void lookup_group(std::span<uint64_t> words) const;
   [[nodiscard]] size_t slot_count(size_t shard) const;
   [[nodiscard]] uint64_t word_at(Place place) const;
   [[nodiscard]] uint64_t token_at(Place place) const;

@@ -70,11 +70,18 @@ void TokenIndex::for_each(uint64_t token, Visitor&& visitor) const {
 
 template <std::invocable<size_t, uint64_t> Visitor>
 void TokenIndex::find_many(std::span<const uint64_t> tokens, Visitor&& visitor) const {
+  const auto group = [&](size_t from) {
+    return tokens.subspan(from, std::min(kGroupTokens, tokens.size() - from));
+  };
   std::array<uint64_t, kGroupTokens> words;
+  std::array<uint64_t, kGroupTokens> words_ahead;
+  fetch_group(group(0), words_ahead.data());
   for (size_t from = 0; from < tokens.size(); from += kGroupTokens) {
-    const auto group = tokens.subspan(from, std::min(kGroupTokens, tokens.size() - from));
-    lookup_group(group, words.data());
-    for (size_t i = 0; i < group.size(); ++i)
+    const size_t count = group(from).size();
+    words = words_ahead;
+    fetch_group(group(from + count), words_ahead.data());
+    lookup_group(std::span(words).first(count));
+    for (size_t i = 0; i < count; ++i)
       walk(words[i], [&](uint64_t value) { return visitor(from + i, value); });
   }
 }
