@@ -6,6 +6,7 @@
 
 #include "firn/base/check.h"
 #include "firn/base/per_thread.h"
+#include "firn/base/read_section.h"
 #include "firn/base/text.h"
 #include "firn/freezer/absence_filter.h"
 #include "firn/freezer/damage_advice.h"
@@ -162,7 +163,8 @@ Result<std::optional<Value>> Freezer::get(ByteSpan key) const {
   gets_.fetch_add(1, std::memory_order_relaxed);
   RecordBuffer buffer;
   const MutableByteSpan record = record_in(buffer);
-  Ahead ahead;
+  const ReadSection reading;  // keeps what `ahead` leads to
+  Ahead ahead{};
   TRY_INTO(const auto place, locate(key, record, &ahead));
   if (!place) return std::optional<Value>();
   TRY_INTO(Value value, value_of(*place, IndexedValueLog::location_of(record), ahead));
@@ -196,36 +198,15 @@ Result<Value> Freezer::read_value(const FreezerItem& item) const {
 // Breadth first, so that all keys wait for memory at the same time: fingerprints, then the records
 // that are in the page cache, then the values there. What is left is read one by one.
 std::vector<Result<std::optional<Value>>> Freezer::get_many(std::span<const ByteSpan> keys) const {
-  std::vector<Result<std::optional<Value>>> answers;
-  answers.reserve(keys.size());
-  std::vector<std::pair<size_t, Place>> located;  // ascending by key, then in no order
-  located.reserve(keys.size());
-  bool has_fingerprints = false;
-  {
-    ReaderLock lock(state_);
-    has_fingerprints = resident_ != nullptr && resident_->has_fingerprints();
-    if (has_fingerprints) {
-      std::vector<uint64_t> fingerprints(keys.size());
-      for (size_t i = 0; i < keys.size(); ++i) {
-        if (i + kGroupKeys < keys.size()) {
-          const ByteSpan ahead = keys[i + kGroupKeys];
-          __builtin_prefetch(ahead.data());
-          __builtin_prefetch(ahead.data() + ahead.size());
-        }
-        fingerprints[i] = resident_->fingerprint(keys[i]);
-      }
-      resident_->find_many(fingerprints,
-                           [&](size_t i, Place place) { located.emplace_back(i, place); });
-    }
-  }
-  if (!has_fingerprints) {
-    for (const ByteSpan key : keys)
-      answers.push_back(get(key));
+  std::vector<Result<std::optional<Value>>> answers(keys.size());
+  Candidates located;  // ascending by key, then in no order
+  if (!locate_resident(keys, located)) {
+    for (size_t i = 0; i < keys.size(); ++i)
+      answers[i] = get(keys[i]);
     return answers;
   }
   gets_.fetch_add(keys.size(), std::memory_order_relaxed);
-  std::vector<std::optional<Value>> cached(keys.size());
-  read_cached(keys, located, cached);
+  read_cached(keys, located, answers);
   RecordBuffer buffer;
   const MutableByteSpan record = record_in(buffer);
   std::vector<Place> candidates;
@@ -238,21 +219,37 @@ std::vector<Result<std::optional<Value>>> Freezer::get_many(std::span<const Byte
   };
   size_t at = 0;
   for (size_t i = 0; i < keys.size(); ++i) {
+    if (answers[i]->has_value()) continue;
     candidates.clear();
-    for (; at < located.size() && located[at].first == i; ++at)
-      candidates.push_back(located[at].second);
-    if (cached[i])
-      answers.emplace_back(std::move(cached[i]));
-    else
-      answers.push_back(read(i));
+    for (; at < located.size() && located[at].first <= i; ++at)
+      if (located[at].first == i) candidates.push_back(located[at].second);
+    answers[i] = read(i);
   }
   return answers;
 }
 
+// The candidates of each key. False if there are no fingerprints in memory.
+bool Freezer::locate_resident(std::span<const ByteSpan> keys, Candidates& located) const {
+  ReaderLock lock(state_);
+  if (resident_ == nullptr || !resident_->has_fingerprints()) return false;
+  std::vector<uint64_t> fingerprints(keys.size());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (i + kGroupKeys < keys.size()) {
+      const ByteSpan ahead = keys[i + kGroupKeys];
+      __builtin_prefetch(ahead.data());
+      __builtin_prefetch(ahead.data() + ahead.size());
+    }
+    fingerprints[i] = resident_->fingerprint(keys[i]);
+  }
+  located.reserve(keys.size());
+  resident_->find_many(fingerprints,
+                       [&](size_t i, Place place) { located.emplace_back(i, place); });
+  return true;
+}
+
 // Of the keys that have one candidate, the values that need no reading.
-void Freezer::read_cached(std::span<const ByteSpan> keys,
-                          std::span<const std::pair<size_t, Place>> located,
-                          std::span<std::optional<Value>> values) const {
+void Freezer::read_cached(std::span<const ByteSpan> keys, const Candidates& located,
+                          std::span<Result<std::optional<Value>>> answers) const {
   Buffer memory(located.size() * record_bytes());
   std::vector<FixedJournal::Place> places;
   places.reserve(located.size());
@@ -260,21 +257,16 @@ void Freezer::read_cached(std::span<const ByteSpan> keys,
     places.emplace_back(place.section, place.position);
   const std::vector<bool> found = log_->read_cached(places, memory.mutable_bytes());
   std::vector<ValueLog::CachedRead> reads;
-  std::vector<size_t> readers;
   reads.reserve(located.size());
-  readers.reserve(located.size());
   for (size_t i = 0; i < located.size(); ++i) {
     const size_t key = located[i].first;
     const bool is_alone = (i == 0 || located[i - 1].first != key) &&
                           (i + 1 == located.size() || located[i + 1].first != key);
     const ByteSpan record = memory.bytes().subspan(i * record_bytes(), record_bytes());
     if (!found[i] || !is_alone || !equal_bytes(freezer::key_of(record), keys[key])) continue;
-    reads.push_back({places[i].first, IndexedValueLog::location_of(record)});
-    readers.push_back(key);
+    reads.push_back({places[i].first, IndexedValueLog::location_of(record), &*answers[key]});
   }
   log_->read_cached(reads);
-  for (size_t i = 0; i < reads.size(); ++i)
-    values[readers[i]] = std::move(reads[i].value);
 }
 
 // ---- mutations

@@ -135,6 +135,7 @@ class Freezer {
   using Parts = std::span<const ByteSpan>;
   using Cursor = Result<FreezerCursor>;
   using Source = freezer::TableSource;
+  using Candidates = std::vector<std::pair<size_t, Place>>;  // by the number of the key
   using RecordBuffer = std::array<std::byte, freezer::record_size_bytes(freezer::kKeySizeMaxBytes)>;
 
   Freezer() = default;
@@ -175,8 +176,7 @@ class Freezer {
   [[nodiscard]] Status leave_memory() REQUIRES(writer_);
   [[nodiscard]] Status commit(const freezer::TableRecord& record) REQUIRES(writer_);
   // Requires: all puts are synced, as the checkpoint says.
-  [[nodiscard]] Status commit_synced(freezer::TableState state, const Checkpoint& checkpoint)
-      REQUIRES(writer_);
+  [[nodiscard]] Status commit_synced(freezer::TableState, const Checkpoint&) REQUIRES(writer_);
   [[nodiscard]] Status begin_writing_slots() REQUIRES(writer_);
   [[nodiscard]] Result<Checkpoint> checkpoint_now() const REQUIRES(writer_);
   [[nodiscard]] Place end_of(const Checkpoint& checkpoint) const;
@@ -191,9 +191,9 @@ class Freezer {
   [[nodiscard]] Located walk(std::optional<Place> head, ByteSpan key, MutableByteSpan record) const;
   [[nodiscard]] Place first_there(uint32_t position, Place head) const;
   [[nodiscard]] Located not_found() const;
-  void read_cached(std::span<const ByteSpan> keys,
-                   std::span<const std::pair<size_t, Place>> located,
-                   std::span<std::optional<Value>> values) const;
+  [[nodiscard]] bool locate_resident(std::span<const ByteSpan> keys, Candidates& located) const;
+  void read_cached(std::span<const ByteSpan> keys, const Candidates& located,
+                   std::span<Result<std::optional<Value>>> answers) const;
   [[nodiscard]] Result<Value> value_of(Place place, ValueLocation at, const Ahead& = {}) const;
 
   [[nodiscard]] Status check_writable_locked() const REQUIRES(writer_);

@@ -166,24 +166,22 @@ class Calls {
   // What the cache has of some ranges.
   void read_many(const Stream& stream) {
     std::array<Bytes, 4> out;
-    std::array<uint64_t, 4> offsets{};
     std::vector<PageCache::Wanted> wanted;
-    std::vector<size_t> questions;
-    for (size_t i = 0; i < out.size(); ++i) {
+    std::vector<uint64_t> offsets;  // of the parts
+    for (Bytes& one : out) {
       const auto [offset, size] = range(stream);
-      offsets[i] = offset;
-      out[i].resize(size);
-      const auto cached = stream.blob->cached_read(offset, out[i]);
-      if (!cached) continue;
-      wanted.push_back(*cached);
-      questions.push_back(i);
+      one.resize(size);
+      stream.blob->want_cached(offset, one, wanted);
+      uint64_t at = offset;
+      for (; offsets.size() < wanted.size(); at += wanted[offsets.size() - 1].out.size())
+        offsets.push_back(at);
+      CHECK(at == offset || at == offset + size, "all of it is wanted, or nothing");
     }
     cache_.read_many(wanted);
     for (size_t i = 0; i < wanted.size(); ++i) {
-      const Bytes& found = out[questions[i]];
+      const ByteSpan found = wanted[i].out;
       CHECK(!wanted[i].found ||
-                equal_bytes(found,
-                            ByteSpan(stream.content).subspan(offsets[questions[i]], found.size())),
+                equal_bytes(found, ByteSpan(stream.content).subspan(offsets[i], found.size())),
             "what the cache has of a blob is what was appended");
     }
   }

@@ -329,13 +329,11 @@ Status PagedBlob::read_at(uint64_t offset, MutableByteSpan out) const {
   return read(offset, out, true);
 }
 
-std::optional<PageCache::Wanted> PagedBlob::cached_read(uint64_t offset,
-                                                        MutableByteSpan out) const {
-  const uint64_t in_page = offset % page_size_;
-  const uint64_t tip_offset = tip_offset_.load(std::memory_order_acquire);
-  if (offset >= tip_offset || out.size() > page_size_ - in_page) return std::nullopt;
-  return PageCache::Wanted{options_.cache_id, offset / page_size_, static_cast<size_t>(in_page),
-                           out};
+void PagedBlob::want_cached(uint64_t offset, MutableByteSpan out,
+                            std::vector<PageCache::Wanted>& wanted) const {
+  const uint64_t below_tip = tip_offset_.load(std::memory_order_acquire);
+  if (offset > below_tip || out.size() > below_tip - offset) return;
+  PageCache::want(options_.cache_id, page_size_, offset, out, wanted);
 }
 
 Status PagedBlob::read_sequential(uint64_t offset, MutableByteSpan out) const {

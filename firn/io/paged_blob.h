@@ -102,10 +102,10 @@ class PagedBlob {
   // Fills `out` from `offset`. Errc::out_of_range beyond size(), Errc::corrupt for a bad page.
   [[nodiscard]] Status read_at(uint64_t offset, MutableByteSpan out) const;
 
-  // The same read as the page cache would answer it; nothing if it is of more than one page, or of
+  // What the page cache is to be asked for the same read, a part for each page; nothing if it is of
   // the tip. Whoever uses it sees pages that are cut off meanwhile.
-  [[nodiscard]] std::optional<PageCache::Wanted> cached_read(uint64_t offset,
-                                                             MutableByteSpan out) const;
+  void want_cached(uint64_t offset, MutableByteSpan out,
+                   std::vector<PageCache::Wanted>& wanted) const;
 
   // Reads [offset, offset + out.size()) without the cache, many pages per I/O, checking each: for
   // replay. Same errors as read_at.

@@ -287,15 +287,28 @@ TEST(PagedBlobCalls, GivenAFileThatLostItsEnd_WhenVerified_ThenTheMissingPagesAr
       FailsWith(Errc::corrupt, "it: pages 1 to 2 must be on disk"));
 }
 
-TEST(PagedBlobCalls, WhenAskedForACachedRead_ThenOnlyOfOnePageBelowTheTip) {
+TEST(PagedBlobCalls, WhenAskedWhatToWantOfTheCache_ThenAPartForEachPageBelowTheTip) {
   FailingBlobStore store;
   store.fill();
   Bytes out(4);
+  const auto sizes_wanted = [&](uint64_t offset) {
+    std::vector<PageCache::Wanted> wanted;
+    store.paged->want_cached(offset, out, wanted);
+    std::vector<size_t> sizes;
+    for (const auto& part : wanted) {
+      EXPECT_EQ(part.page * kPage + part.offset_in_page, offset);
+      offset += part.out.size();
+      sizes.push_back(part.out.size());
+    }
+    return sizes;
+  };
 
-  EXPECT_TRUE(store.paged->cached_read(0, out).has_value());
-  EXPECT_TRUE(store.paged->cached_read(kPage - 4, out).has_value());
-  EXPECT_FALSE(store.paged->cached_read(kPage - 3, out).has_value()) << "two pages";
-  EXPECT_FALSE(store.paged->cached_read(2 * kPage, out).has_value()) << "the tip";
+  EXPECT_THAT(sizes_wanted(0), testing::ElementsAre(4));
+  EXPECT_THAT(sizes_wanted(kPage - 4), testing::ElementsAre(4));
+  EXPECT_THAT(sizes_wanted(kPage - 3), testing::ElementsAre(3, 1)) << "two pages";
+  EXPECT_THAT(sizes_wanted(2 * kPage - 3), testing::IsEmpty()) << "into the tip";
+  EXPECT_THAT(sizes_wanted(2 * kPage), testing::IsEmpty()) << "the tip";
+  EXPECT_THAT(sizes_wanted(UINT64_MAX), testing::IsEmpty());
 }
 
 }  // namespace

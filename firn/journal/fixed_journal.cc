@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "firn/base/check.h"
+#include "firn/base/read_section.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/io/blob_header.h"
@@ -311,15 +312,20 @@ Status FixedJournal::read(Section section, Position position, MutableByteSpan ou
 Status FixedJournal::read_part(Section section, Position position, uint32_t offset,
                                MutableByteSpan out) const {
   CHECK(offset + out.size() <= options_.record_size_bytes, "a part of one record");
+  {
+    const ReadSection reading;
+    const Ahead open = table_.peek(section);
+    if (open != nullptr) return read_from(open, section, position, offset, out);
+  }
   TRY_INTO(const auto handle, find_retained(section));
   return read_from(handle.get(), section, position, offset, out);
 }
 
 Status FixedJournal::read(Section section, Position position, MutableByteSpan out,
-                          const Ahead& ahead) const {
+                          Ahead ahead) const {
   if (ahead == nullptr) return read(section, position, out);
   CHECK(out.size() == options_.record_size_bytes, "a record is read whole");
-  return read_from(ahead.get(), section, position, 0, out);
+  return read_from(ahead, section, position, 0, out);
 }
 
 Status FixedJournal::read_from(const PagedSection* handle, Section section, Position position,
@@ -344,26 +350,26 @@ std::vector<bool> FixedJournal::read_cached(std::span<const Place> places,
   std::vector<size_t> askers;
   wanted.reserve(places.size());
   askers.reserve(places.size());
+  std::vector<bool> found(places.size());
   std::shared_ptr<PagedSection> handle;
   std::optional<Section> section;
+  uint64_t count = 0;
   for (size_t i = 0; i < places.size(); ++i) {
     const auto& [of, position] = places[i];
     if (section != of) {
-      auto found = find_retained(of);
-      handle = found ? std::move(*found) : nullptr;
+      auto opened = find_retained(of);
+      handle = opened ? std::move(*opened) : nullptr;
       section = of;
+      count = handle == nullptr ? 0 : handle->size() / record;
     }
-    if (handle == nullptr || position.value >= handle->size() / record) continue;
-    const auto page =
-        handle->blob->cached_read(position.value * record, out.subspan(i * record, record));
-    if (!page) continue;
-    wanted.push_back(*page);
-    askers.push_back(i);
+    if (position.value >= count) continue;
+    handle->blob->want_cached(position.value * record, out.subspan(i * record, record), wanted);
+    found[i] = wanted.size() > askers.size();
+    askers.resize(wanted.size(), i);
   }
   options_.cache->read_many(wanted);
-  std::vector<bool> found(places.size());
-  for (size_t i = 0; i < wanted.size(); ++i)
-    found[askers[i]] = wanted[i].found;
+  for (size_t part = 0; part < wanted.size(); ++part)
+    if (!wanted[part].found) found[askers[part]] = false;
   return found;
 }
 

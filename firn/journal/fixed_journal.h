@@ -110,11 +110,11 @@ class FixedJournal {
   // Copies the record into `out` (record_size_bytes). Errors: pruned, out_of_range, corrupt, io.
   [[nodiscard]] Status read(Section section, Position position, MutableByteSpan out) const;
   // For one read that follows soon: saves it the look for the section. Null if the section is not
-  // open. Of a section that nobody prunes.
-  using Ahead = journal::SectionTable<PagedSection>::Held;
-  [[nodiscard]] Ahead look_ahead(Section section) const { return table_.find_open(section); }
+  // open. Of a section that nobody prunes. Requires: a ReadSection around both.
+  using Ahead = const PagedSection*;
+  [[nodiscard]] Ahead look_ahead(Section section) const { return table_.peek(section); }
   [[nodiscard]] Status read(Section section, Position position, MutableByteSpan out,
-                            const Ahead& ahead) const;
+                            Ahead ahead) const;
   // Copies a part of the record. Requires: offset + out.size() within the record.
   [[nodiscard]] Status read_part(Section section, Position position, uint32_t offset,
                                  MutableByteSpan out) const;

@@ -86,7 +86,7 @@ class IndexedValueLog {
     return index_->read(section, position, out);
   }
   // For one read of an entry and its value, which begins at about `value_offset`: what both need
-  // from memory is loaded at the same time.
+  // from memory is loaded at the same time. Requires: a ReadSection around both.
   struct Ahead {
     FixedJournal::Ahead entry;
     ValueLog::Ahead value;
@@ -101,7 +101,9 @@ class IndexedValueLog {
                                               MutableByteSpan out) const {
     return index_->read_cached(places, out);
   }
-  void read_cached(std::span<ValueLog::CachedRead> values) const { values_->read_cached(values); }
+  void read_cached(std::span<const ValueLog::CachedRead> values) const {
+    values_->read_cached(values);
+  }
   [[nodiscard]] Result<std::optional<Position>> read_last(Section section,
                                                           MutableByteSpan out) const {
     return index_->read_last(section, out);

@@ -458,16 +458,15 @@ TEST_F(ValueLogRefusals, GivenCachedReads_WhenOfWhatCannotBeCached_ThenTheyStayW
   ASSERT_OK_INTO(const ValueLocation location, log->append(Section(1), pattern(1, 16)));
   ASSERT_OK(log->sync_all());
   log->map_reads();
-  std::vector<ValueLog::CachedRead> reads;
-  reads.push_back({Section(1), location});
-  reads.push_back({Section(9), location});
-  reads.push_back({Section(1), {0, 3}});
-  reads.push_back({Section(1), {0, 5000}});
+  std::optional<Value> value;
+  const ValueLog::CachedRead reads[] = {{Section(1), location, &value},
+                                        {Section(9), location, &value},
+                                        {Section(1), {0, 3}, &value},
+                                        {Section(1), {0, 5000}, &value}};
 
   log->read_cached(reads);
 
-  for (const ValueLog::CachedRead& read : reads)
-    EXPECT_FALSE(read.value.has_value());
+  EXPECT_FALSE(value.has_value());
 }
 
 }  // namespace

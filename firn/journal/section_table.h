@@ -3,19 +3,20 @@
 // SectionTable: the sections of one partition, with a bound on how many of them are open.
 //
 // A section is known by its number and, once it was opened, by its size; its Handle (the open blob
-// with its buffers) exists only while it is used. When more than `open_max` handles exist, the
-// least recently used one that has nothing unsynced and no reader is closed. Handles with unsynced
-// bytes are never closed: closing a file loses the error of a failed flush.
+// with its buffers) exists only while it is used. When more than `open_max` handles exist, one that
+// has nothing unsynced and nobody holding it, and was used least recently, as far as lock-free
+// reads tell, is closed, once no read is left in it. Handles with unsynced bytes are never closed:
+// closing a file loses the error of a failed flush.
 //
 // A damaged section is set aside: it stays in the table with its error, is opened for reading only,
 // or, if nothing of it can be read, not at all.
 //
 // Handle needs: uint64_t size() const, bool dirty() const.
-// Threads. All calls, concurrently. A call that must open a blob does so under the table's lock.
+// Threads. All calls, concurrently. peek() takes no lock. A call that must open a blob does so
+// under the table's lock.
 #pragma once
 
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,6 +27,7 @@
 #include "firn/base/mutex.h"
 #include "firn/base/result.h"
 #include "firn/base/strong_id.h"
+#include "firn/journal/open_sections.h"
 
 namespace firn::journal {
 
@@ -36,12 +38,9 @@ class SectionTable {
     std::shared_ptr<Handle> handle;  // null while closed
     std::optional<uint64_t> size;    // as of the last close; nullopt before the first open
     uint64_t cache_id = 0;
-    std::optional<Error> damage;      // set aside: never changed
-    bool readable = true;             // false: every find() fails with the damage
-    std::list<Entry*>::iterator use;  // place in recently_used_, while open
+    std::optional<Error> damage;  // set aside: never changed
+    bool readable = true;         // false: every find() fails with the damage
   };
-  // For readers: stays whatever becomes of the section.
-  using Held = std::shared_ptr<const Handle>;
   // Opens the blob of a known section.
   using Opener = std::function<Result<std::shared_ptr<Handle>>(Section, const Entry&)>;
 
@@ -63,7 +62,7 @@ class SectionTable {
     if (added) entry.cache_id = new_cache_id();
     const uint64_t known = entry.handle != nullptr ? entry.handle->size() : entry.size.value_or(0);
     if (entry.damage || size <= known) return Growth::none;
-    close(entry);
+    close(section, entry);
     entry.size = size;
     return Growth::longer;
   }
@@ -73,7 +72,7 @@ class SectionTable {
     MutexLock lock(mutex_);
     const auto [found, added] = entries_.try_emplace(section);
     if (added) found->second.cache_id = new_cache_id();
-    close(found->second);
+    close(section, found->second);
   }
 
   // The next use of every section opens it anew, after `prepare`, and finds nothing of it in the
@@ -83,7 +82,7 @@ class SectionTable {
     MutexLock lock(mutex_);
     prepare();
     for (auto& [section, entry] : entries_) {
-      close(entry);
+      close(section, entry);
       entry.size.reset();
       entry.cache_id = new_cache_id();
     }
@@ -94,13 +93,14 @@ class SectionTable {
     Entry& entry = entries_[section];
     CHECK(entry.handle == nullptr, "a section is added once");
     entry.cache_id = cache_id;
-    install(entry, std::move(handle));
+    install(section, entry, std::move(handle));
   }
 
   enum class Readable : uint8_t { no, yes };
   void set_aside(Section section, Error damage, Readable readable) {
     MutexLock lock(mutex_);
     Entry& entry = entries_[section];
+    if (readable == Readable::no) open_.erase(section, entry.handle);
     entry.damage = std::move(damage);
     entry.readable = readable == Readable::yes;
   }
@@ -121,6 +121,10 @@ class SectionTable {
     return result;
   }
 
+  // The handle of a section that is open and readable, or null: find() says more. It stays until
+  // the ReadSection ends that the caller is in.
+  [[nodiscard]] const Handle* peek(Section section) const { return open_.find(section); }
+
   // The open handle of a section, or null if there is no such section.
   [[nodiscard]] Result<std::shared_ptr<Handle>> find(Section section) const {
     MutexLock lock(mutex_);
@@ -130,9 +134,9 @@ class SectionTable {
     if (!entry.readable) return std::unexpected(*entry.damage);
     if (entry.handle == nullptr) {
       TRY_INTO(auto handle, opener_(section, entry));
-      install(entry, std::move(handle));
+      install(section, entry, std::move(handle));
     }
-    use(entry);
+    open_.use(section);
     return entry.handle;
   }
 
@@ -141,7 +145,6 @@ class SectionTable {
     MutexLock lock(mutex_);
     const auto found = entries_.find(section);
     if (found == entries_.end()) return nullptr;
-    if (found->second.handle != nullptr) use(found->second);
     return found->second.handle;
   }
 
@@ -156,7 +159,7 @@ class SectionTable {
     const auto found = entries_.find(section);
     CHECK(found != entries_.end(), "a section is erased once");
     const uint64_t cache_id = found->second.cache_id;
-    if (found->second.handle != nullptr) recently_used_.erase(found->second.use);
+    close(section, found->second);
     entries_.erase(found);
     return cache_id;
   }
@@ -208,33 +211,31 @@ class SectionTable {
 
   [[nodiscard]] size_t open_count() const {
     MutexLock lock(mutex_);
-    return recently_used_.size();
+    return open_.size();
   }
 
  private:
-  void use(const Entry& entry) const REQUIRES(mutex_) {
-    if (entry.use != recently_used_.begin())
-      recently_used_.splice(recently_used_.begin(), recently_used_, entry.use);
-  }
-
-  void close(Entry& entry) REQUIRES(mutex_) {
-    if (entry.handle == nullptr) return;
-    recently_used_.erase(entry.use);
+  void close(Section section, Entry& entry) const REQUIRES(mutex_) {
+    open_.erase(section, entry.handle);  // first: there may be no memory for it
     entry.handle.reset();
   }
 
-  void install(Entry& entry, std::shared_ptr<Handle> handle) const REQUIRES(mutex_) {
-    recently_used_.push_front(&entry);  // first: there may be no memory for it
+  void install(Section section, Entry& entry, std::shared_ptr<Handle> handle) const
+      REQUIRES(mutex_) {
+    open_.insert(section, handle.get());  // first: there may be no memory for it
     entry.handle = std::move(handle);
-    entry.use = recently_used_.begin();
-    // The new entry itself is in front and stays.
-    auto candidate = recently_used_.end();
-    while (recently_used_.size() > open_max_ && --candidate != recently_used_.begin()) {
-      Entry& idle = **candidate;
+    close_idle(section);
+  }
+
+  // A clock: what was used since the hand passed stays, and so does the newest.
+  void close_idle(Section newest) const REQUIRES(mutex_) {
+    for (size_t looks = 2 * open_.size(); open_.size() > open_max_ && looks > 0; --looks) {
+      hand_ = open_.after(hand_);
+      if (hand_ == newest || open_.forget_use(hand_)) continue;
+      Entry& idle = entries_.find(hand_)->second;
       if (idle.handle.use_count() != 1 || idle.handle->dirty()) continue;
       idle.size = idle.handle->size();
-      idle.handle.reset();
-      candidate = recently_used_.erase(candidate);
+      close(hand_, idle);
     }
   }
 
@@ -242,7 +243,8 @@ class SectionTable {
   const Opener opener_;
   mutable Mutex mutex_;
   mutable std::map<Section, Entry> entries_ GUARDED_BY(mutex_);
-  mutable std::list<Entry*> recently_used_ GUARDED_BY(mutex_);  // open entries, latest first
+  mutable Section hand_ GUARDED_BY(mutex_);  // of the clock: the section it looked at last
+  mutable OpenSections<Handle> open_;        // changed under mutex_
 };
 
 }  // namespace firn::journal

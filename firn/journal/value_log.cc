@@ -11,6 +11,7 @@
 #include "firn/base/crc32c.h"
 #include "firn/base/endian.h"
 #include "firn/base/per_thread.h"
+#include "firn/base/read_section.h"
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/io/blob_header.h"
@@ -186,13 +187,10 @@ Result<ValueLocation> ValueLog::append(Section section, std::span<const ByteSpan
   return ValueLocation{offset, static_cast<uint32_t>(stored_bytes)};
 }
 
-// The payload, as it is stored. Of a segment that was found ahead, or of the section's present one.
-Result<Value> ValueLog::read_checked(Section section, ValueLocation location, Use use,
-                                     Ahead segment) const {
-  if (segment == nullptr) {
-    TRY_INTO(segment, find_existing(section));
-  }
-  const uint64_t end = segment->size();
+// The payload, as it is stored.
+Result<Value> ValueLog::read_checked(const journal::ValueSegment& segment, Section section,
+                                     ValueLocation location, Use use) const {
+  const uint64_t end = segment.size();
   if (location.size_bytes < kChecksumSizeBytes || location.offset > end ||
       location.size_bytes > end - location.offset) {
     return fail(Errc::out_of_range,
@@ -201,35 +199,46 @@ Result<Value> ValueLog::read_checked(Section section, ValueLocation location, Us
                        " bytes at file offset ", file_offset(location.offset)));
   }
   Value entry;
-  if (auto mapped = segment->read_mapped(location.offset, location.size_bytes)) {
+  if (auto mapped = segment.read_mapped(location.offset, location.size_bytes)) {
     entry = Value(std::move(mapped->pin), mapped->bytes);
   } else {
     Buffer buffer(location.size_bytes);
     const MutableByteSpan bytes = buffer.mutable_bytes();
-    TRY(use == Use::cache ? segment->read_cached(location.offset, bytes)
-                          : segment->read(location.offset, bytes));
+    TRY(use == Use::cache ? segment.read_cached(location.offset, bytes)
+                          : segment.read(location.offset, bytes));
     entry = Value(std::move(buffer), 0, location.size_bytes);
   }
   return journal::check_entry(std::move(entry), {options_.partition, section, location});
 }
 
-Result<Value> ValueLog::read(Section section, ValueLocation location) const {
-  return read(section, location, Use::cache, nullptr);
-}
-
-Result<Value> ValueLog::read(Section section, ValueLocation location, const Ahead& ahead) const {
-  return read(section, location, Use::cache, ahead);
-}
-
-Result<Value> ValueLog::read(Section section, ValueLocation location, Use use,
-                             const Ahead& ahead) const {
-  TRY_INTO(Value payload, read_checked(section, location, use, ahead));
+Result<Value> ValueLog::read_from(const journal::ValueSegment& segment, Section section,
+                                  ValueLocation location, Use use) const {
+  TRY_INTO(Value payload, read_checked(segment, section, location, use));
   if (!options_.compression_level) return payload;
   return journal::decompress_entry(payload.bytes(), options_.value_size_max_bytes,
                                    {options_.partition, section, location});
 }
 
-void ValueLog::read_cached(std::span<CachedRead> reads) const {
+Result<Value> ValueLog::read(Section section, ValueLocation location) const {
+  return read(section, location, Use::cache);
+}
+
+Result<Value> ValueLog::read(Section section, ValueLocation location, Ahead ahead) const {
+  if (ahead == nullptr) return read(section, location, Use::cache);
+  return read_from(*ahead, section, location, Use::cache);
+}
+
+Result<Value> ValueLog::read(Section section, ValueLocation location, Use use) const {
+  {
+    const ReadSection reading;
+    const Ahead open = table_.peek(section);
+    if (open != nullptr) return read_from(*open, section, location, use);
+  }
+  TRY_INTO(const Handle handle, find_existing(section));
+  return read_from(*handle, section, location, use);
+}
+
+void ValueLog::read_cached(std::span<const CachedRead> reads) const {
   if (options_.cache == nullptr || options_.compression_level) return;
   // Of larger ones a copy costs more than what is saved, and a lie costs memory.
   const auto is_small = [](const CachedRead& read) {
@@ -241,38 +250,46 @@ void ValueLog::read_cached(std::span<CachedRead> reads) const {
     if (is_small(read)) memory_bytes += read.location.size_bytes;
   const auto memory = std::make_shared<Buffer>(memory_bytes);
   MutableByteSpan free = memory->mutable_bytes();
+  struct Reading {
+    const CachedRead& read;
+    ByteSpan bytes;
+    size_t wanted_end;
+  };
   std::vector<PageCache::Wanted> wanted;
-  std::vector<CachedRead*> readers;
+  std::vector<Reading> readings;
   wanted.reserve(reads.size());
-  readers.reserve(reads.size());
+  readings.reserve(reads.size());
   Handle handle;
   std::optional<Section> section;
-  for (CachedRead& read : reads) {
+  for (const CachedRead& read : reads) {
     if (section != read.section) {
       auto found = find_existing(read.section);
       handle = found ? std::move(*found) : nullptr;
       section = read.section;
     }
     if (handle == nullptr || !is_small(read)) continue;
-    const auto block =
-        handle->cached_read(read.location.offset, free.first(read.location.size_bytes));
-    if (!block) continue;
-    free = free.subspan(read.location.size_bytes);
-    wanted.push_back(*block);
-    readers.push_back(&read);
+    const MutableByteSpan bytes = free.first(read.location.size_bytes);
+    const size_t wanted_before = wanted.size();
+    handle->want_cached(read.location.offset, bytes, wanted);
+    if (wanted.size() == wanted_before) continue;
+    free = free.subspan(bytes.size());
+    readings.push_back({read, bytes, wanted.size()});
   }
   options_.cache->read_many(wanted);
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    if (!wanted[i].found) continue;
-    const ByteSpan bytes = wanted[i].out;
-    const ByteSpan payload = bytes.first(bytes.size() - kChecksumSizeBytes);
-    if (load_big_endian<uint32_t>(bytes.data() + payload.size()) != crc32c(payload)) continue;
-    readers[i]->value.emplace(memory, payload);
+  size_t part = 0;
+  for (const Reading& reading : readings) {
+    bool is_whole = true;
+    for (; part < reading.wanted_end; ++part)
+      is_whole = is_whole && wanted[part].found;
+    if (!is_whole) continue;
+    const ByteSpan payload = reading.bytes.first(reading.bytes.size() - kChecksumSizeBytes);
+    if (load_big_endian<uint32_t>(payload.data() + payload.size()) != crc32c(payload)) continue;
+    reading.read.value->emplace(memory, payload);
   }
 }
 
 Status ValueLog::check(Section section, ValueLocation location) const {
-  TRY(read(section, location, Use::blob, nullptr));
+  TRY(read(section, location, Use::blob));
   return {};
 }
 

@@ -77,20 +77,19 @@ class ValueLog {
   // tells why), io.
   [[nodiscard]] Result<Value> read(Section section, ValueLocation location) const;
   // For one read that follows soon: saves it the look for the section. Null if the section is not
-  // open. Of a section that nobody prunes.
-  using Ahead = journal::SectionTable<journal::ValueSegment>::Held;
-  [[nodiscard]] Ahead look_ahead(Section section) const { return table_.find_open(section); }
-  [[nodiscard]] Result<Value> read(Section section, ValueLocation location,
-                                   const Ahead& ahead) const;
-  // Reads those values that are in the cache, whole in one block, and correct; the others stay
-  // without a value and may be read one by one. Nothing where values are compressed. They share
-  // memory, which lives as long as any of them.
+  // open. Of a section that nobody prunes. Requires: a ReadSection around both.
+  using Ahead = const journal::ValueSegment*;
+  [[nodiscard]] Ahead look_ahead(Section section) const { return table_.peek(section); }
+  [[nodiscard]] Result<Value> read(Section section, ValueLocation location, Ahead ahead) const;
+  // Reads those values that are in the cache and correct to where `value` points; the others may be
+  // read one by one. Nothing where values are compressed. They share memory, which lives as long as
+  // any of them.
   struct CachedRead {
     Section section;
     ValueLocation location;
-    std::optional<Value> value = std::nullopt;
+    std::optional<Value>* value;
   };
-  void read_cached(std::span<CachedRead> reads) const;
+  void read_cached(std::span<const CachedRead> reads) const;
   // The same without returning the value, and never from the cache.
   [[nodiscard]] Status check(Section section, ValueLocation location) const;
 
@@ -157,10 +156,11 @@ class ValueLog {
   [[nodiscard]] Status check_retained(Section section) const;
   [[nodiscard]] Status remove(const std::vector<Section>& sections);
   enum class Use : uint8_t { cache, blob };
-  [[nodiscard]] Result<Value> read(Section section, ValueLocation location, Use use,
-                                   const Ahead& ahead) const;
-  [[nodiscard]] Result<Value> read_checked(Section section, ValueLocation location, Use use,
-                                           Ahead segment) const;
+  [[nodiscard]] Result<Value> read(Section section, ValueLocation location, Use use) const;
+  [[nodiscard]] Result<Value> read_from(const journal::ValueSegment& segment, Section section,
+                                        ValueLocation location, Use use) const;
+  [[nodiscard]] Result<Value> read_checked(const journal::ValueSegment& segment, Section section,
+                                           ValueLocation location, Use use) const;
 
   Storage& storage_;
   const ValueLogOptions options_;

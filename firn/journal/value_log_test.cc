@@ -442,15 +442,23 @@ TEST_F(ValueLogTest, GivenABatchOfReads_WhenSomeAreCached_ThenThoseThatAreRightH
   for (int i = 0; i < 3; ++i)
     ASSERT_EQ(get(1, locations[7]), pattern(7, 16));
   const auto found = [](const ValueLog& log, ValueLocation location) {
-    std::vector<ValueLog::CachedRead> reads;
-    reads.push_back({Section(1), location});
+    std::optional<Value> value;
+    const ValueLog::CachedRead reads[] = {{Section(1), location, &value}};
     log.read_cached(reads);
-    return reads[0].value ? to_bytes(reads[0].value->bytes()) : Bytes();
+    return value ? to_bytes(value->bytes()) : Bytes();
   };
 
   EXPECT_EQ(found(*log_, locations[7]), pattern(7, 16));
   EXPECT_EQ(found(*log_, locations[9]), pattern(9, 16)) << "of the same block";
   EXPECT_EQ(found(*log_, locations[300]), Bytes()) << "of another block";
+  const auto across = std::ranges::find_if(locations, [](const ValueLocation& location) {
+    return location.offset < 4084 && location.offset + location.size_bytes > 4084;
+  });
+  ASSERT_NE(across, locations.end());
+  EXPECT_EQ(found(*log_, *across), Bytes()) << "half of it is of another block";
+  for (int i = 0; i < 2; ++i)
+    ASSERT_EQ(get(1, locations[300]), pattern(300, 16));
+  EXPECT_EQ(found(*log_, *across), pattern(static_cast<uint64_t>(across - locations.begin()), 16));
   EXPECT_EQ(found(*log_, {locations[7].offset + 1, 20}), Bytes()) << "no value begins there";
 
   compression_level_ = 3;

@@ -87,10 +87,14 @@ Status ValueSegment::read(uint64_t offset, MutableByteSpan out) const {
   return {};
 }
 
+uint64_t ValueSegment::cacheable_bytes() const {
+  if (cache_ == nullptr || !only_grows_.load(std::memory_order_relaxed)) return 0;
+  return durable_size() / kBlockBytes * kBlockBytes;
+}
+
 Status ValueSegment::read_cached(uint64_t offset, MutableByteSpan out) const {
-  const uint64_t cacheable = durable_size() / kBlockBytes * kBlockBytes;
-  if (cache_ == nullptr || !only_grows_.load(std::memory_order_relaxed) ||
-      out.size() > kBlockBytes || offset > cacheable || out.size() > cacheable - offset)
+  const uint64_t cacheable = cacheable_bytes();
+  if (out.size() > kBlockBytes || offset > cacheable || out.size() > cacheable - offset)
     return read(offset, out);
   while (!out.empty()) {
     const uint64_t block = offset / kBlockBytes;
@@ -110,20 +114,15 @@ Status ValueSegment::read_cached(uint64_t offset, MutableByteSpan out) const {
 }
 
 void ValueSegment::fetch(uint64_t offset) const {
-  if (cache_ == nullptr || !only_grows_.load(std::memory_order_relaxed) ||
-      offset >= durable_size() / kBlockBytes * kBlockBytes)
-    return;
+  if (offset >= cacheable_bytes()) return;
   cache_->fetch(cache_id_, offset / kBlockBytes, offset % kBlockBytes, kFetchBytes);
 }
 
-std::optional<PageCache::Wanted> ValueSegment::cached_read(uint64_t offset,
-                                                           MutableByteSpan out) const {
-  const uint64_t in_block = offset % kBlockBytes;
-  const uint64_t cacheable = durable_size() / kBlockBytes * kBlockBytes;
-  if (cache_ == nullptr || !only_grows_.load(std::memory_order_relaxed) || offset >= cacheable ||
-      out.size() > kBlockBytes - in_block)
-    return std::nullopt;
-  return PageCache::Wanted{cache_id_, offset / kBlockBytes, static_cast<size_t>(in_block), out};
+void ValueSegment::want_cached(uint64_t offset, MutableByteSpan out,
+                               std::vector<PageCache::Wanted>& wanted) const {
+  const uint64_t cacheable = cacheable_bytes();
+  if (offset > cacheable || out.size() > cacheable - offset) return;
+  PageCache::want(cache_id_, kBlockBytes, offset, out, wanted);
 }
 
 std::optional<ValueSegment::Mapped> ValueSegment::read_mapped(uint64_t offset,

@@ -50,9 +50,9 @@ class ValueSegment {
   [[nodiscard]] Status read_cached(uint64_t offset, MutableByteSpan out) const;
   // See PageCache::fetch: for a read of what is from about `offset` on.
   void fetch(uint64_t offset) const;
-  // What the cache is to be asked for these bytes; nothing if they cannot be there in one block.
-  [[nodiscard]] std::optional<PageCache::Wanted> cached_read(uint64_t offset,
-                                                             MutableByteSpan out) const;
+  // What the cache is to be asked for these bytes; nothing if they cannot be there.
+  void want_cached(uint64_t offset, MutableByteSpan out,
+                   std::vector<PageCache::Wanted>& wanted) const;
   // The same bytes in place, where they are durable and the blob can be mapped; else nothing.
   struct Mapped {
     std::shared_ptr<const Mapping> pin;
@@ -66,6 +66,8 @@ class ValueSegment {
 
  private:
   [[nodiscard]] Status flush() REQUIRES(mutex_);
+  // Of the blob from the start: what may be in the cache.
+  [[nodiscard]] uint64_t cacheable_bytes() const;
 
   const std::unique_ptr<Blob> blob_;
   const size_t buffer_bytes_;

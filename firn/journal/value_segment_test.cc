@@ -158,7 +158,7 @@ TEST_F(ValueSegmentTest, GivenASmallRange_WhenReadAgain_ThenItsBlockIsLoadedOnce
   EXPECT_THAT(read_cached(*segment, kBlock - 8, 16), FailsWith(Errc::io)) << "the next block";
 }
 
-TEST_F(ValueSegmentTest, WhenAskedForACachedRead_ThenOnlyOfDurableBytesOfOneBlock) {
+TEST_F(ValueSegmentTest, WhenAskedWhatToWantOfTheCache_ThenOnlyDurableBytesOfWholeBlocks) {
   const auto segment = open(memory_, &cache_);
   append(*segment, 2 * kBlock + 500);
   ASSERT_OK(segment->sync());
@@ -166,13 +166,17 @@ TEST_F(ValueSegmentTest, WhenAskedForACachedRead_ThenOnlyOfDurableBytesOfOneBloc
   Bytes out(16);
   const auto is_asked = [&](const ValueSegment& of, uint64_t offset) {
     of.fetch(offset);  // harmless anywhere
-    return of.cached_read(offset, out).has_value();
+    std::vector<PageCache::Wanted> wanted;
+    of.want_cached(offset, out, wanted);
+    return !wanted.empty();
   };
 
   EXPECT_TRUE(is_asked(*segment, 0));
   EXPECT_TRUE(is_asked(*segment, 2 * kBlock - 16));
-  EXPECT_FALSE(is_asked(*segment, kBlock - 15)) << "two blocks";
+  EXPECT_TRUE(is_asked(*segment, kBlock - 15)) << "two blocks";
+  EXPECT_FALSE(is_asked(*segment, 2 * kBlock - 15)) << "not of a whole block at the end";
   EXPECT_FALSE(is_asked(*segment, 2 * kBlock)) << "no whole block";
+  EXPECT_FALSE(is_asked(*segment, UINT64_MAX));
   EXPECT_FALSE(is_asked(*uncached, 0));
   only_grows_ = false;
   EXPECT_FALSE(is_asked(*segment, 0)) << "may be cut";
