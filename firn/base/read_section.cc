@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "firn/base/read_section.h"
 
+#include <cstddef>
+#include <new>
+
 #include "firn/base/epoch_templates.h"
 
 namespace firn {
@@ -10,9 +13,11 @@ template class BasicEpochSession<EpochPolicy>;
 
 thread_local constinit PerThread<ReadSection::Thread> ReadSection::of_thread;
 
-// Never destroyed: threads may end after the objects of the process.
+// Never destroyed, as threads may end after the objects of the process; and without an allocation,
+// as destructors ask for it.
 ReadSection::Domain& ReadSection::domain() {
-  static Domain& domain = *new Domain;
+  alignas(Domain) static std::byte memory[sizeof(Domain)];
+  static Domain& domain = *new (memory) Domain;
   return domain;
 }
 

@@ -338,6 +338,24 @@ TEST_F(JournalRefusals, GivenSizesThatCannotBe_WhenOpened_ThenRefused) {
                 FailsWith(Errc::invalid_argument, "is not between 1 and 65535"));
 }
 
+TEST_F(JournalRefusals, GivenARecordInTwoPages_WhenOneIsNotCached_ThenABatchDoesNotFindTheRecord) {
+  reopen();
+  append_records(1, 8);
+  ASSERT_OK(journal_->sync(Section(1)));
+  reopen();
+  Bytes out(2 * kRecordSizeBytes);
+  const std::vector<FixedJournal::Place> places = {{Section(1), Position(2)},   // of pages 1 and 2
+                                                   {Section(1), Position(3)}};  // of page 2
+
+  ASSERT_EQ(get(1, 3), record(103));
+  EXPECT_EQ(journal_->read_cached(places, out), (std::vector<bool>{false, true}));
+  ASSERT_EQ(get(1, 2), record(102));
+  EXPECT_EQ(journal_->read_cached(places, out), (std::vector<bool>{true, true}));
+
+  EXPECT_TRUE(equal_bytes(ByteSpan(out).first(kRecordSizeBytes), record(102)));
+  EXPECT_TRUE(equal_bytes(ByteSpan(out).last(kRecordSizeBytes), record(103)));
+}
+
 TEST_F(JournalRefusals, GivenSections_WhenAskedForWhatIsNotThere_ThenTold) {
   reopen();
   append_records(1, 3);

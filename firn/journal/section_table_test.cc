@@ -54,5 +54,77 @@ TEST(SectionTableTest, GivenASectionThatIsSetAside_WhenItsFloorRises_ThenItDoesN
   EXPECT_EQ((*table.find(Section(2)))->size(), 10u);
 }
 
+TEST(SectionTableTest, GivenMoreThanMayBeOpen_WhenOneWasPeekedAt_ThenTheNextOneIsClosed) {
+  TestTable table(3, open_with_size);
+  for (uint64_t section = 1; section <= 5; ++section)
+    table.add_closed(Section(section), section);
+  for (uint64_t section = 1; section <= 4; ++section)
+    ASSERT_TRUE(table.find(Section(section)).has_value());  // closes 1
+  const ReadSection reading;
+  ASSERT_EQ(table.peek(Section(1)), nullptr);
+  ASSERT_NE(table.peek(Section(2)), nullptr);
+
+  ASSERT_TRUE(table.find(Section(5)).has_value());
+
+  EXPECT_EQ(table.peek(Section(3)), nullptr);
+  for (const uint64_t section : {2u, 4u, 5u})
+    EXPECT_NE(table.peek(Section(section)), nullptr) << section;
+  EXPECT_EQ(table.open_count(), 3u);
+}
+
+TEST(SectionTableTest, GivenOneInUse_WhenOthersAreOpened_ThenItStaysOpen) {
+  TestTable table(1, open_with_size);
+  for (uint64_t section = 1; section <= 3; ++section)
+    table.add_closed(Section(section), section);
+  const auto held = *table.find(Section(1));
+
+  ASSERT_TRUE(table.find(Section(2)).has_value());
+  ASSERT_TRUE(table.find(Section(3)).has_value());  // closes 2
+
+  EXPECT_EQ(table.find_open(Section(1)), held);
+  EXPECT_EQ(table.find_open(Section(2)), nullptr);
+  EXPECT_EQ(table.open_count(), 2u);
+}
+
+TEST(SectionTableTest, GivenAReader_WhenItsSectionIsClosed_ThenItsHandleStaysUntilItHasRead) {
+  std::weak_ptr<TestHandle> opened;
+  TestTable table(1, [&](Section, const TestTable::Entry&) {
+    auto handle = std::make_shared<TestHandle>(7);
+    opened = handle;
+    return Result<std::shared_ptr<TestHandle>>(std::move(handle));
+  });
+  table.add_closed(Section(1), 1);
+  ASSERT_TRUE(table.find(Section(1)).has_value());
+  {
+    const ReadSection reading;
+    const TestHandle* const handle = table.peek(Section(1));
+    ASSERT_NE(handle, nullptr);
+
+    EXPECT_EQ(table.erase(Section(1)), 1u);
+
+    EXPECT_EQ(table.peek(Section(1)), nullptr);
+    ASSERT_FALSE(opened.expired());
+    EXPECT_EQ(handle->size(), 7u);
+  }
+  table.reopen(Section(1), [] { return uint64_t{2}; });
+  EXPECT_TRUE(table.find(Section(1)).has_value());  // a change looks for what nobody reads
+  ReadSection::collect();
+  EXPECT_EQ(opened.lock(), *table.find(Section(1)));
+}
+
+TEST(SectionTableTest, GivenAnOpenSection_WhenSetAside_ThenPeekingShowsItOnlyIfItCanBeRead) {
+  TestTable table(2, open_with_size);
+  for (const uint64_t section : {1u, 2u})
+    table.add_open(Section(section), section, std::make_shared<TestHandle>(7));
+
+  table.set_aside(Section(1), {Errc::corrupt, "why"}, TestTable::Readable::no);
+  table.set_aside(Section(2), {Errc::corrupt, "why"}, TestTable::Readable::yes);
+
+  const ReadSection reading;
+  EXPECT_EQ(table.peek(Section(1)), nullptr);
+  EXPECT_FALSE(table.find(Section(1)).has_value());
+  EXPECT_NE(table.peek(Section(2)), nullptr);
+}
+
 }  // namespace
 }  // namespace firn::journal
