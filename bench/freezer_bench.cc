@@ -195,9 +195,10 @@ void measure_get_floors(const Items& items, const std::string& label, Samples& s
   const double copy = checked_copy_us(items);
   const double dependent = each([&] { return loads.dependent(kLoads); });
   const double prefetched = each([&] { return loads.prefetched(places); });
+  const double copies = each([&] { return loads.checked_copies(places, items.value_size_bytes); });
   require(sum != 1, "a sum of addresses");  // it is used
   samples[label + " get"]["floor"].push_back(dependent + copy);
-  samples[label + " get_many"]["floor"].push_back(prefetched + copy);
+  samples[label + " get_many"]["floor"].push_back(prefetched + copies);
   samples[label + " miss"]["floor"].push_back(dependent);
   samples[label + " miss, get_many"]["floor"].push_back(prefetched);
 }

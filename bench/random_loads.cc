@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/random_loads.h"
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 #include <numeric>
 #include <vector>
 
 #include <sys/mman.h>
 
 #include "bench/report.h"
+#include "firn/base/bytes.h"
+#include "firn/base/crc32c.h"
 #include "firn/base/random.h"
 
 namespace firn::bench {
@@ -73,6 +77,28 @@ uint64_t RandomLoads::prefetched(std::span<const uint64_t> keys) const {
     }
     for (const Line* line : group)
       sum += line->next;
+  }
+  return sum;
+}
+
+uint64_t RandomLoads::checked_copies(std::span<const uint64_t> keys, size_t size_bytes) const {
+  constexpr size_t kCopiesAhead = 16;
+  Bytes copy(size_bytes);
+  const auto* const bytes = reinterpret_cast<const std::byte*>(lines_);
+  const size_t last = count_ * sizeof(Line) - size_bytes;
+  const auto place_of = [&](uint64_t key) {
+    return bytes + std::min(line_of(key) * sizeof(Line) + key % sizeof(Line), last);
+  };
+  uint64_t sum = 0;
+  for (size_t i = 0; i < keys.size() + kCopiesAhead; ++i) {
+    if (i >= kCopiesAhead) {
+      std::memcpy(copy.data(), place_of(keys[i - kCopiesAhead]), size_bytes);
+      sum += crc32c(copy);
+    }
+    if (i >= keys.size()) continue;
+    const std::byte* const place = place_of(keys[i]);
+    for (size_t at = 0; at < size_bytes + sizeof(Line); at += sizeof(Line))
+      __builtin_prefetch(place + std::min(at, size_bytes - 1));
   }
   return sum;
 }

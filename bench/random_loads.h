@@ -26,7 +26,9 @@ class RandomLoads {
   [[nodiscard]] uint64_t independent(std::span<const uint64_t> keys) const;
   // The same, prefetched in groups.
   [[nodiscard]] uint64_t prefetched(std::span<const uint64_t> keys) const;
-  // The same, and each line is changed.
+  // So many bytes from anywhere in those lines on, copied and summed, and fetched some ahead.
+  [[nodiscard]] uint64_t checked_copies(std::span<const uint64_t> keys, size_t size_bytes) const;
+  // As prefetched(), and each line is changed.
   [[nodiscard]] uint64_t prefetched_stores(std::span<const uint64_t> keys);
 
  private:
