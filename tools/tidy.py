@@ -35,6 +35,7 @@ ALLOWED = [
     ("mutex", "firn/base/mutex.h", "wraps the standard mutexes"),
     ("os-header", "firn/base/owner_process.cc", "notices forks"),
     ("os-header", "firn/base/per_thread.cc", "notices the end of threads"),
+    ("os-header", "firn/base/read_section.cc", "notices forks"),
     ("os-header", "firn/base/random.cc", "getrandom, the source of seeds"),
     ("os-header", "firn/base/epoch.cc", "membarrier, what readers leave to collectors"),
     ("os-header", "firn/index/location_arena.cc", "maps the memory of the tables, in huge pages"),

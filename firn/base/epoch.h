@@ -9,8 +9,10 @@
 //   EpochSession session(domain);        // one per thread that works at the same time
 //   EpochPin pin(session);               // while one lives, nothing that can be seen is reclaimed
 //
-// Every operation of a LocationIndex pins its session; pin it yourself around several to pay once,
-// or to keep a location valid until its record is read. Pins nest.
+// Each LocationIndex takes a domain and sessions of its caller's; reads of stores have one domain
+// for the process (read_section.h). Every operation of a LocationIndex pins its session; pin it
+// yourself around several to pay once, or to keep a location valid until its record is read. Pins
+// nest. The names above are for the index (index/location_policy.h).
 // Where a reader enters what is retired, it loads the pointer with seq_cst, as writers store it.
 //
 // Threads: a domain is shared by all. A session is used by one thread at a time; it may move to
@@ -61,8 +63,16 @@ class BasicEpochDomain {
   void retire(EpochRetired& retired) EXCLUDES(mutex_);
   // Reclaims what nobody can see any more.
   void collect() EXCLUDES(mutex_, reclaiming_);
+  // The same of one owner, which does not go away meanwhile.
+  void collect(const void* owner) EXCLUDES(mutex_);
   // Reclaims everything of one owner. Requires: no reader is inside of what the owner retired.
   void drain(const void* owner) EXCLUDES(mutex_, reclaiming_);
+
+  // Around a fork: the child has no thread but the one that forks, whose session is `own` (or
+  // null), so that others hold nothing back there.
+  void before_fork() ACQUIRE(reclaiming_, mutex_);
+  void after_fork_in_parent() RELEASE(reclaiming_, mutex_);
+  void after_fork_in_child(const BasicEpochSession<Policy>* own) RELEASE(reclaiming_, mutex_);
 
   [[nodiscard]] uint64_t bytes_retired() const;
   [[nodiscard]] EpochStatistics statistics() const EXCLUDES(mutex_);
@@ -82,6 +92,8 @@ class BasicEpochDomain {
   void give_back(Record& record) EXCLUDES(mutex_);
   [[nodiscard]] uint64_t oldest_announced() const REQUIRES(mutex_);
   [[nodiscard]] uint64_t oldest_visible(uint64_t oldest) const REQUIRES(mutex_);
+  template <class Predicate>
+  [[nodiscard]] EpochRetired* take_retired(Predicate&& is_meant) REQUIRES(mutex_);
   static void reclaim_all(EpochRetired* list);
 
   Word epoch_{1};
@@ -120,6 +132,8 @@ class BasicEpochSession {
   bool in_predicate = false;
 
  private:
+  friend class BasicEpochDomain<Policy>;
+
   BasicEpochDomain<Policy>& domain_;
   typename BasicEpochDomain<Policy>::Record& record_;
   uint32_t depth_ = 0;

@@ -96,26 +96,71 @@ void BasicEpochDomain<Policy>::collect() {
 }
 
 template <class Policy>
+template <class Predicate>
+EpochRetired* BasicEpochDomain<Policy>::take_retired(Predicate&& is_meant) {
+  EpochRetired* list = nullptr;
+  EpochRetired** link = &retired_first_;
+  retired_last_ = nullptr;
+  while (EpochRetired* const retired = *link) {
+    if (!is_meant(*retired)) {
+      retired_last_ = retired;
+      link = &retired->next;
+      continue;
+    }
+    *link = retired->next;
+    retired->next = list;
+    list = retired;
+    Policy::fetch_add(bytes_retired_, ~retired->bytes + 1);
+  }
+  return list;
+}
+
+template <class Policy>
+void BasicEpochDomain<Policy>::collect(const void* owner) {
+  EpochRetired* list = nullptr;
+  {
+    MutexLock lock(mutex_);
+    const uint64_t now = Policy::load(epoch_, std::memory_order_seq_cst);
+    if (retired_first_ == nullptr || retired_first_->epoch >= oldest_visible(now)) return;
+    const uint64_t oldest = oldest_announced();
+    list = take_retired([&](const EpochRetired& retired) {
+      return retired.owner == owner && retired.epoch < oldest;
+    });
+  }
+  reclaim_all(list);
+}
+
+template <class Policy>
 void BasicEpochDomain<Policy>::drain(const void* owner) {
   MutexLock reclaiming(reclaiming_);
   EpochRetired* list = nullptr;
   {
     MutexLock lock(mutex_);
-    EpochRetired** link = &retired_first_;
-    retired_last_ = nullptr;
-    while (EpochRetired* const retired = *link) {
-      if (retired->owner != owner) {
-        retired_last_ = retired;
-        link = &retired->next;
-        continue;
-      }
-      *link = retired->next;
-      retired->next = list;
-      list = retired;
-      Policy::fetch_add(bytes_retired_, ~retired->bytes + 1);
-    }
+    list = take_retired([&](const EpochRetired& retired) { return retired.owner == owner; });
   }
   reclaim_all(list);
+}
+
+template <class Policy>
+void BasicEpochDomain<Policy>::before_fork() {
+  reclaiming_.lock();
+  mutex_.lock();
+}
+
+template <class Policy>
+void BasicEpochDomain<Policy>::after_fork_in_parent() {
+  mutex_.unlock();
+  reclaiming_.unlock();
+}
+
+template <class Policy>
+void BasicEpochDomain<Policy>::after_fork_in_child(const BasicEpochSession<Policy>* own) {
+  for (Record* record = records_.get(); record != nullptr; record = record->next.get()) {
+    if (own != nullptr && record == &own->record_) continue;
+    Policy::store(record->announced, 0, std::memory_order_release);
+    record->taken = false;
+  }
+  after_fork_in_parent();
 }
 
 template <class Policy>

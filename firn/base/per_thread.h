@@ -45,6 +45,9 @@ class PerThread : private PerThreadBase {
     return *object_;
   }
 
+  // Null before its first use.
+  [[nodiscard]] T* get_if_made() { return object_; }
+
  private:
   static void destroy(PerThreadBase& self) {
     delete std::exchange(static_cast<PerThread&>(self).object_, nullptr);

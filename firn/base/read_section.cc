@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <new>
 
+#include <pthread.h>
+
 #include "firn/base/epoch_templates.h"
 
 namespace firn {
@@ -17,8 +19,22 @@ thread_local constinit PerThread<ReadSection::Thread> ReadSection::of_thread;
 // as destructors ask for it.
 ReadSection::Domain& ReadSection::domain() {
   alignas(Domain) static std::byte memory[sizeof(Domain)];
-  static Domain& domain = *new (memory) Domain;
+  static Domain& domain = [] -> Domain& {
+    watch_forks();
+    return *new (memory) Domain;
+  }();
   return domain;
+}
+
+// Another thread may be inside at a fork, and its locks would stay taken in the child for ever.
+// Without memory for the handlers that stays so.
+void ReadSection::watch_forks() {
+  static_cast<void>(
+      ::pthread_atfork([] { domain().before_fork(); }, [] { domain().after_fork_in_parent(); },
+                       [] {
+                         const Thread* const own = of_thread.get_if_made();
+                         domain().after_fork_in_child(own == nullptr ? nullptr : &own->session);
+                       }));
 }
 
 }  // namespace firn

@@ -5,14 +5,16 @@
 // on. Caches and tables are read under it, so that reads of many threads write nothing they share.
 //
 //   const ReadSection reading;
-//   const Node* node = table.load();   // stays until `reading` ends, whatever becomes of the table
+//   const Node* node = table.load();  // stays until `reading` ends, whatever becomes of the table
 //
-// Who takes something out of a table hands it to retire(), which destroys it once nobody can read
-// it any more. A read that takes long holds back what is retired meanwhile, and nothing else.
+// Who takes something out of a table hands it to retire() and calls collect(), then and later,
+// which destroys it once nobody can read it any more. A read section that takes long holds back
+// what all stores of the process retire meanwhile: no system call belongs into one. Whoever needs
+// more than memory finds the thing again under a lock.
 //
 // They nest, and must not move to another thread. Cost: one store to the thread's own line, and one
-// when it ends. The first of a thread takes memory: std::bad_alloc. In a forked child, reads that
-// other threads were in never end: there nothing is destroyed any more.
+// when it ends. The first of a thread takes memory: std::bad_alloc. fork() waits until nobody is
+// retiring; in the child the read sections of other threads have ended.
 #pragma once
 
 #include "firn/base/epoch.h"
@@ -27,11 +29,11 @@ class ReadSection {
   ReadSection(const ReadSection&) = delete;
   ReadSection& operator=(const ReadSection&) = delete;
 
-  // Takes over what no new reader can find: destroyed by collect(), by whoever calls it, once every
-  // read section that may have found it has ended.
+  // Takes over what no new reader can find: destroyed by collect(), once every read section that
+  // may have found it has ended.
   static void retire(EpochRetired& retired) { domain().retire(retired); }
-  static void collect() { domain().collect(); }
-  [[nodiscard]] static bool is_any_retired() { return domain().bytes_retired() != 0; }
+  // Of one owner, which stays meanwhile.
+  static void collect(const void* owner) { domain().collect(owner); }
   // Destroys all that the owner retired. Requires: nobody reads what it owns.
   static void drain(const void* owner) { domain().drain(owner); }
 
@@ -42,6 +44,7 @@ class ReadSection {
   };
 
   static Domain& domain();
+  static void watch_forks();
   static thread_local constinit PerThread<Thread> of_thread;
 
   BasicEpochSession<EpochPolicy>& session_;

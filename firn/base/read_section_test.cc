@@ -22,12 +22,10 @@ TEST(ReadSectionTest, GivenNoReader_WhenCollected_ThenWhatWasRetiredIsDestroyed)
   int destroyed = 0;
   Watched object(destroyed);
   ReadSection::retire(object);
-  EXPECT_TRUE(ReadSection::is_any_retired());
 
-  ReadSection::collect();
+  ReadSection::collect(&destroyed);
 
   EXPECT_EQ(destroyed, 1);
-  EXPECT_FALSE(ReadSection::is_any_retired());
 }
 
 TEST(ReadSectionTest, GivenNestedSections_WhenTheOuterOneLives_ThenNothingIsDestroyed) {
@@ -39,10 +37,10 @@ TEST(ReadSectionTest, GivenNestedSections_WhenTheOuterOneLives_ThenNothingIsDest
       const ReadSection inner;
     }
     ReadSection::retire(object);
-    ReadSection::collect();
+    ReadSection::collect(&destroyed);
     EXPECT_EQ(destroyed, 0);
   }
-  ReadSection::collect();
+  ReadSection::collect(&destroyed);
   EXPECT_EQ(destroyed, 1);
 }
 
@@ -52,12 +50,12 @@ TEST(ReadSectionTest, GivenThreadsThatRead_WhenTheyEnd_ThenTheyHoldNothingBack) 
   std::thread reader([&] {
     const ReadSection reading;
     ReadSection::retire(object);
-    ReadSection::collect();
+    ReadSection::collect(&destroyed);
     EXPECT_EQ(destroyed, 0);
   });
   reader.join();
 
-  ReadSection::collect();
+  ReadSection::collect(&destroyed);
 
   EXPECT_EQ(destroyed, 1);
 }
@@ -75,7 +73,9 @@ TEST(ReadSectionTest, GivenAReader_WhenItsOwnerDrains_ThenOnlyWhatIsTheOwnersIsD
     EXPECT_EQ(mine, 1);
     EXPECT_EQ(others, 0);
   }
-  ReadSection::collect();
+  ReadSection::collect(&mine);
+  EXPECT_EQ(others, 0) << "not its own";
+  ReadSection::collect(&others);
   EXPECT_EQ(others, 1);
 }
 

@@ -6,7 +6,6 @@
 
 #include "firn/base/check.h"
 #include "firn/base/per_thread.h"
-#include "firn/base/read_section.h"
 #include "firn/base/text.h"
 #include "firn/freezer/absence_filter.h"
 #include "firn/freezer/damage_advice.h"
@@ -53,8 +52,8 @@ MutableByteSpan Freezer::record_in(RecordBuffer& buffer) const {
 
 // ---- lookups
 
-Status Freezer::read_record(Place place, MutableByteSpan record, const Ahead& ahead) const {
-  Status read = log_->read_entry(place.section, place.position, record, ahead);
+Status Freezer::read_record(Place place, MutableByteSpan record) const {
+  Status read = log_->read_entry(place.section, place.position, record);
   if (read) return read;
   if (read.error().code != Errc::out_of_range) return freezer::advise(std::move(read));
   return fail(Errc::corrupt,
@@ -63,7 +62,7 @@ Status Freezer::read_record(Place place, MutableByteSpan record, const Ahead& ah
 }
 
 Result<std::optional<Freezer::Place>> Freezer::locate(ByteSpan key, MutableByteSpan record,
-                                                      Ahead* ahead) const {
+                                                      Then then) const {
   TRY(check_key(key));
   thread_local constinit PerThread<std::vector<Place>> kept;
   std::vector<Place>& candidates = kept.get();
@@ -95,19 +94,19 @@ Result<std::optional<Freezer::Place>> Freezer::locate(ByteSpan key, MutableByteS
     if (pair.head() != nullptr) head = pair.head()->head;
   }
   if (has_head) return walk(head, key, record);
-  if (ahead == nullptr || candidates.size() != 1) return locate_among(candidates, key, record);
   // The memory of the record and of the value, of which this is a hint, is waited for together.
-  *ahead = log_->fetch(candidates.front().section, value_offset);
-  return locate_among(candidates, key, record, *ahead);
+  if (then == Then::value && candidates.size() == 1)
+    log_->fetch_value(candidates.front().section, value_offset);
+  return locate_among(candidates, key, record);
 }
 
 // The newest first: it is what the key has now.
 Result<std::optional<Freezer::Place>> Freezer::locate_among(std::span<Place> candidates,
-                                                            ByteSpan key, MutableByteSpan record,
-                                                            const Ahead& ahead) const {
+                                                            ByteSpan key,
+                                                            MutableByteSpan record) const {
   if (candidates.size() > 1) std::ranges::sort(candidates, std::greater<>());
   for (const Place& place : candidates) {
-    TRY(read_record(place, record, ahead));
+    TRY(read_record(place, record));
     if (equal_bytes(freezer::key_of(record), key)) return std::optional(place);
     unnecessary_reads_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -151,8 +150,8 @@ Freezer::Place Freezer::first_there(uint32_t position, Place head) const {
 }
 
 // A record may lead past the end of its values.
-Result<Value> Freezer::value_of(Place place, ValueLocation at, const Ahead& ahead) const {
-  auto value = log_->read_value(place.section, at, ahead);
+Result<Value> Freezer::value_of(Place place, ValueLocation at) const {
+  auto value = log_->read_value(place.section, at);
   if (value) return value;
   if (value.error().code != Errc::out_of_range) return freezer::advise(std::move(value));
   return fail(Errc::corrupt, concat("record ", place.position, " of key section ", place.section,
@@ -163,11 +162,9 @@ Result<std::optional<Value>> Freezer::get(ByteSpan key) const {
   gets_.fetch_add(1, std::memory_order_relaxed);
   RecordBuffer buffer;
   const MutableByteSpan record = record_in(buffer);
-  const ReadSection reading;  // keeps what `ahead` leads to
-  Ahead ahead{};
-  TRY_INTO(const auto place, locate(key, record, &ahead));
+  TRY_INTO(const auto place, locate(key, record, Then::value));
   if (!place) return std::optional<Value>();
-  TRY_INTO(Value value, value_of(*place, IndexedValueLog::location_of(record), ahead));
+  TRY_INTO(Value value, value_of(*place, IndexedValueLog::location_of(record)));
   return std::optional(std::move(value));
 }
 
@@ -178,14 +175,14 @@ Result<Value> Freezer::get(const FreezerCursor& cursor) const {
 Result<Freezer::Presence> Freezer::contains(ByteSpan key) const {
   has_.fetch_add(1, std::memory_order_relaxed);
   RecordBuffer buffer;
-  TRY_INTO(const auto place, locate(key, record_in(buffer)));
+  TRY_INTO(const auto place, locate(key, record_in(buffer), Then::nothing));
   return place ? Presence::present : Presence::absent;
 }
 
 Result<std::optional<FreezerItem>> Freezer::find(ByteSpan key) const {
   RecordBuffer buffer;
   const MutableByteSpan record = record_in(buffer);
-  TRY_INTO(const auto place, locate(key, record));
+  TRY_INTO(const auto place, locate(key, record, Then::nothing));
   if (!place) return std::optional<FreezerItem>();
   return std::optional(FreezerItem{to_bytes(key), place->section, place->position,
                                    IndexedValueLog::location_of(record)});

@@ -131,7 +131,6 @@ class Freezer {
   using Place = freezer::RecordPlace;
   using Located = Result<std::optional<Place>>;
   using Checkpoint = FreezerCheckpoint;
-  using Ahead = IndexedValueLog::Ahead;
   using Parts = std::span<const ByteSpan>;
   using Cursor = Result<FreezerCursor>;
   using Source = freezer::TableSource;
@@ -183,18 +182,19 @@ class Freezer {
   [[nodiscard]] uint32_t record_bytes() const;
   [[nodiscard]] MutableByteSpan record_in(RecordBuffer& buffer) const;
   [[nodiscard]] Status check_key(ByteSpan key) const;
-  [[nodiscard]] Status read_record(Place place, MutableByteSpan out, const Ahead& = {}) const;
-  // The newest record of the key, in `record`. With `ahead`, the value is about to be read.
-  [[nodiscard]] Located locate(ByteSpan key, MutableByteSpan record, Ahead* ahead = nullptr) const;
+  [[nodiscard]] Status read_record(Place place, MutableByteSpan out) const;
+  // The newest record of the key, in `record`; then, perhaps, its value is read.
+  enum class Then : uint8_t { nothing, value };
+  [[nodiscard]] Located locate(ByteSpan key, MutableByteSpan record, Then then) const;
   [[nodiscard]] Located locate_among(std::span<Place> candidates, ByteSpan key,
-                                     MutableByteSpan record, const Ahead& ahead = {}) const;
+                                     MutableByteSpan record) const;
   [[nodiscard]] Located walk(std::optional<Place> head, ByteSpan key, MutableByteSpan record) const;
   [[nodiscard]] Place first_there(uint32_t position, Place head) const;
   [[nodiscard]] Located not_found() const;
   [[nodiscard]] bool locate_resident(std::span<const ByteSpan> keys, Candidates& located) const;
   void read_cached(std::span<const ByteSpan> keys, const Candidates& located,
                    std::span<Result<std::optional<Value>>> answers) const;
-  [[nodiscard]] Result<Value> value_of(Place place, ValueLocation at, const Ahead& = {}) const;
+  [[nodiscard]] Result<Value> value_of(Place place, ValueLocation at) const;
 
   [[nodiscard]] Status check_writable_locked() const REQUIRES(writer_);
   [[nodiscard]] Cursor put_locked(ByteSpan key, Parts value) REQUIRES(writer_);

@@ -83,7 +83,7 @@ struct alignas(128) PageCache::Shard {
     return find(key, hash);
   }
   void fetch_entry(uint64_t hash) const {
-    const Table* const in = table.load(std::memory_order_acquire);
+    const Table* const in = table.load();  // seq_cst, as nothing was loaded before it
     if (in != nullptr) __builtin_prefetch(&in->entries[in->home(hash)]);
   }
   [[nodiscard]] Found find(uint64_t key, uint64_t hash) const {

@@ -147,7 +147,7 @@ class PageCache::Memory {
   [[nodiscard]] Node* take(size_t page_bytes) EXCLUDES(mutex_) {
     Node* node = take_free(page_bytes);
     if (node != nullptr || !is_waiting()) return node;
-    ReadSection::collect();
+    ReadSection::collect(this);
     return take_free(page_bytes);
   }
 
@@ -169,7 +169,7 @@ class PageCache::Memory {
   }
   // Takes back at once what no reader is in.
   void collect() EXCLUDES(mutex_) {
-    if (is_waiting()) ReadSection::collect();
+    if (is_waiting()) ReadSection::collect(this);
   }
   // Something is retired and not given back yet.
   [[nodiscard]] bool is_waiting() const EXCLUDES(mutex_) {

@@ -329,6 +329,21 @@ Status PagedBlob::read_at(uint64_t offset, MutableByteSpan out) const {
   return read(offset, out, true);
 }
 
+bool PagedBlob::read_cached(uint64_t offset, MutableByteSpan out) const {
+  const uint64_t generation = generation_.load(std::memory_order_acquire);
+  const uint64_t below_tip = tip_offset_.load(std::memory_order_acquire);
+  if (offset > below_tip || out.size() > below_tip - offset) return false;
+  while (!out.empty()) {
+    const uint64_t in_page = offset % page_size_;
+    const size_t count = std::min<size_t>(page_size_ - in_page, out.size());
+    if (!options_.cache->read(options_.cache_id, offset / page_size_, in_page, out.first(count)))
+      return false;
+    offset += count;
+    out = out.subspan(count);
+  }
+  return generation_.load(std::memory_order_seq_cst) == generation;
+}
+
 void PagedBlob::want_cached(uint64_t offset, MutableByteSpan out,
                             std::vector<PageCache::Wanted>& wanted) const {
   const uint64_t below_tip = tip_offset_.load(std::memory_order_acquire);
@@ -368,7 +383,8 @@ Status PagedBlob::read(uint64_t offset, MutableByteSpan out, bool use_cache) con
       }
     }
     Status read = read_full_pages(offset, below_tip, use_cache, generation);
-    // Pages were copied under a mutex or by a system call: this load cannot come before that.
+    // Pages were found by loads that acquire, or read by a system call: this load cannot come
+    // before that, and a page that was found does not change.
     if (generation_.load(std::memory_order_seq_cst) == generation) return read;
   }
 }

@@ -102,6 +102,10 @@ class PagedBlob {
   // Fills `out` from `offset`. Errc::out_of_range beyond size(), Errc::corrupt for a bad page.
   [[nodiscard]] Status read_at(uint64_t offset, MutableByteSpan out) const;
 
+  // The same from the page cache alone, without a lock or a system call. False if not all of it is
+  // there, and for the tip.
+  [[nodiscard]] bool read_cached(uint64_t offset, MutableByteSpan out) const;
+
   // What the page cache is to be asked for the same read, a part for each page; nothing if it is of
   // the tip. Whoever uses it sees pages that are cut off meanwhile.
   void want_cached(uint64_t offset, MutableByteSpan out,

@@ -109,12 +109,6 @@ class FixedJournal {
 
   // Copies the record into `out` (record_size_bytes). Errors: pruned, out_of_range, corrupt, io.
   [[nodiscard]] Status read(Section section, Position position, MutableByteSpan out) const;
-  // For one read that follows soon: saves it the look for the section. Null if the section is not
-  // open. Of a section that nobody prunes. Requires: a ReadSection around both.
-  using Ahead = const PagedSection*;
-  [[nodiscard]] Ahead look_ahead(Section section) const { return table_.peek(section); }
-  [[nodiscard]] Status read(Section section, Position position, MutableByteSpan out,
-                            Ahead ahead) const;
   // Copies a part of the record. Requires: offset + out.size() within the record.
   [[nodiscard]] Status read_part(Section section, Position position, uint32_t offset,
                                  MutableByteSpan out) const;
@@ -197,6 +191,7 @@ class FixedJournal {
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> create_section(Section section);
   [[nodiscard]] Status begin_appending(Section section);
   [[nodiscard]] Result<std::shared_ptr<PagedSection>> find_retained(Section section) const;
+  [[nodiscard]] bool read_from_cache(Section section, uint64_t offset, MutableByteSpan out) const;
   [[nodiscard]] Status read_from(const PagedSection* handle, Section section, Position position,
                                  uint32_t offset, MutableByteSpan out) const;
   [[nodiscard]] Status check_retained(Section section, uint64_t boundary) const;

@@ -184,15 +184,8 @@ Result<T> IndexedValueLog::unless_missing(Section section, Result<T> outcome) co
   return std::unexpected(index_->explain_missing(section, outcome.error()));
 }
 
-Result<Value> IndexedValueLog::read_value(Section section, ValueLocation location,
-                                          const Ahead& ahead) const {
-  return unless_missing(section, values_->read(section, location, ahead.value));
-}
-
-IndexedValueLog::Ahead IndexedValueLog::fetch(Section section, uint64_t value_offset) const {
-  Ahead ahead{index_->look_ahead(section), values_->look_ahead(section)};
-  if (ahead.value != nullptr) ahead.value->fetch(value_offset);
-  return ahead;
+Result<Value> IndexedValueLog::read_value(Section section, ValueLocation location) const {
+  return unless_missing(section, values_->read(section, location));
 }
 
 // Recovery of a section may find damage: then it has changed nothing, and the others go on.

@@ -85,17 +85,8 @@ class IndexedValueLog {
   [[nodiscard]] Status read_entry(Section section, Position position, MutableByteSpan out) const {
     return index_->read(section, position, out);
   }
-  // For one read of an entry and its value, which begins at about `value_offset`: what both need
-  // from memory is loaded at the same time. Requires: a ReadSection around both.
-  struct Ahead {
-    FixedJournal::Ahead entry;
-    ValueLog::Ahead value;
-  };
-  [[nodiscard]] Ahead fetch(Section section, uint64_t value_offset) const;
-  [[nodiscard]] Status read_entry(Section section, Position position, MutableByteSpan out,
-                                  const Ahead& ahead) const {
-    return index_->read(section, position, out, ahead.entry);
-  }
+  // See ValueLog.
+  void fetch_value(Section section, uint64_t offset) const { values_->fetch(section, offset); }
   // See FixedJournal and ValueLog.
   [[nodiscard]] std::vector<bool> read_cached(std::span<const FixedJournal::Place> places,
                                               MutableByteSpan out) const {
@@ -108,8 +99,7 @@ class IndexedValueLog {
                                                           MutableByteSpan out) const {
     return index_->read_last(section, out);
   }
-  [[nodiscard]] Result<Value> read_value(Section section, ValueLocation location,
-                                         const Ahead& ahead = {}) const;
+  [[nodiscard]] Result<Value> read_value(Section section, ValueLocation location) const;
   // See ValueLog. Requires: no rewind any more.
   void map_reads() { values_->map_reads(); }
   // The location in an entry, without the rest of it.

@@ -51,6 +51,11 @@ class OpenSections {
     const auto next = std::ranges::upper_bound(open, section, {}, &Open::section);
     return next == open.end() ? open.front().section : next->section;
   }
+  // Destroys what was closed beside readers, once they are gone.
+  void collect() {
+    if (retired_ > 0) ReadSection::collect(this);
+  }
+
   // Whether it was found since this was asked last.
   [[nodiscard]] bool forget_use(Section section) {
     const Open* const open = find_in(*now_.load(), section);
@@ -119,12 +124,17 @@ class OpenSections {
     old->closed = std::move(closed);
     old->bytes = sizeof(Snapshot) + old->open.capacity() * sizeof(Open);
     old->owner = this;
-    old->reclaim = [](EpochRetired* retired, void*) { delete static_cast<Snapshot*>(retired); };
+    old->reclaim = [](EpochRetired* retired, void* owner) {
+      delete static_cast<Snapshot*>(retired);
+      --static_cast<OpenSections*>(owner)->retired_;
+    };
     ReadSection::retire(*old);
-    ReadSection::collect();
+    ++retired_;
+    collect();
   }
 
   std::atomic<Snapshot*> now_;
+  std::atomic<size_t> retired_ = 0;
 };
 
 }  // namespace firn::journal

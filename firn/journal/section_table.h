@@ -12,8 +12,7 @@
 // or, if nothing of it can be read, not at all.
 //
 // Handle needs: uint64_t size() const, bool dirty() const.
-// Threads. All calls, concurrently. peek() takes no lock. A call that must open a blob does so
-// under the table's lock.
+// Threads. All calls, concurrently; peek() without a lock. A blob is opened under the table's lock.
 #pragma once
 
 #include <functional>
@@ -167,7 +166,6 @@ class SectionTable {
   [[nodiscard]] std::vector<Section> sections() const {
     MutexLock lock(mutex_);
     std::vector<Section> all;
-    all.reserve(entries_.size());
     for (const auto& [section, entry] : entries_)
       all.push_back(section);
     return all;
@@ -175,19 +173,21 @@ class SectionTable {
 
   [[nodiscard]] std::optional<Section> oldest() const {
     MutexLock lock(mutex_);
-    if (entries_.empty()) return std::nullopt;
-    return entries_.begin()->first;
+    return entries_.empty() ? std::nullopt : std::optional(entries_.begin()->first);
   }
 
   [[nodiscard]] std::optional<Section> newest() const {
     MutexLock lock(mutex_);
-    if (entries_.empty()) return std::nullopt;
-    return entries_.rbegin()->first;
+    return entries_.empty() ? std::nullopt : std::optional(entries_.rbegin()->first);
   }
+
+  // Closes for good what was erased or closed beside readers, who are gone by now.
+  void collect() const { open_.collect(); }
 
   // Open sections that have unsynced bytes, ascending.
   [[nodiscard]] std::vector<std::pair<Section, std::shared_ptr<Handle>>> dirty() const {
     MutexLock lock(mutex_);
+    open_.collect();
     std::vector<std::pair<Section, std::shared_ptr<Handle>>> result;
     for (const auto& [section, entry] : entries_)
       if (entry.handle != nullptr && entry.handle->dirty())

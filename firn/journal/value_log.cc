@@ -24,7 +24,7 @@ using journal::kChecksumSizeBytes;
 
 namespace {
 
-constexpr uint32_t kBatchedValueMaxBytes = 4084;
+constexpr uint32_t kCachedValueMaxBytes = 4084;
 
 struct Compressor {
   Compressor() : context(ZSTD_createCCtx()) {
@@ -187,10 +187,13 @@ Result<ValueLocation> ValueLog::append(Section section, std::span<const ByteSpan
   return ValueLocation{offset, static_cast<uint32_t>(stored_bytes)};
 }
 
-// The payload, as it is stored.
-Result<Value> ValueLog::read_checked(const journal::ValueSegment& segment, Section section,
-                                     ValueLocation location, Use use) const {
-  const uint64_t end = segment.size();
+// The value with its checksum, as it is stored.
+Result<Value> ValueLog::read_entry(Section section, ValueLocation location, Use use) const {
+  if (use == Use::cache) {
+    if (auto found = find_in_memory(section, location)) return std::move(*found);
+  }
+  TRY_INTO(const Handle segment, find_existing(section));
+  const uint64_t end = segment->size();
   if (location.size_bytes < kChecksumSizeBytes || location.offset > end ||
       location.size_bytes > end - location.offset) {
     return fail(Errc::out_of_range,
@@ -198,44 +201,43 @@ Result<Value> ValueLog::read_checked(const journal::ValueSegment& segment, Secti
                        end, " bytes: there is no value of ", location.size_bytes,
                        " bytes at file offset ", file_offset(location.offset)));
   }
-  Value entry;
-  if (auto mapped = segment.read_mapped(location.offset, location.size_bytes)) {
-    entry = Value(std::move(mapped->pin), mapped->bytes);
-  } else {
-    Buffer buffer(location.size_bytes);
-    const MutableByteSpan bytes = buffer.mutable_bytes();
-    TRY(use == Use::cache ? segment.read_cached(location.offset, bytes)
-                          : segment.read(location.offset, bytes));
-    entry = Value(std::move(buffer), 0, location.size_bytes);
-  }
-  return journal::check_entry(std::move(entry), {options_.partition, section, location});
+  if (auto mapped = segment->read_mapped(location.offset, location.size_bytes))
+    return Value(std::move(mapped->pin), mapped->bytes);
+  Buffer buffer(location.size_bytes);
+  const MutableByteSpan bytes = buffer.mutable_bytes();
+  TRY(use == Use::cache ? segment->read_cached(location.offset, bytes)
+                        : segment->read(location.offset, bytes));
+  return Value(std::move(buffer), 0, location.size_bytes);
 }
 
-Result<Value> ValueLog::read_from(const journal::ValueSegment& segment, Section section,
-                                  ValueLocation location, Use use) const {
-  TRY_INTO(Value payload, read_checked(segment, section, location, use));
-  if (!options_.compression_level) return payload;
-  return journal::decompress_entry(payload.bytes(), options_.value_size_max_bytes,
-                                   {options_.partition, section, location});
+// Without a lock or a system call. Nothing if it is not there.
+std::optional<Value> ValueLog::find_in_memory(Section section, ValueLocation location) const {
+  if (location.size_bytes < kChecksumSizeBytes || location.size_bytes > kCachedValueMaxBytes)
+    return std::nullopt;
+  const ReadSection reading;
+  const journal::ValueSegment* const segment = table_.peek(section);
+  if (segment == nullptr || segment->may_be_mapped()) return std::nullopt;
+  Buffer buffer(location.size_bytes);
+  if (!segment->find_cached(location.offset, buffer.mutable_bytes())) return std::nullopt;
+  return Value(std::move(buffer), 0, location.size_bytes);
+}
+
+void ValueLog::fetch(Section section, uint64_t offset) const {
+  const ReadSection reading;
+  const journal::ValueSegment* const segment = table_.peek(section);
+  if (segment != nullptr) segment->fetch(offset);
 }
 
 Result<Value> ValueLog::read(Section section, ValueLocation location) const {
   return read(section, location, Use::cache);
 }
 
-Result<Value> ValueLog::read(Section section, ValueLocation location, Ahead ahead) const {
-  if (ahead == nullptr) return read(section, location, Use::cache);
-  return read_from(*ahead, section, location, Use::cache);
-}
-
 Result<Value> ValueLog::read(Section section, ValueLocation location, Use use) const {
-  {
-    const ReadSection reading;
-    const Ahead open = table_.peek(section);
-    if (open != nullptr) return read_from(*open, section, location, use);
-  }
-  TRY_INTO(const Handle handle, find_existing(section));
-  return read_from(*handle, section, location, use);
+  TRY_INTO(Value entry, read_entry(section, location, use));
+  const journal::EntryPlace which{options_.partition, section, location};
+  TRY_INTO(Value payload, journal::check_entry(std::move(entry), which));
+  if (!options_.compression_level) return payload;
+  return journal::decompress_entry(payload.bytes(), options_.value_size_max_bytes, which);
 }
 
 void ValueLog::read_cached(std::span<const CachedRead> reads) const {
@@ -243,7 +245,7 @@ void ValueLog::read_cached(std::span<const CachedRead> reads) const {
   // Of larger ones a copy costs more than what is saved, and a lie costs memory.
   const auto is_small = [](const CachedRead& read) {
     return read.location.size_bytes >= kChecksumSizeBytes &&
-           read.location.size_bytes <= kBatchedValueMaxBytes;
+           read.location.size_bytes <= kCachedValueMaxBytes;
   };
   size_t memory_bytes = 0;
   for (const CachedRead& read : reads)
@@ -345,7 +347,9 @@ void ValueLog::forget(Section section) {
 Status ValueLog::remove(const std::vector<Section>& sections) {
   for (const Section section : sections)
     forget(section);
-  return journal::remove_sections(storage_, options_.partition, sections);
+  Status removed = journal::remove_sections(storage_, options_.partition, sections);
+  table_.collect();  // a file takes space as long as it is open
+  return removed;
 }
 
 Result<size_t> ValueLog::prune(Section oldest_retained) {

@@ -76,11 +76,9 @@ class ValueLog {
   // size below 4), corrupt (checksum, compression), not_found (the blob is gone: IndexedValueLog
   // tells why), io.
   [[nodiscard]] Result<Value> read(Section section, ValueLocation location) const;
-  // For one read that follows soon: saves it the look for the section. Null if the section is not
-  // open. Of a section that nobody prunes. Requires: a ReadSection around both.
-  using Ahead = const journal::ValueSegment*;
-  [[nodiscard]] Ahead look_ahead(Section section) const { return table_.peek(section); }
-  [[nodiscard]] Result<Value> read(Section section, ValueLocation location, Ahead ahead) const;
+  // For a read that follows soon of a value that begins at about this offset: starts to load it
+  // from the cache, if it is there.
+  void fetch(Section section, uint64_t offset) const;
   // Reads those values that are in the cache and correct to where `value` points; the others may be
   // read one by one. Nothing where values are compressed. They share memory, which lives as long as
   // any of them.
@@ -156,11 +154,9 @@ class ValueLog {
   [[nodiscard]] Status check_retained(Section section) const;
   [[nodiscard]] Status remove(const std::vector<Section>& sections);
   enum class Use : uint8_t { cache, blob };
+  [[nodiscard]] Result<Value> read_entry(Section section, ValueLocation location, Use use) const;
+  [[nodiscard]] std::optional<Value> find_in_memory(Section section, ValueLocation location) const;
   [[nodiscard]] Result<Value> read(Section section, ValueLocation location, Use use) const;
-  [[nodiscard]] Result<Value> read_from(const journal::ValueSegment& segment, Section section,
-                                        ValueLocation location, Use use) const;
-  [[nodiscard]] Result<Value> read_checked(const journal::ValueSegment& segment, Section section,
-                                           ValueLocation location, Use use) const;
 
   Storage& storage_;
   const ValueLogOptions options_;

@@ -48,6 +48,10 @@ class ValueSegment {
   [[nodiscard]] Status read(uint64_t offset, MutableByteSpan out) const;
   // The same, through the cache where that is allowed and pays.
   [[nodiscard]] Status read_cached(uint64_t offset, MutableByteSpan out) const;
+  // From the cache alone, without a lock or a system call. False if not all of it is there.
+  [[nodiscard]] bool find_cached(uint64_t offset, MutableByteSpan out) const;
+  // False: read_mapped() answers nothing.
+  [[nodiscard]] bool may_be_mapped() const { return !cannot_map_.load(std::memory_order_relaxed); }
   // See PageCache::fetch: for a read of what is from about `offset` on.
   void fetch(uint64_t offset) const;
   // What the cache is to be asked for these bytes; nothing if they cannot be there.

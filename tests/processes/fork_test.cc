@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A forked child has a copy of every handle of its parent, and of every buffer in it.
+#include <atomic>
 #include <cstdio>
 #include <functional>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "firn/base/read_section.h"
 #include "testkit/child_process.h"
 #include "testkit/matchers.h"
 #include "tests/processes/store_handle.h"
@@ -116,6 +119,53 @@ TEST_P(EveryStoreForked, GivenAChild_WhenItOpensTheStoreItself_ThenItIsAWriterLi
 
   ASSERT_OK_INTO(writer, open(Access::write));
   EXPECT_EQ(writer->count().value(), 60u);
+}
+
+struct Retired : EpochRetired {
+  explicit Retired(std::atomic<uint64_t>& destroyed) {
+    owner = &destroyed;
+    reclaim = [](EpochRetired*, void* count) { ++*static_cast<std::atomic<uint64_t>*>(count); };
+  }
+};
+
+// What is found without a lock has locks of those who change it, and readers that may be in it.
+TEST(ForkBesideThreads, GivenThreadsThatReadAndRetire_WhenForked_ThenTheChildIsNotHeldUpByThem) {
+  std::atomic<bool> is_done = false;
+  std::atomic<uint64_t> readers = 0;
+  std::thread reader([&] {
+    const ReadSection reading;
+    ++readers;
+    while (!is_done)
+      std::this_thread::yield();
+  });
+  std::thread retiring([&] {
+    std::atomic<uint64_t> destroyed = 0;
+    while (!is_done) {
+      Retired object(destroyed);
+      ReadSection::retire(object);
+      ReadSection::drain(&destroyed);
+    }
+  });
+  while (readers == 0)
+    std::this_thread::yield();
+  bool all_succeed = true;
+  for (int child = 0; child < 100 && all_succeed; ++child) {
+    all_succeed = succeeds_in_child([] {
+      ::alarm(30);  // ends a child that waits for ever
+      std::atomic<uint64_t> destroyed = 0;
+      Retired object(destroyed);
+      {
+        const ReadSection reading;
+      }
+      ReadSection::retire(object);
+      ReadSection::collect(&destroyed);
+      EXPECT_EQ(destroyed, 1u);
+    });
+  }
+  is_done = true;
+  reader.join();
+  retiring.join();
+  EXPECT_TRUE(all_succeed);
 }
 
 }  // namespace
