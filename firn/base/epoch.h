@@ -68,8 +68,8 @@ class BasicEpochDomain {
   // Reclaims everything of one owner. Requires: no reader is inside of what the owner retired.
   void drain(const void* owner) EXCLUDES(mutex_, reclaiming_);
 
-  // Around a fork: the child has no thread but the one that forks, whose session is `own` (or
-  // null), so that others hold nothing back there.
+  // Around a fork, which waits for those who collect: the child has no thread but the one that
+  // forks, whose session is `own` (or null), so that others hold nothing back there.
   void before_fork() ACQUIRE(reclaiming_, mutex_);
   void after_fork_in_parent() RELEASE(reclaiming_, mutex_);
   void after_fork_in_child(const BasicEpochSession<Policy>* own) RELEASE(reclaiming_, mutex_);
@@ -98,7 +98,8 @@ class BasicEpochDomain {
 
   Word epoch_{1};
   Word bytes_retired_{0};
-  Mutex reclaiming_;  // before mutex_; held during callbacks, so that an owner can wait for them
+  Word collecting_{0};  // threads in collect(owner); they begin under mutex_
+  Mutex reclaiming_;    // before mutex_; held during callbacks, so that an owner can wait for them
   mutable Mutex mutex_;
   std::unique_ptr<Record> records_ GUARDED_BY(mutex_);
   EpochRetired* retired_first_ GUARDED_BY(mutex_) = nullptr;  // in the order of their epochs

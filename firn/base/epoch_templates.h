@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <thread>
 
 #include "firn/base/check.h"
 #include "firn/base/epoch.h"
@@ -126,8 +127,10 @@ void BasicEpochDomain<Policy>::collect(const void* owner) {
     list = take_retired([&](const EpochRetired& retired) {
       return retired.owner == owner && retired.epoch < oldest;
     });
+    Policy::fetch_add(collecting_, 1);
   }
   reclaim_all(list);
+  Policy::fetch_add(collecting_, ~uint64_t{0});
 }
 
 template <class Policy>
@@ -145,6 +148,11 @@ template <class Policy>
 void BasicEpochDomain<Policy>::before_fork() {
   reclaiming_.lock();
   mutex_.lock();
+  while (Policy::load(collecting_, std::memory_order_acquire) != 0) {
+    mutex_.unlock();
+    std::this_thread::yield();
+    mutex_.lock();
+  }
 }
 
 template <class Policy>

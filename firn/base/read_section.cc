@@ -19,22 +19,27 @@ thread_local constinit PerThread<ReadSection::Thread> ReadSection::of_thread;
 // as destructors ask for it.
 ReadSection::Domain& ReadSection::domain() {
   alignas(Domain) static std::byte memory[sizeof(Domain)];
-  static Domain& domain = [] -> Domain& {
-    watch_forks();
-    return *new (memory) Domain;
-  }();
+  static Domain& domain = *new (memory) Domain;
   return domain;
 }
 
 // Another thread may be inside at a fork, and its locks would stay taken in the child for ever.
-// Without memory for the handlers that stays so.
-void ReadSection::watch_forks() {
-  static_cast<void>(
-      ::pthread_atfork([] { domain().before_fork(); }, [] { domain().after_fork_in_parent(); },
-                       [] {
-                         const Thread* const own = of_thread.get_if_made();
-                         domain().after_fork_in_child(own == nullptr ? nullptr : &own->session);
-                       }));
+// From the start of the process on, as a fork may come at any time. Without memory for the handlers
+// that stays so.
+const bool ReadSection::forks_are_watched =
+    ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
+
+void ReadSection::before_fork() NO_THREAD_SAFETY_ANALYSIS {
+  domain().before_fork();
+}
+
+void ReadSection::after_fork_in_parent() NO_THREAD_SAFETY_ANALYSIS {
+  domain().after_fork_in_parent();
+}
+
+void ReadSection::after_fork_in_child() NO_THREAD_SAFETY_ANALYSIS {
+  const Thread* const own = of_thread.get_if_made();
+  domain().after_fork_in_child(own == nullptr ? nullptr : &own->session);
 }
 
 }  // namespace firn

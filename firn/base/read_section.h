@@ -13,8 +13,8 @@
 // more than memory finds the thing again under a lock.
 //
 // They nest, and must not move to another thread. Cost: one store to the thread's own line, and one
-// when it ends. The first of a thread takes memory: std::bad_alloc. fork() waits until nobody is
-// retiring; in the child the read sections of other threads have ended.
+// when it ends. The first of a thread takes memory: std::bad_alloc. fork() waits until nobody
+// retires or collects; in the child the read sections of other threads have ended.
 #pragma once
 
 #include "firn/base/epoch.h"
@@ -44,7 +44,10 @@ class ReadSection {
   };
 
   static Domain& domain();
-  static void watch_forks();
+  static void before_fork();
+  static void after_fork_in_parent();
+  static void after_fork_in_child();
+  static const bool forks_are_watched;
   static thread_local constinit PerThread<Thread> of_thread;
 
   BasicEpochSession<EpochPolicy>& session_;

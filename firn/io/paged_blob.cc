@@ -331,8 +331,10 @@ Status PagedBlob::read_at(uint64_t offset, MutableByteSpan out) const {
 
 bool PagedBlob::read_cached(uint64_t offset, MutableByteSpan out) const {
   const uint64_t generation = generation_.load(std::memory_order_acquire);
-  const uint64_t below_tip = tip_offset_.load(std::memory_order_acquire);
-  if (offset > below_tip || out.size() > below_tip - offset) return false;
+  // An append that writes pages moves the tip before it counts.
+  const uint64_t end =
+      std::min(tip_offset_.load(std::memory_order_acquire), size_.load(std::memory_order_acquire));
+  if (out.empty() || offset > end || out.size() > end - offset) return false;
   while (!out.empty()) {
     const uint64_t in_page = offset % page_size_;
     const size_t count = std::min<size_t>(page_size_ - in_page, out.size());

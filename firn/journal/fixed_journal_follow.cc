@@ -40,6 +40,7 @@ Result<std::vector<Section>> FixedJournal::follow() {
         table_.grow(section, floor, [this] { return options_.cache->new_blob_id(); });
     if (growth == Table::Growth::longer) grown.push_back(section);
   }
+  table_.collect();  // what other reads were in when it was dropped
   return grown;
 }
 

@@ -6,8 +6,8 @@
 // in it. So opening and closing cost a copy of 24 bytes for each open section, beside the system's
 // calls.
 //
-// Threads. find() by anyone in a ReadSection, which keeps the handle until it ends; the others by
-// one at a time.
+// Threads. find() by anyone in a ReadSection, which keeps the handle until it ends; collect() by
+// anyone; the others by one at a time.
 #pragma once
 
 #include <algorithm>

@@ -336,6 +336,7 @@ void ValueLog::follow(const std::vector<Section>& grown, Section boundary) {
   // Asks end_of_ when it is opened again.
   for (const Section section : grown)
     table_.reopen(section, [this] { return new_cache_id(); });
+  table_.collect();  // what other reads were in when it was dropped
 }
 
 void ValueLog::forget(Section section) {

@@ -143,6 +143,7 @@ TEST(ForkBesideThreads, GivenThreadsThatReadAndRetire_WhenForked_ThenTheChildIsN
     while (!is_done) {
       Retired object(destroyed);
       ReadSection::retire(object);
+      ReadSection::collect(&destroyed);
       ReadSection::drain(&destroyed);
     }
   });
