@@ -34,17 +34,11 @@ uint32_t TokenShard::capacity_at(uint32_t growth_step) const {
 }
 
 size_t TokenShard::lower_bound(uint64_t mixed) const {
-  // A branch for each slot would be guessed wrong as often as not. Vacant slots hold the largest
-  // token, so that comparisons alone end the walk.
+  // Vacant slots hold the largest token, so that one comparison ends the walk.
   size_t slot = home(mixed, capacity_);
-  while (true) {
-    const Slot* const looked_at = &slots_[slot];
-    size_t smaller = 0;
-    for (size_t i = 0; i < kSlotsAtOnce; ++i)
-      smaller += looked_at[i].mixed < mixed ? 1 : 0;
-    slot += smaller;
-    if (smaller < kSlotsAtOnce) return slot;
-  }
+  while (slots_[slot].mixed < mixed)
+    ++slot;
+  return slot;
 }
 
 size_t TokenShard::find(uint64_t mixed) const {
@@ -81,7 +75,7 @@ size_t TokenShard::find_or_insert(uint64_t mixed, uint64_t word) {
     size_t vacant = slot;
     while (occupied(vacant))
       ++vacant;
-    if (vacant < slot_count_ - kSlotsAtOnce) {
+    if (vacant < slot_count_ - 1) {
       std::move_backward(&slots_[slot], &slots_[vacant], &slots_[vacant] + 1);
       slots_[slot] = {mixed, word};
       ++count_;
@@ -124,7 +118,7 @@ void TokenShard::rebuild(uint32_t growth_step) {
   const size_t overflow = end > capacity ? end - capacity : 0;
   const size_t spare =
       std::clamp<size_t>(capacity / 128, kSpareSlotsMin, kSpareSlotsMax) + overflow / 4;
-  const size_t slot_count = capacity + overflow + spare + kSlotsAtOnce;
+  const size_t slot_count = capacity + overflow + spare + 1;
 
   auto slots = std::make_unique<Slot[]>(slot_count);
   size_t next = 0;

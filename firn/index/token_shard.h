@@ -12,7 +12,7 @@
 // A lookup, hit or miss, stops at the first larger entry; it visits about 1 + 1/(2 (1 - load))
 // neighbouring slots. Growing is one sequential merge. Insert and erase shift a run by one slot.
 // The capacity follows a geometric series whose phase differs between shards, so that the shards of
-// one index never grow together. The last slots are always empty: they end every walk.
+// one index never grow together. The last slot is always empty: it ends every walk.
 #pragma once
 
 #include <cstddef>
@@ -67,9 +67,6 @@ class TokenShard {
   void clear();
 
  private:
-  // A walk compares so many slots together.
-  static constexpr size_t kSlotsAtOnce = 4;
-
   struct Slot {
     uint64_t mixed = std::numeric_limits<uint64_t>::max();
     uint64_t word = kVacantWord;
