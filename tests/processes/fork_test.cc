@@ -149,6 +149,9 @@ TEST(ForkBesideThreads, GivenThreadsThatReadAndRetire_WhenForked_ThenTheChildIsN
   });
   while (readers == 0)
     std::this_thread::yield();
+  {
+    const ReadSection reading;
+  }  // so that a child has a session of its own, and takes no other's
   bool all_succeed = true;
   for (int child = 0; child < 100 && all_succeed; ++child) {
     all_succeed = succeeds_in_child([] {
