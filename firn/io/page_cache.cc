@@ -251,7 +251,24 @@ PageCache::Shard& PageCache::shard_of(uint64_t hash) const {
 
 bool PageCache::read(uint64_t blob_id, uint64_t page, size_t offset_in_page, MutableByteSpan out) {
   const ReadSection reading;
-  return copy(look(blob_id, page, hash_key(Entry::key_of(blob_id, page))), offset_in_page, out);
+  return copy(look(blob_id, page), offset_in_page, out);
+}
+
+bool PageCache::read_range(uint64_t blob_id, uint64_t page_size, uint64_t offset,
+                           MutableByteSpan out) {
+  const ReadSection reading;
+  while (!out.empty()) {
+    const uint64_t in_page = offset % page_size;
+    const size_t count = std::min<size_t>(page_size - in_page, out.size());
+    if (!copy(look(blob_id, offset / page_size), in_page, out.first(count))) return false;
+    offset += count;
+    out = out.subspan(count);
+  }
+  return true;
+}
+
+PageCache::Found PageCache::look(uint64_t blob_id, uint64_t page) const {
+  return look(blob_id, page, hash_key(Entry::key_of(blob_id, page)));
 }
 
 PageCache::Found PageCache::look(uint64_t blob_id, uint64_t page, uint64_t hash) const {
@@ -280,7 +297,7 @@ void PageCache::fetch(const Found& found, size_t offset_in_page, size_t size_byt
 
 void PageCache::fetch(uint64_t blob_id, uint64_t page, size_t offset_in_page, size_t size_bytes) {
   const ReadSection reading;
-  fetch(look(blob_id, page, hash_key(Entry::key_of(blob_id, page))), offset_in_page, size_bytes);
+  fetch(look(blob_id, page), offset_in_page, size_bytes);
 }
 
 void PageCache::want(uint64_t blob_id, uint64_t page_size, uint64_t offset, MutableByteSpan out,

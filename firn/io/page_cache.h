@@ -55,6 +55,10 @@ class PageCache {
   // Requires: offset_in_page + out.size() within the page.
   [[nodiscard]] bool read(uint64_t blob_id, uint64_t page, size_t offset_in_page,
                           MutableByteSpan out);
+  // The same of a blob that is cached in pages of one size, for a range of any of them. False if a
+  // page is not cached.
+  [[nodiscard]] bool read_range(uint64_t blob_id, uint64_t page_size, uint64_t offset,
+                                MutableByteSpan out);
   // For a read that follows soon: starts to load those bytes. What is beyond the page is harmless.
   void fetch(uint64_t blob_id, uint64_t page, size_t offset_in_page, size_t size_bytes);
   // As read() for many: their memory is fetched together. Says which are cached.
@@ -92,6 +96,7 @@ class PageCache {
   struct Found;
   struct Shard;
 
+  [[nodiscard]] Found look(uint64_t blob_id, uint64_t page) const;
   [[nodiscard]] Found look(uint64_t blob_id, uint64_t page, uint64_t hash) const;
   static void fetch(const Found& found, size_t offset_in_page, size_t size_bytes);
   [[nodiscard]] static bool copy(const Found& found, size_t offset_in_page, MutableByteSpan out);

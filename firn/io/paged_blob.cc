@@ -335,15 +335,8 @@ bool PagedBlob::read_cached(uint64_t offset, MutableByteSpan out) const {
   const uint64_t end =
       std::min(tip_offset_.load(std::memory_order_acquire), size_.load(std::memory_order_acquire));
   if (out.empty() || offset > end || out.size() > end - offset) return false;
-  while (!out.empty()) {
-    const uint64_t in_page = offset % page_size_;
-    const size_t count = std::min<size_t>(page_size_ - in_page, out.size());
-    if (!options_.cache->read(options_.cache_id, offset / page_size_, in_page, out.first(count)))
-      return false;
-    offset += count;
-    out = out.subspan(count);
-  }
-  return generation_.load(std::memory_order_seq_cst) == generation;
+  return options_.cache->read_range(options_.cache_id, page_size_, offset, out) &&
+         generation_.load(std::memory_order_seq_cst) == generation;
 }
 
 void PagedBlob::want_cached(uint64_t offset, MutableByteSpan out,

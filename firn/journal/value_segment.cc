@@ -116,14 +116,7 @@ Status ValueSegment::read_cached(uint64_t offset, MutableByteSpan out) const {
 bool ValueSegment::find_cached(uint64_t offset, MutableByteSpan out) const {
   const uint64_t cacheable = cacheable_bytes();
   if (offset > cacheable || out.size() > cacheable - offset) return false;
-  while (!out.empty()) {
-    const uint64_t in_block = offset % kBlockBytes;
-    const size_t count = std::min<size_t>(kBlockBytes - in_block, out.size());
-    if (!cache_->read(cache_id_, offset / kBlockBytes, in_block, out.first(count))) return false;
-    offset += count;
-    out = out.subspan(count);
-  }
-  return true;
+  return out.empty() || cache_->read_range(cache_id_, kBlockBytes, offset, out);
 }
 
 void ValueSegment::fetch(uint64_t offset) const {
