@@ -94,6 +94,7 @@ class BasicEpochDomain {
   [[nodiscard]] uint64_t oldest_visible(uint64_t oldest) const REQUIRES(mutex_);
   template <class Predicate>
   [[nodiscard]] EpochRetired* take_retired(Predicate&& is_meant) REQUIRES(mutex_);
+  [[nodiscard]] EpochRetired* take_unseen(const void* owner) REQUIRES(mutex_);
   static void reclaim_all(EpochRetired* list);
 
   Word epoch_{1};

@@ -72,34 +72,12 @@ uint64_t BasicEpochDomain<Policy>::oldest_visible(uint64_t oldest) const {
   return oldest;
 }
 
-template <class Policy>
-void BasicEpochDomain<Policy>::collect() {
-  MutexLock reclaiming(reclaiming_);
-  EpochRetired* list = nullptr;
-  {
-    MutexLock lock(mutex_);
-    // Without the barrier first: it costs, and whoever is seen without it holds things back, too.
-    const uint64_t now = Policy::load(epoch_, std::memory_order_seq_cst);
-    if (retired_first_ == nullptr || retired_first_->epoch >= oldest_visible(now)) return;
-    const uint64_t oldest = oldest_announced();
-    EpochRetired** link = &list;
-    while (retired_first_ != nullptr && retired_first_->epoch < oldest) {
-      *link = retired_first_;
-      link = &retired_first_->next;
-      retired_first_ = retired_first_->next;
-      *link = nullptr;
-    }
-    if (retired_first_ == nullptr) retired_last_ = nullptr;
-    for (const EpochRetired* retired = list; retired != nullptr; retired = retired->next)
-      Policy::fetch_add(bytes_retired_, ~retired->bytes + 1);
-  }
-  reclaim_all(list);
-}
-
+// Those that are meant, in the order of their epochs.
 template <class Policy>
 template <class Predicate>
 EpochRetired* BasicEpochDomain<Policy>::take_retired(Predicate&& is_meant) {
   EpochRetired* list = nullptr;
+  EpochRetired** end = &list;
   EpochRetired** link = &retired_first_;
   retired_last_ = nullptr;
   while (EpochRetired* const retired = *link) {
@@ -109,11 +87,35 @@ EpochRetired* BasicEpochDomain<Policy>::take_retired(Predicate&& is_meant) {
       continue;
     }
     *link = retired->next;
-    retired->next = list;
-    list = retired;
+    retired->next = nullptr;
+    *end = retired;
+    end = &retired->next;
     Policy::fetch_add(bytes_retired_, ~retired->bytes + 1);
   }
   return list;
+}
+
+// Of one owner, or of all if it is null: what nobody can see any more.
+template <class Policy>
+EpochRetired* BasicEpochDomain<Policy>::take_unseen(const void* owner) {
+  // Without the barrier first: it costs, and whoever is seen without it holds things back, too.
+  const uint64_t now = Policy::load(epoch_, std::memory_order_seq_cst);
+  if (retired_first_ == nullptr || retired_first_->epoch >= oldest_visible(now)) return nullptr;
+  const uint64_t oldest = oldest_announced();
+  return take_retired([&](const EpochRetired& retired) {
+    return (owner == nullptr || retired.owner == owner) && retired.epoch < oldest;
+  });
+}
+
+template <class Policy>
+void BasicEpochDomain<Policy>::collect() {
+  MutexLock reclaiming(reclaiming_);
+  EpochRetired* list = nullptr;
+  {
+    MutexLock lock(mutex_);
+    list = take_unseen(nullptr);
+  }
+  reclaim_all(list);
 }
 
 template <class Policy>
@@ -121,12 +123,8 @@ void BasicEpochDomain<Policy>::collect(const void* owner) {
   EpochRetired* list = nullptr;
   {
     MutexLock lock(mutex_);
-    const uint64_t now = Policy::load(epoch_, std::memory_order_seq_cst);
-    if (retired_first_ == nullptr || retired_first_->epoch >= oldest_visible(now)) return;
-    const uint64_t oldest = oldest_announced();
-    list = take_retired([&](const EpochRetired& retired) {
-      return retired.owner == owner && retired.epoch < oldest;
-    });
+    list = take_unseen(owner);
+    if (list == nullptr) return;
     Policy::fetch_add(collecting_, 1);
   }
   reclaim_all(list);
