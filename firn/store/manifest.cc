@@ -22,8 +22,6 @@ constexpr size_t kGeometryNameMaxBytes = 255;
 constexpr std::string_view kAdvice =
     ": restore the partition 'manifest' from a backup, or put what can be read into a new store "
     "with `firn salvage SRC DST`";
-// How often a reader reads again what a writer was quicker to change.
-constexpr int kManifestReadsMax = 1000;
 
 MetadataStoreOptions metadata_options(bool read_only) {
   MetadataStoreOptions options;
@@ -54,22 +52,14 @@ Status check_never_there(Storage& storage) {
                                     *data_partition, "'", kAdvice));
 }
 
-// Hints go with the commit before them: a writer uses their places again after the next one.
+// A writer uses the places of hints again once a commit has what they said. So hints, and then the
+// newest commit, give the floors of one moment, however quick writers are: the commit is either
+// that before the hints, or has them all.
 Result<std::unique_ptr<FloorHints>> read_hints(Storage& storage, MetadataStore& metadata,
                                                RecoveryLog& recovery) {
-  for (int attempt = 0; attempt < kManifestReadsMax; ++attempt) {
-    RecoveryLog of_attempt(storage, true);
-    const uint64_t version = metadata.version();
-    TRY_INTO(auto hints, FloorHints::open(storage, true, of_attempt));
-    TRY_INTO(const uint64_t version_now, metadata.refresh());
-    if (version_now != version) continue;
-    for (BlobRange& damage : of_attempt.report().damage)
-      recovery.note_damage(std::move(damage));
-    return hints;
-  }
-  return fail(Errc::locked,
-              concat("the manifest of ", storage.description(), " changed during each of ",
-                     kManifestReadsMax, " attempts to read it: try again"));
+  TRY_INTO(auto hints, FloorHints::open(storage, true, recovery));
+  TRY(metadata.refresh());
+  return hints;
 }
 
 std::string to_text(const std::variant<uint64_t, std::string>& value) {

@@ -260,7 +260,8 @@ TEST(Store, GivenAnotherStoreInItsPlace_WhenRefreshed_ThenNotFound) {
 }
 
 // Sections grow one after another: whoever sees one of them sees all of those before it whole. A
-// reader that mixed floors of two moments would see a hole.
+// reader that mixed floors of two moments would see a hole. (From 32 sections on, a commit follows
+// several new ones.)
 TEST(Store, GivenWriterAndReaderInTurns_WhenFloorsAreRead_ThenTheyAreOfOneMoment) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(concat("seed ", seed));
@@ -273,7 +274,7 @@ TEST(Store, GivenWriterAndReaderInTurns_WhenFloorsAreRead_ThenTheyAreOfOneMoment
 
     const auto write = [&] {
       ASSERT_OK_INTO(const auto writer, Store::open(write_storage, archive_options()));
-      for (uint64_t n = 0; n < 40 * kRaises; ++n) {
+      for (uint64_t n = 0; n < 100 * kRaises; ++n) {
         ASSERT_OK(writer->floors(StoreRole::index)->raise(Section(n / kRaises), n % kRaises + 1));
         raised = n + 1;
       }
@@ -281,7 +282,7 @@ TEST(Store, GivenWriterAndReaderInTurns_WhenFloorsAreRead_ThenTheyAreOfOneMoment
     const auto read = [&] {
       std::unique_ptr<Store> reader;
       uint64_t seen = 0;
-      for (int round = 0; round < 50; ++round) {
+      for (int round = 0; round < 120; ++round) {
         const uint64_t before = raised;
         if (!reader) {
           auto opened = Store::open(read_storage, reader_options());
