@@ -12,6 +12,7 @@
 #include "bench/report.h"
 #include "firn/base/bytes.h"
 #include "firn/base/crc32c.h"
+#include "firn/base/prefetch.h"
 #include "firn/base/random.h"
 
 namespace firn::bench {
@@ -73,7 +74,7 @@ uint64_t RandomLoads::prefetched(std::span<const uint64_t> keys) const {
   for (size_t first = 0; first + kGroup <= keys.size(); first += kGroup) {
     for (size_t i = 0; i < kGroup; ++i) {
       group[i] = &lines_[line_of(keys[first + i])];
-      __builtin_prefetch(group[i]);
+      prefetch(group[i]);
     }
     for (const Line* line : group)
       sum += line->next;
@@ -98,7 +99,7 @@ uint64_t RandomLoads::checked_copies(std::span<const uint64_t> keys, size_t size
     if (i >= keys.size()) continue;
     const std::byte* const place = place_of(keys[i]);
     for (size_t at = 0; at < size_bytes + sizeof(Line); at += sizeof(Line))
-      __builtin_prefetch(place + std::min(at, size_bytes - 1));
+      prefetch(place + std::min(at, size_bytes - 1));
   }
   return sum;
 }
@@ -109,7 +110,7 @@ uint64_t RandomLoads::prefetched_stores(std::span<const uint64_t> keys) {
   for (size_t first = 0; first + kGroup <= keys.size(); first += kGroup) {
     for (size_t i = 0; i < kGroup; ++i) {
       group[i] = &lines_[line_of(keys[first + i])];
-      __builtin_prefetch(group[i], 1);
+      prefetch_to_write(group[i]);
     }
     for (Line* line : group)
       sum += ++line->changes;

@@ -32,6 +32,7 @@
 #include "firn/base/bytes.h"
 #include "firn/base/crc32c.h"
 #include "firn/base/hash.h"
+#include "firn/base/prefetch.h"
 #include "firn/freezer/damage_advice.h"
 #include "firn/freezer/format.h"
 #include "firn/index/token_index.h"
@@ -45,7 +46,7 @@ class SparseNumbers {
   explicit SparseNumbers(size_t count);
   [[nodiscard]] uint32_t& operator[](size_t i) { return numbers_.get()[i]; }
   [[nodiscard]] uint32_t operator[](size_t i) const { return numbers_.get()[i]; }
-  void prefetch(size_t i) const { __builtin_prefetch(&numbers_.get()[i]); }
+  void prefetch(size_t i) const { firn::prefetch(&numbers_.get()[i]); }
 
  private:
   struct Unmap {

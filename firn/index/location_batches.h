@@ -9,6 +9,7 @@
 #include <span>
 
 #include "firn/base/check.h"
+#include "firn/base/prefetch.h"
 #include "firn/index/location_index.h"
 
 namespace firn {
@@ -75,7 +76,7 @@ LocationBatchOutcome BasicLocationIndex<Policy>::find_group(Session& session,
     for (; entered < std::min(hashes.size(), i + index::kAhead); ++entered) {
       index::enter(homes[entered], core_.shard(hashes[entered]),
                    index::in_shard(hashes[entered], shard_bits_));
-      __builtin_prefetch(homes[entered].bucket);
+      prefetch(homes[entered].bucket);
     }
     Home& home = homes[i];
     locations[i] = {};
@@ -87,9 +88,9 @@ LocationBatchOutcome BasicLocationIndex<Policy>::find_group(Session& session,
       });
       if (match == KeyMatch::failed) fail_at(i);
       if (match != KeyMatch::different || (home.header & home.hash.class_bit()) == 0) continue;
-      __builtin_prefetch(index::LocationChain<Policy>(home.ref, home.number).next());
+      prefetch(index::LocationChain<Policy>(home.ref, home.number).next());
     } else {
-      __builtin_prefetch(home.bucket);
+      prefetch(home.bucket);
     }
     put_off[put_off_count++] = static_cast<uint8_t>(i);
   }
@@ -137,7 +138,7 @@ LocationBatchOutcome BasicLocationIndex<Policy>::put_group(Session& session,
   for (size_t i = 0; i < entries.size(); ++i) {
     index::enter(homes[i], core_.shard(entries[i].hash),
                  index::in_shard(entries[i].hash, shard_bits_));
-    __builtin_prefetch(homes[i].bucket, 1);
+    prefetch_to_write(homes[i].bucket);
   }
   for (const Home& home : std::span(homes).first(entries.size())) {
     // Slots fill up from the first to the last, so the last one tells whether the bucket is full.
@@ -146,7 +147,7 @@ LocationBatchOutcome BasicLocationIndex<Policy>::put_group(Session& session,
       continue;
     index::LocationChain<Policy> chain(home.ref, home.number);
     for (unsigned step = 0; step < index::kPrefetchedOfChain; ++step)
-      __builtin_prefetch(chain.next(), 1);
+      prefetch_to_write(chain.next());
   }
   for (size_t i = 0; i < entries.size(); ++i) {
     const Location location = entries[i].location;

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "firn/base/prefetch.h"
 #include "firn/index/location_arena.h"
 #include "firn/index/location_core.h"
 #include "firn/index/location_home_entries.h"
@@ -117,20 +118,20 @@ bool LocationCore<Policy>::make_target(Ref ref, uint32_t first, uint32_t end) co
 template <class Policy>
 void LocationCore<Policy>::prefetch_range(Ref ref, uint32_t first, uint32_t end) {
   for (uint32_t number = first; number < end; ++number)
-    __builtin_prefetch(&ref.bucket(number), 1);
+    prefetch_to_write(&ref.bucket(number));
   const Ref target = ref.successor();
   const uint64_t buckets = ref.bucket_count();
   const uint64_t target_first = first * uint64_t{target.bucket_count()} / buckets;
   const uint64_t target_end = std::min(end * uint64_t{target.bucket_count()} / buckets,
                                        target_first + 2 * uint64_t{kHomesPerStep});
   for (uint64_t number = target_first; number < target_end; ++number)
-    __builtin_prefetch(&target.bucket(static_cast<uint32_t>(number)), 1);
+    prefetch_to_write(&target.bucket(static_cast<uint32_t>(number)));
   for (uint32_t number = first; number < end; ++number) {
     const uint64_t header = ref.bucket(number).load_header();
     if ((header & kAllClasses) == 0 || (header & kMigratedBit) != 0) continue;
     Chain chain(ref, number);
     for (unsigned i = 0; i < kPrefetchedOfChain; ++i)
-      __builtin_prefetch(chain.next(), 1);
+      prefetch_to_write(chain.next());
   }
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "firn/base/check.h"
+#include "firn/base/prefetch.h"
 
 namespace firn::index {
 
@@ -55,7 +56,7 @@ class ValueChains {
   }
   [[nodiscard]] uint32_t next(uint32_t id) const { return node(id).next; }
   void set_next(uint32_t id, uint32_t next) { node(id).next = next; }
-  void prefetch(uint32_t id) const { __builtin_prefetch(&node(id)); }
+  void prefetch(uint32_t id) const { firn::prefetch(&node(id)); }
 
   void clear() {
     chunks_ = std::vector<std::unique_ptr<Node[]>>();
