@@ -93,8 +93,7 @@ uint64_t TokenIndex::lookup(uint64_t token) const {
   CHECK(!cursor_open_, kCursorOpen);
   const uint64_t mixed = mix(token);
   shards_[shard_of(mixed)].prefetch(mixed);  // the second line, too
-  const Place place = find(mixed);
-  return place.slot == TokenShard::kNoSlot ? kVacantWord : word_at(place);
+  return shards_[shard_of(mixed)].find_word(mixed);
 }
 
 void TokenIndex::fetch_group(std::span<const uint64_t> tokens, uint64_t* mixed) const {
@@ -108,8 +107,7 @@ void TokenIndex::fetch_group(std::span<const uint64_t> tokens, uint64_t* mixed) 
 void TokenIndex::lookup_group(std::span<uint64_t> words) const {
   CHECK(!cursor_open_, kCursorOpen);
   for (uint64_t& word : words) {
-    const Place place = find(word);
-    word = place.slot == TokenShard::kNoSlot ? kVacantWord : word_at(place);
+    word = shards_[shard_of(word)].find_fetched_word(word);
     if (word != kVacantWord && (word & kChainBit) != 0)
       chains_->prefetch(static_cast<uint32_t>(word));
   }

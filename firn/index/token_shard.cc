@@ -17,7 +17,6 @@ constexpr double kLoadMin = 0.45;
 constexpr double kLoadAfterShrink = 0.75;
 constexpr double kCapacityFirst = 4;
 constexpr double kCapacityMax = 4294967295.0;
-constexpr size_t kSpareSlotsMin = 3;
 constexpr size_t kSpareSlotsMax = 64;
 
 bool fits(size_t count, uint32_t capacity, double load) {
@@ -33,27 +32,10 @@ uint32_t TokenShard::capacity_at(uint32_t growth_step) const {
   return static_cast<uint32_t>(capacity);
 }
 
-size_t TokenShard::lower_bound(uint64_t mixed) const {
-  // Vacant slots hold the largest token, so that one comparison ends the walk.
-  size_t slot = home(mixed, capacity_);
-  while (slots_[slot].mixed < mixed)
-    ++slot;
-  return slot;
-}
-
 size_t TokenShard::find(uint64_t mixed) const {
   if (count_ == 0) return kNoSlot;
   const size_t slot = lower_bound(mixed);
   return slots_[slot].mixed == mixed && occupied(slot) ? slot : kNoSlot;
-}
-
-void TokenShard::prefetch(uint64_t mixed) const {
-  if (count_ == 0) return;
-  // Most walks end within two cache lines; the second may lie past the end, which is harmless.
-  const auto* first =
-      reinterpret_cast<const std::byte*>(slots_.get()) + home(mixed, capacity_) * sizeof(Slot);
-  __builtin_prefetch(first);
-  __builtin_prefetch(first + 64);
 }
 
 void TokenShard::reserve(size_t extra) {

@@ -20,6 +20,8 @@
 #include <limits>
 #include <memory>
 
+#include "firn/base/prefetch.h"
+
 namespace firn::index {
 
 // The fate of every lookup in a table: how many slots it visits.
@@ -41,7 +43,32 @@ class TokenShard {
 
   // The slot of the entry, or kNoSlot.
   [[nodiscard]] size_t find(uint64_t mixed) const;
-  void prefetch(uint64_t mixed) const;
+  // Its word, or kVacantWord.
+  [[nodiscard]] uint64_t find_word(uint64_t mixed) const {
+    if (count_ == 0) return kVacantWord;
+    return word_of(mixed, lower_bound(mixed));
+  }
+  // The same, if its slots were fetched: looks at several at once, so that nothing is guessed.
+  // Where they are still to be loaded, that waits for more than it needs.
+  [[nodiscard]] uint64_t find_fetched_word(uint64_t mixed) const {
+    if (count_ == 0) return kVacantWord;
+    size_t slot = home(mixed, capacity_);
+    const Slot* const at = slots_.get() + slot;
+    size_t smaller = 0;
+    for (size_t i = 0; i < kSlotsAtOnce; ++i)
+      smaller += at[i].mixed < mixed ? 1 : 0;
+    slot += smaller;
+    while (slots_.get()[slot].mixed < mixed)
+      ++slot;
+    return word_of(mixed, slot);
+  }
+  // Most walks end within two cache lines; the second may lie past the end, which is harmless.
+  void prefetch(uint64_t mixed) const {
+    if (count_ == 0) return;
+    const auto* first = reinterpret_cast<const std::byte*>(slots_.get() + home(mixed, capacity_));
+    firn::prefetch(first);
+    firn::prefetch(first + 64);
+  }
 
   // Makes room for `extra` more entries in one step, if there is none yet.
   void reserve(size_t extra);
@@ -67,6 +94,11 @@ class TokenShard {
   void clear();
 
  private:
+  // At the end of the table, beyond all homes.
+  static constexpr size_t kSpareSlotsMin = 3;
+  static constexpr size_t kSlotsAtOnce = 3;
+  static_assert(kSlotsAtOnce <= kSpareSlotsMin + 1, "from any home on, there are so many slots");
+
   struct Slot {
     uint64_t mixed = std::numeric_limits<uint64_t>::max();
     uint64_t word = kVacantWord;
@@ -76,8 +108,18 @@ class TokenShard {
   [[nodiscard]] static size_t home(uint64_t mixed, uint32_t capacity) {
     return ((mixed << kShardBits) >> 32) * capacity >> 32;
   }
-  // The first slot from the home of `mixed` that is vacant or holds a token >= mixed.
-  [[nodiscard]] size_t lower_bound(uint64_t mixed) const;
+  // Of the first slot that is vacant or holds a token >= mixed; a vacant one has kVacantWord.
+  [[nodiscard]] uint64_t word_of(uint64_t mixed, size_t slot) const {
+    return slots_.get()[slot].mixed == mixed ? slots_.get()[slot].word : kVacantWord;
+  }
+  // The first slot from the home of `mixed` that is vacant or holds a token >= mixed. Vacant slots
+  // hold the largest token, so that one comparison ends the walk.
+  [[nodiscard]] size_t lower_bound(uint64_t mixed) const {
+    size_t slot = home(mixed, capacity_);
+    while (slots_.get()[slot].mixed < mixed)
+      ++slot;
+    return slot;
+  }
   [[nodiscard]] uint32_t capacity_at(uint32_t growth_step) const;
   void rebuild(uint32_t growth_step);
 
