@@ -2,10 +2,12 @@
 #include "firn/freezer/freezer.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "firn/base/check.h"
 #include "firn/base/per_thread.h"
+#include "firn/base/read_section.h"
 #include "firn/base/text.h"
 #include "firn/freezer/absence_filter.h"
 #include "firn/freezer/damage_advice.h"
@@ -25,7 +27,7 @@ constexpr uint64_t kPutsPerBudgetCheck = 1024;
 // More than are put while a store leaves its memory.
 constexpr uint64_t kRecordsWhileLeaving = 1 << 20;
 // Keys of a batch whose memory is fetched together.
-constexpr size_t kGroupKeys = 16;
+constexpr size_t kGroupPuts = 16;
 // What close() settles of what is left: one or two records are read for each position of a half.
 constexpr uint64_t kSettledAtCloseMax = 1 << 16;
 // Records that are read for a head; from where that gets to, the next doubling goes on.
@@ -160,6 +162,10 @@ Result<Value> Freezer::value_of(Place place, ValueLocation at) const {
 
 Result<std::optional<Value>> Freezer::get(ByteSpan key) const {
   gets_.fetch_add(1, std::memory_order_relaxed);
+  return find_value(key);
+}
+
+Result<std::optional<Value>> Freezer::find_value(ByteSpan key) const {
   RecordBuffer buffer;
   const MutableByteSpan record = record_in(buffer);
   TRY_INTO(const auto place, locate(key, record, Then::value));
@@ -192,78 +198,83 @@ Result<Value> Freezer::read_value(const FreezerItem& item) const {
   return value_of({item.section, item.position}, item.location);
 }
 
-// Breadth first, so that all keys wait for memory at the same time: fingerprints, then the records
-// that are in the page cache, then the values there. What is left is read one by one.
-std::vector<Result<std::optional<Value>>> Freezer::get_many(std::span<const ByteSpan> keys) const {
-  std::vector<Result<std::optional<Value>>> answers(keys.size());
-  Candidates located;  // ascending by key, then in no order
-  if (!locate_resident(keys, located)) {
-    for (size_t i = 0; i < keys.size(); ++i)
-      answers[i] = get(keys[i]);
-    return answers;
+// Some keys of get_many, which wait for memory together: first for the fingerprints, then for the
+// records that are in the page cache, and for the values there of the records before. What is left
+// is read one by one.
+class Freezer::Batch {
+ public:
+  static constexpr size_t kKeysMax = 128;
+
+  Batch(const Freezer& freezer, std::span<const ByteSpan> keys, std::span<Answer> answers)
+      : freezer_(freezer), keys_(keys), answers_(answers) {}
+
+  void read() {
+    const bool has_fingerprints = find_candidates();
+    if (has_fingerprints) read_cached();
+    for (size_t i = 0; i < keys_.size(); ++i) {
+      if (answers_[i]->has_value()) continue;
+      const bool is_known = has_fingerprints && candidate_count_[i] <= 1;
+      answers_[i] = is_known ? read_candidate(i) : freezer_.find_value(keys_[i]);
+    }
   }
-  gets_.fetch_add(keys.size(), std::memory_order_relaxed);
-  read_cached(keys, located, answers);
-  RecordBuffer buffer;
-  const MutableByteSpan record = record_in(buffer);
-  std::vector<Place> candidates;
-  const auto read = [&](size_t i) -> Result<std::optional<Value>> {
-    TRY(check_key(keys[i]));
-    TRY_INTO(const auto place, locate_among(candidates, keys[i], record));
+
+ private:
+  // False if there are no fingerprints in memory.
+  [[nodiscard]] bool find_candidates() {
+    ReaderLock lock(freezer_.state_);
+    const Resident& resident = freezer_.resident_;
+    if (resident == nullptr || !resident->has_fingerprints()) return false;
+    std::array<uint64_t, kKeysMax> fingerprints;
+    for (size_t i = 0; i < keys_.size(); ++i)
+      fingerprints[i] = resident->fingerprint(keys_[i]);
+    resident->find_many(std::span(fingerprints).first(keys_.size()), [&](size_t i, Place place) {
+      candidates_[i] = place;
+      ++candidate_count_[i];
+    });
+    return true;
+  }
+
+  // Of the keys that have one candidate, the values that need no reading.
+  void read_cached() {
+    FixedJournal::Batch records = freezer_.log_->entry_batch();
+    ValueLog::Batch values = freezer_.log_->value_batch();
+    const auto visit = [&](size_t i, ByteSpan record) {
+      if (equal_bytes(freezer::key_of(record), keys_[i]))
+        values.push(candidates_[i].section, IndexedValueLog::location_of(record), *answers_[i]);
+    };
+    for (size_t i = 0; i < keys_.size(); ++i)
+      if (candidate_count_[i] == 1)
+        records.push(candidates_[i].section, candidates_[i].position, i, visit);
+    records.finish(visit);
+    values.finish();
+  }
+
+  [[nodiscard]] Answer read_candidate(size_t i) {
+    TRY(freezer_.check_key(keys_[i]));
+    RecordBuffer buffer;
+    const MutableByteSpan record = freezer_.record_in(buffer);
+    const auto candidate = std::span(candidates_).subspan(i, candidate_count_[i]);
+    TRY_INTO(const auto place, freezer_.locate_among(candidate, keys_[i], record));
     if (!place) return std::optional<Value>();
-    TRY_INTO(Value value, value_of(*place, IndexedValueLog::location_of(record)));
+    TRY_INTO(Value value, freezer_.value_of(*place, IndexedValueLog::location_of(record)));
     return std::optional(std::move(value));
-  };
-  size_t at = 0;
-  for (size_t i = 0; i < keys.size(); ++i) {
-    if (answers[i]->has_value()) continue;
-    candidates.clear();
-    for (; at < located.size() && located[at].first <= i; ++at)
-      if (located[at].first == i) candidates.push_back(located[at].second);
-    answers[i] = read(i);
+  }
+
+  const Freezer& freezer_;
+  const std::span<const ByteSpan> keys_;
+  const std::span<Answer> answers_;
+  std::array<Place, kKeysMax> candidates_;  // the last one of each
+  std::array<size_t, kKeysMax> candidate_count_{};
+};
+
+std::vector<Result<std::optional<Value>>> Freezer::get_many(std::span<const ByteSpan> keys) const {
+  gets_.fetch_add(keys.size(), std::memory_order_relaxed);
+  std::vector<Answer> answers(keys.size());
+  for (size_t from = 0; from < keys.size(); from += Batch::kKeysMax) {
+    const size_t count = std::min(Batch::kKeysMax, keys.size() - from);
+    Batch(*this, keys.subspan(from, count), std::span(answers).subspan(from, count)).read();
   }
   return answers;
-}
-
-// The candidates of each key. False if there are no fingerprints in memory.
-bool Freezer::locate_resident(std::span<const ByteSpan> keys, Candidates& located) const {
-  ReaderLock lock(state_);
-  if (resident_ == nullptr || !resident_->has_fingerprints()) return false;
-  std::vector<uint64_t> fingerprints(keys.size());
-  for (size_t i = 0; i < keys.size(); ++i) {
-    if (i + kGroupKeys < keys.size()) {
-      const ByteSpan ahead = keys[i + kGroupKeys];
-      __builtin_prefetch(ahead.data());
-      __builtin_prefetch(ahead.data() + ahead.size());
-    }
-    fingerprints[i] = resident_->fingerprint(keys[i]);
-  }
-  located.reserve(keys.size());
-  resident_->find_many(fingerprints,
-                       [&](size_t i, Place place) { located.emplace_back(i, place); });
-  return true;
-}
-
-// Of the keys that have one candidate, the values that need no reading.
-void Freezer::read_cached(std::span<const ByteSpan> keys, const Candidates& located,
-                          std::span<Result<std::optional<Value>>> answers) const {
-  Buffer memory(located.size() * record_bytes());
-  std::vector<FixedJournal::Place> places;
-  places.reserve(located.size());
-  for (const auto& [key, place] : located)
-    places.emplace_back(place.section, place.position);
-  const std::vector<bool> found = log_->read_cached(places, memory.mutable_bytes());
-  std::vector<ValueLog::CachedRead> reads;
-  reads.reserve(located.size());
-  for (size_t i = 0; i < located.size(); ++i) {
-    const size_t key = located[i].first;
-    const bool is_alone = (i == 0 || located[i - 1].first != key) &&
-                          (i + 1 == located.size() || located[i + 1].first != key);
-    const ByteSpan record = memory.bytes().subspan(i * record_bytes(), record_bytes());
-    if (!found[i] || !is_alone || !equal_bytes(freezer::key_of(record), keys[key])) continue;
-    reads.push_back({places[i].first, IndexedValueLog::location_of(record), &*answers[key]});
-  }
-  log_->read_cached(reads);
 }
 
 // ---- mutations
@@ -291,9 +302,9 @@ Result<std::vector<FreezerCursor>> Freezer::put_many(std::span<const FreezerPut>
   MutexLock lock(writer_);
   const Poison::Guard guard(poison_);
   for (size_t i = 0; i < puts.size(); ++i) {
-    if (i % kGroupKeys == 0) {
+    if (i % kGroupPuts == 0) {
       ReaderLock state(state_);
-      for (const FreezerPut& put : puts.subspan(i, std::min(kGroupKeys, puts.size() - i)))
+      for (const FreezerPut& put : puts.subspan(i, std::min(kGroupPuts, puts.size() - i)))
         if (resident_) resident_->prefetch(resident_->hash(put.key));
     }
     TRY_INTO(const FreezerCursor cursor,

@@ -134,7 +134,7 @@ class Freezer {
   using Parts = std::span<const ByteSpan>;
   using Cursor = Result<FreezerCursor>;
   using Source = freezer::TableSource;
-  using Candidates = std::vector<std::pair<size_t, Place>>;  // by the number of the key
+  using Answer = Result<std::optional<Value>>;
   using RecordBuffer = std::array<std::byte, freezer::record_size_bytes(freezer::kKeySizeMaxBytes)>;
 
   Freezer() = default;
@@ -191,9 +191,8 @@ class Freezer {
   [[nodiscard]] Located walk(std::optional<Place> head, ByteSpan key, MutableByteSpan record) const;
   [[nodiscard]] Place first_there(uint32_t position, Place head) const;
   [[nodiscard]] Located not_found() const;
-  [[nodiscard]] bool locate_resident(std::span<const ByteSpan> keys, Candidates& located) const;
-  void read_cached(std::span<const ByteSpan> keys, const Candidates& located,
-                   std::span<Result<std::optional<Value>>> answers) const;
+  [[nodiscard]] Answer find_value(ByteSpan key) const;
+  class Batch;
   [[nodiscard]] Result<Value> value_of(Place place, ValueLocation at) const;
 
   [[nodiscard]] Status check_writable_locked() const REQUIRES(writer_);

@@ -2,13 +2,12 @@
 #include "firn/io/page_cache.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstdlib>
-#include <vector>
 
 #include "firn/base/check.h"
 #include "firn/base/mutex.h"
+#include "firn/base/prefetch.h"
 #include "firn/base/read_section.h"
 #include "firn/base/units.h"
 #include "firn/io/page_cache_memory.h"
@@ -25,8 +24,6 @@ constexpr size_t kEvictionsForMemoryMax = 16;
 constexpr size_t kPagesPerEviction = 16;
 // Readers that meet changes so often wait for the mutex.
 constexpr int kLooksMax = 4;
-// Of a batch: so far ahead of the copy its page is fetched, and so far ahead of that its entry.
-constexpr size_t kFetchDistance = 16;
 // What the allocator adds to a block, so that the bound is about memory really taken.
 constexpr size_t kAllocationOverhead = 16;
 
@@ -64,54 +61,65 @@ struct alignas(128) PageCache::Shard {
   };
 
   ~Shard() {
-    Table* const last = table.load();
-    if (last == nullptr) return;
-    for (const Entry& entry : last->entries)
+    const TableWord last = table();
+    if (last.is_null()) return;
+    for (const Entry& entry : last.entries())
       if (!entry.word().is_free()) memory->give_back(entry.word().node());
-    delete last;
+    TableWord::destroy(last.table());
   }
 
   // Without a lock, in a read section. The version is that of before and after: what was read
   // between belongs together. seq_cst, as in Change: see epoch.h.
-  [[nodiscard]] Found look(uint64_t key, uint64_t hash) const {
-    for (int attempt = 0; attempt < kLooksMax; ++attempt) {
+  [[nodiscard, gnu::always_inline]] Found look(uint64_t key, uint64_t hash) const {
+    const uint64_t before = version.load();
+    const Found found = find(key, hash);
+    return is_still(before) ? found : look_again(key, hash);
+  }
+  [[nodiscard, gnu::noinline]] Found look_again(uint64_t key, uint64_t hash) const {
+    for (int attempt = 1; attempt < kLooksMax; ++attempt) {
       const uint64_t before = version.load();
       const Found found = find(key, hash);
-      if (before % 2 == 0 && version.load() == before) return found;
+      if (is_still(before)) return found;
     }
     MutexLock lock(mutex);
     return find(key, hash);
   }
-  void fetch_entry(uint64_t hash) const {
-    const Table* const in = table.load();  // seq_cst, as nothing was loaded before it
-    if (in != nullptr) __builtin_prefetch(&in->entries[in->home(hash)]);
+  [[nodiscard]] bool is_still(uint64_t before) const {
+    return before % 2 == 0 && version.load() == before;
   }
-  [[nodiscard]] Found find(uint64_t key, uint64_t hash) const {
-    Table* const in = table.load(std::memory_order_acquire);
-    if (in == nullptr) return {};
-    Entry& entry = in->find(key, hash);
+  void fetch_entry(uint64_t hash) const {
+    const TableWord in = table();
+    if (!in.is_null()) prefetch(in.first() + in.home(hash));
+  }
+  // seq_cst, where nothing was loaded before it.
+  [[nodiscard]] TableWord table() const { return TableWord(table_bits.load()); }
+  [[nodiscard, gnu::always_inline]] Found find(uint64_t key, uint64_t hash) const {
+    const TableWord in(table_bits.load(std::memory_order_acquire));
+    if (in.is_null()) return {};
+    Entry& entry = in.find(key, hash);
     const Entry::Word word = entry.word();
     return word.is_free() || entry.key() != key ? Found() : Found{&entry, word};
   }
 
   [[nodiscard]] Entry& entry_of(const Node& node) REQUIRES(mutex) {
-    return table.load()->find(node.key, hash_key(node.key));
+    return table().find(node.key, hash_key(node.key));
   }
 
   // Closes the gap that linear probing would stumble over.
   void erase_entry(Entry& erased) REQUIRES(mutex) {
-    Table& in = *table.load();
+    const TableWord in = table();
+    const std::span<Entry> entries = in.entries();
     const Change change(version);
     const size_t mask = in.size() - 1;
-    auto hole = static_cast<size_t>(&erased - in.entries.data());
-    for (size_t at = in.after(hole); !in.entries[at].word().is_free(); at = in.after(at)) {
-      const Entry& entry = in.entries[at];
+    auto hole = static_cast<size_t>(&erased - entries.data());
+    for (size_t at = in.after(hole); !entries[at].word().is_free(); at = in.after(at)) {
+      const Entry& entry = entries[at];
       const size_t home = in.home(hash_key(entry.key()));
       if (((at - home) & mask) < ((at - hole) & mask)) continue;  // reachable without the hole
-      in.entries[hole].set(entry.key(), entry.word());
+      entries[hole].set(entry.key(), entry.word());
       hole = at;
     }
-    in.entries[hole].set(0, {});
+    entries[hole].set(0, {});
     --count;
   }
 
@@ -134,32 +142,35 @@ struct alignas(128) PageCache::Shard {
 
   // Makes the table big enough for one more page, if the bound has room for old and new table.
   void grow_table(size_t page_cost) REQUIRES(mutex) {
-    Table* const old = table.load();
-    if (old != nullptr && (count + 1) * 4 <= old->size() * 3) return;
-    const size_t new_size = old == nullptr ? kFirstTableSize : old->size() * 2;
+    const TableWord old = table();
+    if (!old.is_null() && (count + 1) * 4 <= old.size() * 3) return;
+    const size_t new_size = old.is_null() ? kFirstTableSize : old.size() * 2;
     const size_t new_cost = new_size * sizeof(Entry);
     if (used + new_cost + page_cost > capacity) return;
-    auto grown = std::make_unique<Table>(new_size);
-    if (!memory->take_bytes(new_cost)) return;
+    const TableWord grown = TableWord::make(new_size);
+    if (!memory->take_bytes(new_cost)) {
+      TableWord::destroy(grown.table());
+      return;
+    }
     used += new_cost;
-    if (old != nullptr) {
-      for (const Entry& entry : old->entries) {
+    if (!old.is_null()) {
+      for (const Entry& entry : old.entries()) {
         const uint64_t key = entry.key();
-        if (!entry.word().is_free()) grown->find(key, hash_key(key)).set(key, entry.word());
+        if (!entry.word().is_free()) grown.find(key, hash_key(key)).set(key, entry.word());
       }
-      used -= old->memory_bytes();
+      used -= old.memory_bytes();
     }
     {
       const Change change(version);
-      table.store(grown.release());
+      table_bits.store(grown.bits());
     }
-    if (old == nullptr) return;
-    memory->retire(*old);
+    if (old.is_null()) return;
+    memory->retire(*old.table());
     memory->collect();
   }
 
   [[nodiscard]] bool is_table_full() const REQUIRES(mutex) {
-    return (count + 1) * 8 > table.load()->size() * 7;
+    return (count + 1) * 8 > table().size() * 7;
   }
 
   // A node for a page, evicting as needed. Null if there is no memory within the bound, even
@@ -188,7 +199,7 @@ struct alignas(128) PageCache::Shard {
   void attach(Node& node) REQUIRES(mutex) {
     {
       const Change change(version);
-      table.load()->find(node.key, hash_key(node.key)).set(node.key, Entry::Word(node));
+      table().find(node.key, hash_key(node.key)).set(node.key, Entry::Word(node));
     }
     ++count;
     used += cost_bytes(node.size_bytes);
@@ -205,7 +216,7 @@ struct alignas(128) PageCache::Shard {
 
   // Odd while the table changes. Readers share this line, which only changes write.
   std::atomic<uint64_t> version = 0;
-  std::atomic<Table*> table = nullptr;
+  std::atomic<uint64_t> table_bits = 0;  // of a TableWord
   // Set before the shard is shared.
   size_t capacity = 0;
   Memory* memory = nullptr;
@@ -215,6 +226,10 @@ struct alignas(128) PageCache::Shard {
   size_t count GUARDED_BY(mutex) = 0;
   size_t used GUARDED_BY(mutex) = 0;
 };
+
+inline PageCache::Shard& PageCache::shard_of(uint64_t hash) const {
+  return shards_.get()[shard_number(hash)];
+}
 
 void PageCache::Free::operator()(uint32_t* words) const {
   std::free(words);
@@ -245,17 +260,14 @@ size_t PageCache::cost_bytes(size_t page_size) {
   return sizeof(Node) + page_size + kAllocationOverhead;
 }
 
-PageCache::Shard& PageCache::shard_of(uint64_t hash) const {
-  return shards_[shard_number(hash)];
-}
-
-bool PageCache::read(uint64_t blob_id, uint64_t page, size_t offset_in_page, MutableByteSpan out) {
+bool PageCache::read(uint64_t blob_id, uint64_t page, size_t offset_in_page,
+                     MutableByteSpan out) const {
   const ReadSection reading;
   return copy(look(blob_id, page), offset_in_page, out);
 }
 
 bool PageCache::read_range(uint64_t blob_id, uint64_t page_size, uint64_t offset,
-                           MutableByteSpan out) {
+                           MutableByteSpan out) const {
   const ReadSection reading;
   while (!out.empty()) {
     const uint64_t in_page = offset % page_size;
@@ -267,76 +279,73 @@ bool PageCache::read_range(uint64_t blob_id, uint64_t page_size, uint64_t offset
   return true;
 }
 
-PageCache::Found PageCache::look(uint64_t blob_id, uint64_t page) const {
+inline PageCache::Found PageCache::look(uint64_t blob_id, uint64_t page) const {
   return look(blob_id, page, hash_key(Entry::key_of(blob_id, page)));
 }
 
-PageCache::Found PageCache::look(uint64_t blob_id, uint64_t page, uint64_t hash) const {
+[[gnu::always_inline]] inline PageCache::Found PageCache::look(uint64_t blob_id, uint64_t page,
+                                                               uint64_t hash) const {
   if (!Entry::is_key(blob_id, page)) return {};
   return shard_of(hash).look(Entry::key_of(blob_id, page), hash);
 }
 
-bool PageCache::copy(const Found& found, size_t offset_in_page, MutableByteSpan out) {
-  if (found.entry == nullptr) return false;
-  const size_t size_bytes = found.word.size_bytes();
-  CHECK(offset_in_page <= size_bytes && out.size() <= size_bytes - offset_in_page,
+inline ByteSpan PageCache::in_place(const Found& found, size_t offset_in_page, size_t size_bytes) {
+  if (found.entry == nullptr) return {};
+  const size_t page_bytes = found.word.size_bytes();
+  CHECK(offset_in_page <= page_bytes && size_bytes <= page_bytes - offset_in_page,
         "a read stays within its page");
   found.entry->refer(found.word);
-  if (!out.empty())
-    std::memcpy(out.data(), found.word.node()->payload() + offset_in_page, out.size());
+  return {found.word.node()->payload() + offset_in_page, size_bytes};
+}
+
+bool PageCache::copy(const Found& found, size_t offset_in_page, MutableByteSpan out) {
+  const ByteSpan bytes = in_place(found, offset_in_page, out.size());
+  if (found.entry == nullptr) return false;
+  copy_bytes(out, bytes);
   return true;
 }
 
-void PageCache::fetch(const Found& found, size_t offset_in_page, size_t size_bytes) {
-  if (found.entry == nullptr) return;
-  const std::byte* const from = found.word.node()->payload() + offset_in_page;
-  const size_t in_line = reinterpret_cast<uintptr_t>(from) % kLineBytes;
-  for (size_t line = 0; line < in_line + size_bytes; line += kLineBytes)
-    __builtin_prefetch(from + line - in_line);
+void PageCache::fetch(ByteSpan bytes) {
+  const std::byte* line = bytes.data() - reinterpret_cast<uintptr_t>(bytes.data()) % kLineBytes;
+  for (; line < bytes.data() + bytes.size(); line += kLineBytes)
+    prefetch(line);
 }
 
-void PageCache::fetch(uint64_t blob_id, uint64_t page, size_t offset_in_page, size_t size_bytes) {
+void PageCache::fetch(uint64_t blob_id, uint64_t page, size_t offset_in_page,
+                      size_t size_bytes) const {
   const ReadSection reading;
-  fetch(look(blob_id, page), offset_in_page, size_bytes);
+  const Found found = look(blob_id, page);
+  if (found.entry != nullptr)
+    fetch(ByteSpan(found.word.node()->payload() + offset_in_page, size_bytes));
 }
 
-void PageCache::want(uint64_t blob_id, uint64_t page_size, uint64_t offset, MutableByteSpan out,
-                     std::vector<Wanted>& wanted) {
-  uint64_t page = offset / page_size;
-  size_t in_page = offset % page_size;
-  while (true) {
-    const size_t count = std::min<size_t>(page_size - in_page, out.size());
-    wanted.push_back({blob_id, page, in_page, out.first(count)});
-    if (count == out.size()) return;
-    out = out.subspan(count);
-    in_page = 0;
-    ++page;
-  }
+void PageCache::fetch_entry(Wanted& wanted) const {
+  wanted.hash = hash_key(Entry::key_of(wanted.blob_id, wanted.page));
+  shard_of(wanted.hash).fetch_entry(wanted.hash);
+  if (wanted.bytes_beyond_page() == 0) return;
+  const uint64_t next_hash = hash_key(Entry::key_of(wanted.blob_id, wanted.page + 1));
+  shard_of(next_hash).fetch_entry(next_hash);
 }
 
-// Three steps, each some pages ahead of the next, so that several wait for memory together: that of
-// the entries, then of the pages, then the bytes are copied.
-void PageCache::read_many(std::span<Wanted> wanted) {
-  const ReadSection reading;
-  // Of the next pages, by their number modulo the distance.
-  std::array<uint64_t, kFetchDistance> hashes;
-  std::array<Found, kFetchDistance> found;
-  for (size_t i = 0; i < wanted.size() + 2 * kFetchDistance; ++i) {
-    const size_t place = i % kFetchDistance;
-    if (i >= 2 * kFetchDistance) {
-      Wanted& one = wanted[i - 2 * kFetchDistance];
-      one.found = copy(found[place], one.offset_in_page, one.out);
-    }
-    if (i >= kFetchDistance && i - kFetchDistance < wanted.size()) {
-      const Wanted& one = wanted[i - kFetchDistance];
-      found[place] = look(one.blob_id, one.page, hashes[place]);
-      fetch(found[place], one.offset_in_page, one.out.size());
-    }
-    if (i < wanted.size()) {
-      hashes[place] = hash_key(Entry::key_of(wanted[i].blob_id, wanted[i].page));
-      shard_of(hashes[place]).fetch_entry(hashes[place]);
-    }
-  }
+void PageCache::fetch(Wanted& wanted) const {
+  if (wanted.bytes_beyond_page() > 0) [[unlikely]]
+    return fetch_parts(wanted);
+  const Found found = look(wanted.blob_id, wanted.page, wanted.hash);
+  wanted.found = in_place(found, wanted.offset_in_page, wanted.size_bytes);
+  fetch(wanted.found);
+}
+
+// Of those in more than one page, few are in more than two.
+void PageCache::fetch_parts(const Wanted& wanted) const {
+  fetch(wanted.blob_id, wanted.page, wanted.offset_in_page, wanted.size_bytes);
+  fetch(wanted.blob_id, wanted.page + 1, 0, wanted.bytes_beyond_page());
+}
+
+ByteSpan PageCache::join(const Wanted& wanted, MutableByteSpan memory) const {
+  const MutableByteSpan joined = memory.first(wanted.size_bytes);
+  const uint64_t offset = wanted.page * wanted.page_size + wanted.offset_in_page;
+  if (!read_range(wanted.blob_id, wanted.page_size, offset, joined)) return {};
+  return joined;
 }
 
 void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {
@@ -355,9 +364,8 @@ void PageCache::insert(uint64_t blob_id, uint64_t page, ByteSpan payload) {
     memory_->collect();
   }
   shard.grow_table(cost_bytes(payload.size()));
-  const Table* const table = shard.table.load();
-  if (table == nullptr || table->memory_bytes() + cost_bytes(payload.size()) > shard.capacity)
-    return;
+  const TableWord table = shard.table();
+  if (table.is_null() || table.memory_bytes() + cost_bytes(payload.size()) > shard.capacity) return;
   Node* const node = shard.take_node(payload.size());
   if (node == nullptr) return;
   node->key = key;
@@ -378,10 +386,10 @@ void PageCache::evict_from(uint64_t blob_id, uint64_t first_page) {
   for (size_t i = 0; i < shard_count_; ++i) {
     Shard& shard = shards_[i];
     MutexLock lock(shard.mutex);
-    Table* const table = shard.table.load();
-    if (table == nullptr) continue;
-    for (size_t at = 0; at < table->size();) {
-      const Entry& entry = table->entries[at];
+    const TableWord table = shard.table();
+    if (table.is_null()) continue;
+    for (size_t at = 0; at < table.size();) {
+      const Entry& entry = table.entries()[at];
       const bool is_meant =
           !entry.word().is_free() && Entry::is_of(entry.key(), blob_id, first_page);
       if (is_meant)

@@ -30,7 +30,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <vector>
 
 #include "firn/base/bytes.h"
 
@@ -54,25 +53,13 @@ class PageCache {
   // Copies out.size() bytes at `offset_in_page` of a cached page. False if it is not cached.
   // Requires: offset_in_page + out.size() within the page.
   [[nodiscard]] bool read(uint64_t blob_id, uint64_t page, size_t offset_in_page,
-                          MutableByteSpan out);
+                          MutableByteSpan out) const;
   // The same of a blob that is cached in pages of one size, for a range of any of them. False if a
   // page is not cached.
   [[nodiscard]] bool read_range(uint64_t blob_id, uint64_t page_size, uint64_t offset,
-                                MutableByteSpan out);
+                                MutableByteSpan out) const;
   // For a read that follows soon: starts to load those bytes. What is beyond the page is harmless.
-  void fetch(uint64_t blob_id, uint64_t page, size_t offset_in_page, size_t size_bytes);
-  // As read() for many: their memory is fetched together. Says which are cached.
-  struct Wanted {
-    uint64_t blob_id = 0;
-    uint64_t page = 0;
-    size_t offset_in_page = 0;
-    MutableByteSpan out;
-    bool found = false;
-  };
-  void read_many(std::span<Wanted> wanted);
-  // Adds what is wanted for bytes of a blob that is cached in pages of one size.
-  static void want(uint64_t blob_id, uint64_t page_size, uint64_t offset, MutableByteSpan out,
-                   std::vector<Wanted>& wanted);
+  void fetch(uint64_t blob_id, uint64_t page, size_t offset_in_page, size_t size_bytes) const;
   // Stores a full page, replacing what is cached under the same key.
   void insert(uint64_t blob_id, uint64_t page, ByteSpan payload);
   // Asked after a miss by readers that can do without the whole page: true if the same page was
@@ -88,17 +75,49 @@ class PageCache {
   // What a cached page of `page_size` bytes costs beyond its share of the hash table.
   [[nodiscard]] static size_t cost_bytes(size_t page_size);
 
+  // A range of a blob that is cached in pages of one size, to be found in three steps; whoever
+  // seeks many takes each step for some before the next, so that they wait for memory together (see
+  // cached_reads.h). All in one ReadSection.
+  struct Wanted {
+    uint64_t blob_id = 0;
+    uint64_t page = 0;
+    uint32_t page_size = 0;
+    uint32_t offset_in_page = 0;
+    uint32_t size_bytes = 0;  // 0: nothing is wanted
+    uint64_t hash = 0;        // of the page
+    ByteSpan found;           // where it is, if it is in one page
+
+    [[nodiscard]] size_t bytes_beyond_page() const {
+      const uint32_t in_page = page_size - offset_in_page;
+      return size_bytes > in_page ? size_bytes - in_page : 0;
+    }
+  };
+  // First: starts to load what tells where the range is.
+  void fetch_entry(Wanted& wanted) const;
+  // Then: starts to load its bytes.
+  void fetch(Wanted& wanted) const;
+  // At last: where they are, which is in `memory`, joined, if they are in several pages. Empty if
+  // they are not cached.
+  [[nodiscard]] ByteSpan find(const Wanted& wanted, MutableByteSpan memory) const {
+    return wanted.bytes_beyond_page() == 0 ? wanted.found : join(wanted, memory);
+  }
+
  private:
   struct Node;
   class Entry;
   struct Table;
+  class TableWord;
   class Memory;
   struct Found;
   struct Shard;
 
   [[nodiscard]] Found look(uint64_t blob_id, uint64_t page) const;
   [[nodiscard]] Found look(uint64_t blob_id, uint64_t page, uint64_t hash) const;
-  static void fetch(const Found& found, size_t offset_in_page, size_t size_bytes);
+  [[nodiscard]] ByteSpan join(const Wanted& wanted, MutableByteSpan memory) const;
+  static void fetch(ByteSpan bytes);
+  void fetch_parts(const Wanted& wanted) const;
+  [[nodiscard]] static ByteSpan in_place(const Found& found, size_t offset_in_page,
+                                         size_t size_bytes);
   [[nodiscard]] static bool copy(const Found& found, size_t offset_in_page, MutableByteSpan out);
 
   [[nodiscard]] size_t missed_bytes() const { return missed_count_ * sizeof(uint32_t); }

@@ -5,8 +5,11 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstdlib>
+#include <memory>
 #include <new>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -103,25 +106,59 @@ class PageCache::Entry {
   std::atomic<uint64_t> word_ = 0;
 };
 
-// What a shard's entries are in. An outgrown one stays for those who read it.
-struct PageCache::Table : EpochRetired {
-  explicit Table(size_t size) : entries(size) {}
+// What a shard's entries are in, which follow in the same allocation. An outgrown one stays for
+// those who read it.
+struct alignas(64) PageCache::Table : EpochRetired {
+  size_t memory_bytes = 0;
+};
 
-  [[nodiscard]] size_t size() const { return entries.size(); }
+// A table and its size in one word, so that a lookup waits for nothing before the entry itself.
+class PageCache::TableWord {
+ public:
+  TableWord() = default;
+  explicit TableWord(uint64_t bits) : bits_(bits) {}
+
+  // Throws std::bad_alloc. The size is a power of two.
+  [[nodiscard]] static TableWord make(size_t size) {
+    const size_t bytes = size * sizeof(Entry);
+    void* const memory = ::operator new(sizeof(Table) + bytes, std::align_val_t(alignof(Table)));
+    Table* const table = new (memory) Table;
+    table->memory_bytes = bytes;
+    std::uninitialized_value_construct_n(reinterpret_cast<Entry*>(table + 1), size);
+    return TableWord(reinterpret_cast<uintptr_t>(table) |
+                     static_cast<unsigned>(std::countr_zero(size)));
+  }
+  static void destroy(Table* table) { ::operator delete(table, std::align_val_t(alignof(Table))); }
+
+  [[nodiscard]] uint64_t bits() const { return bits_; }
+  [[nodiscard]] bool is_null() const { return bits_ == 0; }
+  [[nodiscard]] Table* table() const {
+    return reinterpret_cast<Table*>(bits_ & ~kSizeMask);  // NOLINT(performance-no-int-to-ptr)
+  }
+  [[nodiscard]] size_t size() const { return size_t{1} << (bits_ & kSizeMask); }
   [[nodiscard]] size_t memory_bytes() const { return size() * sizeof(Entry); }
+  [[nodiscard]] Entry* first() const { return reinterpret_cast<Entry*>(table() + 1); }
+  [[nodiscard]] std::span<Entry> entries() const { return {first(), size()}; }
   [[nodiscard]] size_t after(size_t at) const { return (at + 1) & (size() - 1); }
   [[nodiscard]] size_t home(uint64_t hash) const { return hash & (size() - 1); }
 
   // The entry of a key, or the free entry where it belongs. Under the shard's mutex there is one;
   // while entries move, none may be found within the table.
-  [[nodiscard]] Entry& find(uint64_t key, uint64_t hash) {
+  [[nodiscard, gnu::always_inline]] Entry& find(uint64_t key, uint64_t hash) const {
     size_t at = home(hash);
-    for (size_t steps = 1; steps < size(); ++steps, at = after(at))
-      if (entries[at].word().is_free() || entries[at].key() == key) break;
-    return entries[at];
+    if (first()[at].key() == key) [[likely]]
+      return first()[at];
+    for (size_t steps = 1; steps < size() && !first()[at].word().is_free(); ++steps) {
+      at = after(at);
+      if (first()[at].key() == key) break;
+    }
+    return first()[at];
   }
 
-  std::vector<Entry> entries;
+ private:
+  static constexpr uint64_t kSizeMask = alignof(Table) - 1;  // of an address: zeros
+
+  uint64_t bits_ = 0;  // 0: there is none
 };
 
 // Where the nodes are, and the account of what all of them and the tables take. Nodes of the usual
@@ -163,7 +200,7 @@ class PageCache::Memory {
     });
   }
   void retire(Table& table) EXCLUDES(mutex_) {
-    retire(table, table.memory_bytes(), [](EpochRetired* retired, void* memory) {
+    retire(table, table.memory_bytes, [](EpochRetired* retired, void* memory) {
       static_cast<Memory*>(memory)->reclaim(static_cast<Table*>(retired));
     });
   }
@@ -237,8 +274,8 @@ class PageCache::Memory {
   void reclaim(Table* table) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     --retired_count_;
-    held_bytes_ -= table->memory_bytes();
-    delete table;
+    held_bytes_ -= table->memory_bytes;
+    TableWord::destroy(table);
   }
 
   [[nodiscard]] bool charge(size_t bytes) REQUIRES(mutex_) {

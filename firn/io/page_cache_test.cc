@@ -147,28 +147,6 @@ TEST(PageCache, WhenBytesAreFetched_ThenNothingChangesWhateverIsThere) {
   EXPECT_EQ(cache.used_bytes(), used);
 }
 
-TEST(PageCache, WhenManyAreRead_ThenTheCachedOnesAreFoundWhateverTheirShard) {
-  PageCache cache(1 << 20, 4);
-  for (uint64_t page = 0; page < 40; page += 2)
-    cache.insert(page % 3, page, page_of(page % 3, page));
-  constexpr size_t kOffset = 7;
-  std::vector<Bytes> outs(50, Bytes(100));
-  std::vector<PageCache::Wanted> wanted;
-  for (uint64_t page = 0; page < outs.size(); ++page)
-    wanted.push_back({page % 3, page, kOffset, outs[page]});
-
-  cache.read_many(wanted);
-
-  for (uint64_t page = 0; page < outs.size(); ++page) {
-    const bool is_there = page < 40 && page % 2 == 0;
-    EXPECT_EQ(wanted[page].found, is_there) << page;
-    if (!is_there) continue;
-    const Bytes whole = page_of(page % 3, page);
-    EXPECT_TRUE(equal_bytes(outs[page], ByteSpan(whole).subspan(kOffset, 100))) << page;
-  }
-  cache.read_many({});
-}
-
 TEST(PageCache, GivenBlobIds_WhenTaken_ThenEachIsNew) {
   PageCache cache(0);
 

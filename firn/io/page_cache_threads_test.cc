@@ -11,6 +11,7 @@
 
 #include "firn/base/random.h"
 #include "firn/base/read_section.h"
+#include "firn/io/cached_reads.h"
 #include "firn/io/page_cache.h"
 
 namespace firn {
@@ -43,14 +44,24 @@ class PageCacheThreads : public testing::Test {
     check(cache_.read(blob_id, page, offset, out), blob_id, page, out);
   }
 
-  void read_many(Random& random) {
-    std::array<std::array<std::byte, 32>, 50> memory{};
-    std::vector<PageCache::Wanted> wanted;
-    for (auto& out : memory)
-      wanted.push_back({random.below(kBlobs), random.below(kPages), random.below(60), out});
-    cache_.read_many(wanted);
-    for (const auto& one : wanted)
-      check(one.found, one.blob_id, one.page, one.out);
+  void seek_many(Random& random) {
+    const ReadSection reading;
+    CachedReads<int> reads(cache_);
+    const auto visit = [&](int, const PageCache::Wanted& wanted) {
+      const ByteSpan found = cache_.find(wanted, {});
+      check(!found.empty(), wanted.blob_id, wanted.page, found);
+    };
+    for (int i = 0; i < 50; ++i) {
+      reads.push({.blob_id = random.below(kBlobs),
+                  .page = random.below(kPages),
+                  .page_size = 8192,
+                  .offset_in_page = static_cast<uint32_t>(random.below(60)),
+                  .size_bytes = 32,
+                  .hash = 0,
+                  .found = {}},
+                 i, visit);
+    }
+    reads.finish(visit);
   }
 
   void insert_one(Random& random) {
@@ -83,7 +94,7 @@ TEST_F(PageCacheThreads, GivenReadersBesideEvictions_WhenTheyHit_ThenItIsThePage
         std::optional<ReadSection> reading;
         if (random.below(2) == 0) reading.emplace();
         read_one(random);
-        if (i % 8 == 0) read_many(random);
+        if (i % 8 == 0) seek_many(random);
         if (i % 4 == 0) insert_one(random);
       }
     });

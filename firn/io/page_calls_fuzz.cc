@@ -17,6 +17,8 @@
 #include "firn/base/bytes.h"
 #include "firn/base/check.h"
 #include "firn/base/random.h"
+#include "firn/base/read_section.h"
+#include "firn/io/cached_reads.h"
 #include "firn/io/memory_storage.h"
 #include "firn/io/page_cache.h"
 #include "firn/io/paged_blob.h"
@@ -71,7 +73,7 @@ class Calls {
       case 9: return evict_foreign();
       case 10:
       case 11: return read(stream);
-      case 12: return read_many(stream);
+      case 12: return seek_many(stream);
       default: return append(stream);
     }
   }
@@ -164,26 +166,23 @@ class Calls {
   }
 
   // What the cache has of some ranges.
-  void read_many(const Stream& stream) {
-    std::array<Bytes, 4> out;
-    std::vector<PageCache::Wanted> wanted;
-    std::vector<uint64_t> offsets;  // of the parts
-    for (Bytes& one : out) {
-      const auto [offset, size] = range(stream);
-      one.resize(size);
-      stream.blob->want_cached(offset, one, wanted);
-      uint64_t at = offset;
-      for (; offsets.size() < wanted.size(); at += wanted[offsets.size() - 1].out.size())
-        offsets.push_back(at);
-      CHECK(at == offset || at == offset + size, "all of it is wanted, or nothing");
-    }
-    cache_.read_many(wanted);
-    for (size_t i = 0; i < wanted.size(); ++i) {
-      const ByteSpan found = wanted[i].out;
-      CHECK(!wanted[i].found ||
-                equal_bytes(found, ByteSpan(stream.content).subspan(offsets[i], found.size())),
+  void seek_many(const Stream& stream) {
+    const ReadSection reading;
+    CachedReads<ByteSpan> reads(cache_);
+    const auto visit = [&](ByteSpan expected, const PageCache::Wanted& wanted) {
+      Bytes memory(wanted.size_bytes);
+      const ByteSpan found = cache_.find(wanted, memory);
+      CHECK(found.empty() || equal_bytes(found, expected),
             "what the cache has of a blob is what was appended");
+    };
+    for (int i = 0; i < 20; ++i) {
+      const auto [offset, size] = range(stream);
+      const auto wanted = stream.blob->wanted(offset, static_cast<uint32_t>(size));
+      CHECK(wanted.size_bytes == 0 || wanted.size_bytes == size, "all of it is wanted, or nothing");
+      const ByteSpan expected = ByteSpan(stream.content).subspan(offset, size);
+      if (wanted.size_bytes > 0) reads.push(wanted, expected, visit);
     }
+    reads.finish(visit);
   }
 
   void compare(const Stream& stream) const {

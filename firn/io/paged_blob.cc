@@ -339,11 +339,16 @@ bool PagedBlob::read_cached(uint64_t offset, MutableByteSpan out) const {
          generation_.load(std::memory_order_seq_cst) == generation;
 }
 
-void PagedBlob::want_cached(uint64_t offset, MutableByteSpan out,
-                            std::vector<PageCache::Wanted>& wanted) const {
+PageCache::Wanted PagedBlob::wanted(uint64_t offset, uint32_t size_bytes) const {
   const uint64_t below_tip = tip_offset_.load(std::memory_order_acquire);
-  if (offset > below_tip || out.size() > below_tip - offset) return;
-  PageCache::want(options_.cache_id, page_size_, offset, out, wanted);
+  if (offset > below_tip || size_bytes > below_tip - offset) return {};
+  return {options_.cache_id,
+          offset / page_size_,
+          static_cast<uint32_t>(page_size_),
+          static_cast<uint32_t>(offset % page_size_),
+          size_bytes,
+          0,
+          {}};
 }
 
 Status PagedBlob::read_sequential(uint64_t offset, MutableByteSpan out) const {

@@ -106,10 +106,9 @@ class PagedBlob {
   // there, and for the tip.
   [[nodiscard]] bool read_cached(uint64_t offset, MutableByteSpan out) const;
 
-  // What the page cache is to be asked for the same read, a part for each page; nothing if it is of
-  // the tip. Whoever uses it sees pages that are cut off meanwhile.
-  void want_cached(uint64_t offset, MutableByteSpan out,
-                   std::vector<PageCache::Wanted>& wanted) const;
+  // What the page cache is to be asked for the same read; nothing if it is of the tip. Whoever uses
+  // it sees pages that are cut off meanwhile.
+  [[nodiscard]] PageCache::Wanted wanted(uint64_t offset, uint32_t size_bytes) const;
 
   // Reads [offset, offset + out.size()) without the cache, many pages per I/O, checking each: for
   // replay. Same errors as read_at.

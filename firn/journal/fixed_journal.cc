@@ -9,6 +9,7 @@
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/io/blob_header.h"
+#include "firn/journal/batches.h"
 #include "firn/journal/section_name.h"
 
 namespace firn {
@@ -343,34 +344,20 @@ Status FixedJournal::read_from(const PagedSection* handle, Section section, Posi
   return handle->blob->read_at(position.value * options_.record_size_bytes + offset, out);
 }
 
-std::vector<bool> FixedJournal::read_cached(std::span<const Place> places,
-                                            MutableByteSpan out) const {
-  const uint64_t record = options_.record_size_bytes;
-  std::vector<PageCache::Wanted> wanted;
-  std::vector<size_t> askers;
-  wanted.reserve(places.size());
-  askers.reserve(places.size());
-  std::vector<bool> found(places.size());
-  std::shared_ptr<PagedSection> handle;
-  std::optional<Section> section;
-  uint64_t count = 0;
-  for (size_t i = 0; i < places.size(); ++i) {
-    const auto& [of, position] = places[i];
-    if (section != of) {
-      auto opened = find_retained(of);
-      handle = opened ? std::move(*opened) : nullptr;
-      section = of;
-      count = handle == nullptr ? 0 : handle->size() / record;
-    }
-    if (position.value >= count) continue;
-    handle->blob->want_cached(position.value * record, out.subspan(i * record, record), wanted);
-    found[i] = wanted.size() > askers.size();
-    askers.resize(wanted.size(), i);
+FixedJournal::Batch::Batch(const FixedJournal& journal)
+    : journal_(journal),
+      reads_(*journal.options_.cache),
+      memory_(journal.options_.record_size_bytes) {}
+
+PageCache::Wanted FixedJournal::Batch::wanted(Section section, Position position) {
+  const uint32_t record = journal_.options_.record_size_bytes;
+  if (section_ != section) {
+    section_ = section;
+    open_ = journal_.table_.peek(section);
+    count_ = open_ == nullptr ? 0 : open_->size() / record;
   }
-  options_.cache->read_many(wanted);
-  for (size_t part = 0; part < wanted.size(); ++part)
-    if (!wanted[part].found) found[askers[part]] = false;
-  return found;
+  if (position.value >= count_) return {};
+  return open_->blob->wanted(position.value * record, record);
 }
 
 Result<std::optional<Position>> FixedJournal::read_last(Section section,

@@ -112,10 +112,8 @@ class FixedJournal {
   // Copies a part of the record. Requires: offset + out.size() within the record.
   [[nodiscard]] Status read_part(Section section, Position position, uint32_t offset,
                                  MutableByteSpan out) const;
-  // Copies those in the page cache to their places in `out`; true for each. No rewind may run.
-  using Place = std::pair<Section, Position>;
-  [[nodiscard]] std::vector<bool> read_cached(std::span<const Place> places,
-                                              MutableByteSpan out) const;
+  // Reads many records from the cache: see batches.h.
+  class Batch;
   // Copies the last record; false if the section is empty. out_of_range: no such section.
   [[nodiscard]] Result<std::optional<Position>> read_last(Section section,
                                                           MutableByteSpan out) const;

@@ -49,6 +49,7 @@
 #include "firn/base/result.h"
 #include "firn/base/strong_id.h"
 #include "firn/base/value.h"
+#include "firn/journal/batches.h"
 #include "firn/journal/fixed_journal.h"
 #include "firn/journal/value_log.h"
 
@@ -88,13 +89,8 @@ class IndexedValueLog {
   // See ValueLog.
   void fetch_value(Section section, uint64_t offset) const { values_->fetch(section, offset); }
   // See FixedJournal and ValueLog.
-  [[nodiscard]] std::vector<bool> read_cached(std::span<const FixedJournal::Place> places,
-                                              MutableByteSpan out) const {
-    return index_->read_cached(places, out);
-  }
-  void read_cached(std::span<const ValueLog::CachedRead> values) const {
-    values_->read_cached(values);
-  }
+  [[nodiscard]] FixedJournal::Batch entry_batch() const { return FixedJournal::Batch(*index_); }
+  [[nodiscard]] ValueLog::Batch value_batch() const { return ValueLog::Batch(*values_); }
   [[nodiscard]] Result<std::optional<Position>> read_last(Section section,
                                                           MutableByteSpan out) const {
     return index_->read_last(section, out);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "firn/journal/batches.h"
 #include "firn/journal/journal_test_support.h"
 #include "testkit/failing_calls.h"
 
@@ -320,12 +321,24 @@ TEST(JournalFailureTest, WhenACallOfAWriterFails_ThenThatIsToldAndWhatWasSyncedS
 
 class JournalRefusals : public FixedJournalTest {
  protected:
+  using Place = std::pair<Section, Position>;
+
   Status open_with(const std::function<void(FixedJournalOptions&)>& change) {
     FixedJournalOptions changed = options();
     change(changed);
     RecoveryLog recovery(storage_, false);
     TRY(FixedJournal::open(storage_, changed, recovery));
     return {};
+  }
+
+  std::vector<Bytes> found_in_cache(const std::vector<Place>& places) const {
+    std::vector<Bytes> found(places.size());
+    const auto visit = [&](size_t i, ByteSpan record) { found[i] = to_bytes(record); };
+    FixedJournal::Batch batch(*journal_);
+    for (size_t i = 0; i < places.size(); ++i)
+      batch.push(places[i].first, places[i].second, i, visit);
+    batch.finish(visit);
+    return found;
   }
 };
 
@@ -343,17 +356,36 @@ TEST_F(JournalRefusals, GivenARecordInTwoPages_WhenOneIsNotCached_ThenABatchDoes
   append_records(1, 8);
   ASSERT_OK(journal_->sync(Section(1)));
   reopen();
-  Bytes out(2 * kRecordSizeBytes);
-  const std::vector<FixedJournal::Place> places = {{Section(1), Position(2)},   // of pages 1 and 2
-                                                   {Section(1), Position(3)}};  // of page 2
+  const std::vector<Place> places = {{Section(1), Position(2)},   // of pages 1 and 2
+                                     {Section(1), Position(3)}};  // of page 2
 
   ASSERT_EQ(get(1, 3), record(103));
-  EXPECT_EQ(journal_->read_cached(places, out), (std::vector<bool>{false, true}));
+  EXPECT_THAT(found_in_cache(places), testing::ElementsAre(Bytes(), record(103)));
   ASSERT_EQ(get(1, 2), record(102));
-  EXPECT_EQ(journal_->read_cached(places, out), (std::vector<bool>{true, true}));
+  EXPECT_THAT(found_in_cache(places), testing::ElementsAre(record(102), record(103)));
+}
 
-  EXPECT_TRUE(equal_bytes(ByteSpan(out).first(kRecordSizeBytes), record(102)));
-  EXPECT_TRUE(equal_bytes(ByteSpan(out).last(kRecordSizeBytes), record(103)));
+// More than are fetched together.
+TEST_F(JournalRefusals, GivenManyRecords_WhenSoughtInTheCache_ThenEachIsFoundAtItsPlace) {
+  constexpr uint64_t kCount = 33;
+  reopen();
+  std::vector<Place> places;
+  for (uint64_t i = 0; i < kCount; ++i) {
+    const uint64_t section = 1 + i % 3;
+    ASSERT_OK(append(section, i));
+    places.emplace_back(Section(section), Position(i / 3));
+  }
+  for (uint64_t section = 1; section <= 3; ++section)
+    append_records(section, 8);  // the last pages are not in the cache
+  ASSERT_OK(journal_->sync_all());
+  reopen();
+  std::vector<Bytes> records;
+  for (uint64_t i = 0; i < kCount; ++i) {
+    records.push_back(record(i));
+    ASSERT_EQ(get(places[i].first.value, places[i].second.value), records[i]);
+  }
+
+  EXPECT_EQ(found_in_cache(places), records);
 }
 
 TEST_F(JournalRefusals, GivenSections_WhenAskedForWhatIsNotThere_ThenTold) {
@@ -368,13 +400,11 @@ TEST_F(JournalRefusals, GivenSections_WhenAskedForWhatIsNotThere_ThenTold) {
   EXPECT_TRUE(findings.report().empty());
   EXPECT_EQ(journal_->size(Section(7)), 0u);
   EXPECT_THAT(journal_->replay_section(Section(7), Position(0)), testing::Not(FailsWith(Errc::io)));
-  Bytes out(2 * kRecordSizeBytes);
-  const std::vector<FixedJournal::Place> places = {{Section(1), Position(9)},
-                                                   {Section(7), Position(0)}};
-  EXPECT_EQ(journal_->read_cached(places, out), std::vector<bool>(2, false));
+  const std::vector<Place> places = {{Section(1), Position(9)}, {Section(7), Position(0)}};
+  EXPECT_THAT(found_in_cache(places), testing::ElementsAre(Bytes(), Bytes()));
   EXPECT_EQ(journal_->prune(Section(2)), 1u);
   EXPECT_THAT(journal_->replay_section(Section(1), Position(0)), FailsWith(Errc::pruned));
-  EXPECT_EQ(journal_->read_cached(places, out), std::vector<bool>(2, false));
+  EXPECT_THAT(found_in_cache(places), testing::ElementsAre(Bytes(), Bytes()));
   EXPECT_THAT(journal_->sync(Section(1)), FailsWith(Errc::pruned));
 }
 
@@ -471,18 +501,21 @@ TEST_F(ValueLogRefusals, GivenAPrune_WhenAPrunedSectionIsUsed_ThenEveryCallSaysS
   EXPECT_EQ(log->size(Section(3)), 20u);
 }
 
-TEST_F(ValueLogRefusals, GivenCachedReads_WhenOfWhatCannotBeCached_ThenTheyStayWithoutAValue) {
+TEST_F(ValueLogRefusals, GivenABatch_WhenOfWhatCannotBeCached_ThenThereIsNoValue) {
   ASSERT_OK_INTO(const auto log, open_values());
   ASSERT_OK_INTO(const ValueLocation location, log->append(Section(1), pattern(1, 16)));
   ASSERT_OK(log->sync_all());
   log->map_reads();
   std::optional<Value> value;
-  const ValueLog::CachedRead reads[] = {{Section(1), location, &value},
-                                        {Section(9), location, &value},
-                                        {Section(1), {0, 3}, &value},
-                                        {Section(1), {0, 5000}, &value}};
-
-  log->read_cached(reads);
+  {
+    ValueLog::Batch batch(*log);
+    batch.push(Section(1), location, value);
+    batch.push(Section(9), location, value);
+    batch.push(Section(1), {0, 3}, value);
+    batch.push(Section(1), {0, 5000}, value);
+    batch.push(Section(1), {UINT64_MAX, 16}, value);
+    batch.finish();
+  }
 
   EXPECT_FALSE(value.has_value());
 }

@@ -15,6 +15,7 @@
 #include "firn/base/text.h"
 #include "firn/base/units.h"
 #include "firn/io/blob_header.h"
+#include "firn/journal/batches.h"
 #include "firn/journal/section_name.h"
 #include "firn/journal/value_entry.h"
 
@@ -240,54 +241,45 @@ Result<Value> ValueLog::read(Section section, ValueLocation location, Use use) c
   return journal::decompress_entry(payload.bytes(), options_.value_size_max_bytes, which);
 }
 
-void ValueLog::read_cached(std::span<const CachedRead> reads) const {
-  if (options_.cache == nullptr || options_.compression_level) return;
+ValueLog::Batch::Batch(const ValueLog& log) : log_(log) {
+  if (log.options_.cache != nullptr && !log.options_.compression_level)
+    reads_.emplace(*log.options_.cache);
+}
+
+void ValueLog::Batch::push(Section section, ValueLocation location, std::optional<Value>& value) {
   // Of larger ones a copy costs more than what is saved, and a lie costs memory.
-  const auto is_small = [](const CachedRead& read) {
-    return read.location.size_bytes >= kChecksumSizeBytes &&
-           read.location.size_bytes <= kCachedValueMaxBytes;
-  };
-  size_t memory_bytes = 0;
-  for (const CachedRead& read : reads)
-    if (is_small(read)) memory_bytes += read.location.size_bytes;
-  const auto memory = std::make_shared<Buffer>(memory_bytes);
-  MutableByteSpan free = memory->mutable_bytes();
-  struct Reading {
-    const CachedRead& read;
-    ByteSpan bytes;
-    size_t wanted_end;
-  };
-  std::vector<PageCache::Wanted> wanted;
-  std::vector<Reading> readings;
-  wanted.reserve(reads.size());
-  readings.reserve(reads.size());
-  Handle handle;
-  std::optional<Section> section;
-  for (const CachedRead& read : reads) {
-    if (section != read.section) {
-      auto found = find_existing(read.section);
-      handle = found ? std::move(*found) : nullptr;
-      section = read.section;
-    }
-    if (handle == nullptr || !is_small(read)) continue;
-    const MutableByteSpan bytes = free.first(read.location.size_bytes);
-    const size_t wanted_before = wanted.size();
-    handle->want_cached(read.location.offset, bytes, wanted);
-    if (wanted.size() == wanted_before) continue;
-    free = free.subspan(bytes.size());
-    readings.push_back({read, bytes, wanted.size()});
+  const uint32_t size_bytes = location.size_bytes;
+  if (!reads_ || size_bytes < kChecksumSizeBytes || size_bytes > kCachedValueMaxBytes) return;
+  if (section_ != section) {
+    section_ = section;
+    segment_ = log_.table_.peek(section);
+    end_ = segment_ == nullptr ? 0 : segment_->cacheable_bytes();
   }
-  options_.cache->read_many(wanted);
-  size_t part = 0;
-  for (const Reading& reading : readings) {
-    bool is_whole = true;
-    for (; part < reading.wanted_end; ++part)
-      is_whole = is_whole && wanted[part].found;
-    if (!is_whole) continue;
-    const ByteSpan payload = reading.bytes.first(reading.bytes.size() - kChecksumSizeBytes);
-    if (load_big_endian<uint32_t>(payload.data() + payload.size()) != crc32c(payload)) continue;
-    reading.read.value->emplace(memory, payload);
+  if (location.offset >= end_ || size_bytes > end_ - location.offset) return;
+  reads_->push(segment_->wanted(location.offset, size_bytes), &value,
+               [this](auto* to, const auto& read) { take(read, *to); });
+}
+
+void ValueLog::Batch::finish() {
+  if (reads_) reads_->finish([this](auto* to, const auto& read) { take(read, *to); });
+}
+
+void ValueLog::Batch::take(const PageCache::Wanted& wanted, std::optional<Value>& value) {
+  if (wanted.found.empty() && wanted.bytes_beyond_page() == 0) return;
+  if (free_.size() < wanted.size_bytes) {
+    size_t bytes = wanted.size_bytes;
+    reads_->for_each_left([&](const PageCache::Wanted& left) { bytes += left.size_bytes; });
+    memory_ = std::make_shared_for_overwrite<std::byte[]>(bytes);
+    free_ = MutableByteSpan(memory_.get(), bytes);
   }
+  const MutableByteSpan entry = free_.first(wanted.size_bytes);
+  const ByteSpan found = log_.options_.cache->find(wanted, entry);
+  if (found.empty()) return;
+  if (found.data() != entry.data()) copy_bytes(entry, found);
+  const ByteSpan payload = entry.first(entry.size() - kChecksumSizeBytes);
+  if (load_big_endian<uint32_t>(payload.data() + payload.size()) != crc32c(payload)) return;
+  free_ = free_.subspan(entry.size());
+  value.emplace(memory_, payload);
 }
 
 Status ValueLog::check(Section section, ValueLocation location) const {

@@ -79,15 +79,8 @@ class ValueLog {
   // For a read that follows soon of a value that begins at about this offset: starts to load it
   // from the cache, if it is there.
   void fetch(Section section, uint64_t offset) const;
-  // Reads those values that are in the cache and correct to where `value` points; the others may be
-  // read one by one. Nothing where values are compressed. They share memory, which lives as long as
-  // any of them.
-  struct CachedRead {
-    Section section;
-    ValueLocation location;
-    std::optional<Value>* value;
-  };
-  void read_cached(std::span<const CachedRead> reads) const;
+  // Reads many values from the cache: see batches.h.
+  class Batch;
   // The same without returning the value, and never from the cache.
   [[nodiscard]] Status check(Section section, ValueLocation location) const;
 

@@ -9,6 +9,7 @@
 
 #include "firn/base/crc32c.h"
 #include "firn/base/units.h"
+#include "firn/journal/batches.h"
 #include "firn/journal/journal_test_support.h"
 #include "firn/journal/value_entry.h"
 #include "testkit/failing_calls.h"
@@ -443,8 +444,9 @@ TEST_F(ValueLogTest, GivenABatchOfReads_WhenSomeAreCached_ThenThoseThatAreRightH
     ASSERT_EQ(get(1, locations[7]), pattern(7, 16));
   const auto found = [](const ValueLog& log, ValueLocation location) {
     std::optional<Value> value;
-    const ValueLog::CachedRead reads[] = {{Section(1), location, &value}};
-    log.read_cached(reads);
+    ValueLog::Batch batch(log);
+    batch.push(Section(1), location, value);
+    batch.finish();
     return value ? to_bytes(value->bytes()) : Bytes();
   };
 

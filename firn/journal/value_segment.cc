@@ -14,9 +14,6 @@ namespace {
 // bytes behind the present one.
 constexpr uint64_t kMapStepBytes = 256 << 10;
 constexpr uint64_t kUnmappedMax = 256;
-// What is cached of a blob; as large as the usual page of an index. Larger entries are read as they
-// are: the system call that the cache saves is a small part of their cost.
-constexpr size_t kBlockBytes = 4084;
 // What is loaded ahead of a value whose size is not known: the processor goes on by itself.
 constexpr size_t kFetchBytes = 256;
 
@@ -122,13 +119,6 @@ bool ValueSegment::find_cached(uint64_t offset, MutableByteSpan out) const {
 void ValueSegment::fetch(uint64_t offset) const {
   if (offset >= cacheable_bytes()) return;
   cache_->fetch(cache_id_, offset / kBlockBytes, offset % kBlockBytes, kFetchBytes);
-}
-
-void ValueSegment::want_cached(uint64_t offset, MutableByteSpan out,
-                               std::vector<PageCache::Wanted>& wanted) const {
-  const uint64_t cacheable = cacheable_bytes();
-  if (offset > cacheable || out.size() > cacheable - offset) return;
-  PageCache::want(cache_id_, kBlockBytes, offset, out, wanted);
 }
 
 std::optional<ValueSegment::Mapped> ValueSegment::read_mapped(uint64_t offset,

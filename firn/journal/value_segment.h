@@ -54,9 +54,18 @@ class ValueSegment {
   [[nodiscard]] bool may_be_mapped() const { return !cannot_map_.load(std::memory_order_relaxed); }
   // See PageCache::fetch: for a read of what is from about `offset` on.
   void fetch(uint64_t offset) const;
-  // What the cache is to be asked for these bytes; nothing if they cannot be there.
-  void want_cached(uint64_t offset, MutableByteSpan out,
-                   std::vector<PageCache::Wanted>& wanted) const;
+  // Of the blob from the start: what may be in the cache.
+  [[nodiscard]] uint64_t cacheable_bytes() const;
+  // What the cache is to be asked for bytes below that.
+  [[nodiscard]] PageCache::Wanted wanted(uint64_t offset, uint32_t size_bytes) const {
+    return {.blob_id = cache_id_,
+            .page = offset / kBlockBytes,
+            .page_size = kBlockBytes,
+            .offset_in_page = static_cast<uint32_t>(offset % kBlockBytes),
+            .size_bytes = size_bytes,
+            .hash = 0,
+            .found = {}};
+  }
   // The same bytes in place, where they are durable and the blob can be mapped; else nothing.
   struct Mapped {
     std::shared_ptr<const Mapping> pin;
@@ -69,9 +78,11 @@ class ValueSegment {
   [[nodiscard]] Blob& blob() { return *blob_; }
 
  private:
+  // What is cached of a blob; as large as the usual page of an index. Larger entries are read as
+  // they are: the system call that the cache saves is a small part of their cost.
+  static constexpr uint32_t kBlockBytes = 4084;
+
   [[nodiscard]] Status flush() REQUIRES(mutex_);
-  // Of the blob from the start: what may be in the cache.
-  [[nodiscard]] uint64_t cacheable_bytes() const;
 
   const std::unique_ptr<Blob> blob_;
   const size_t buffer_bytes_;

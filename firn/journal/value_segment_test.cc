@@ -158,17 +158,20 @@ TEST_F(ValueSegmentTest, GivenASmallRange_WhenReadAgain_ThenItsBlockIsLoadedOnce
   EXPECT_THAT(read_cached(*segment, kBlock - 8, 16), FailsWith(Errc::io)) << "the next block";
 }
 
-TEST_F(ValueSegmentTest, WhenAskedWhatToWantOfTheCache_ThenOnlyDurableBytesOfWholeBlocks) {
+TEST_F(ValueSegmentTest, WhenAskedWhatMayBeCached_ThenOnlyDurableBytesOfWholeBlocks) {
   const auto segment = open(memory_, &cache_);
   append(*segment, 2 * kBlock + 500);
   ASSERT_OK(segment->sync());
   const auto uncached = open(memory_, nullptr);
-  Bytes out(16);
+  constexpr uint32_t kSize = 16;
   const auto is_asked = [&](const ValueSegment& of, uint64_t offset) {
     of.fetch(offset);  // harmless anywhere
-    std::vector<PageCache::Wanted> wanted;
-    of.want_cached(offset, out, wanted);
-    return !wanted.empty();
+    const uint64_t end = of.cacheable_bytes();
+    if (offset > end || kSize > end - offset) return false;
+    const PageCache::Wanted wanted = of.wanted(offset, kSize);
+    EXPECT_EQ(wanted.page * wanted.page_size + wanted.offset_in_page, offset);
+    EXPECT_EQ(wanted.size_bytes, kSize);
+    return true;
   };
 
   EXPECT_TRUE(is_asked(*segment, 0));
