@@ -90,6 +90,55 @@ TEST_P(FreezerStress, GivenReadersBesideAWriter_WhenTheTableDoubles_ThenEveryKey
   run_readers_beside_a_writer(storage_, options);
 }
 
+// Values of all sizes: most fit into a block of the cache, some span two, some are never cached.
+std::string value_of(uint64_t number) {
+  const size_t size = number % 50 == 0 ? 6000 : number * 37 % 400;
+  return concat(number, ":", std::string(size, static_cast<char>('a' + number % 26)));
+}
+
+// Batches are longer than what they prepare at a time, and sections come and go beside them.
+TEST_P(FreezerStress,
+       GivenBatchesBesideAWriter_WhenSectionsAreClosedAsIdle_ThenAllAnswersAreRight) {
+  constexpr uint64_t kPuts = 1500;
+  FreezerOptions options = this->options();
+  options.open_sections_max = 2;
+  options.section_target_bytes = 16384;
+  options.page_cache_bytes = 256 << 10;
+  ASSERT_OK_INTO(const Store freezer, Freezer::open(storage_, options));
+  std::atomic<uint64_t> visible = 0;
+  std::vector<std::thread> readers;
+  for (uint64_t seed = 1; seed <= 2; ++seed) {
+    readers.emplace_back([&, seed] {
+      Random random(seed);
+      while (visible < kPuts && !HasFailure()) {
+        const uint64_t known = visible;
+        if (known == 0) continue;
+        std::vector<uint64_t> numbers(random.between(1, 150));
+        std::vector<Bytes> names;
+        for (uint64_t& number : numbers) {
+          number = random.below(known + 5);
+          names.push_back(freezer::test_key(concat("key", number)));
+        }
+        const auto answers = freezer->get_many(std::vector<ByteSpan>(names.begin(), names.end()));
+        for (size_t i = 0; i < numbers.size(); ++i) {
+          const std::string found = freezer::answer(answers[i]);
+          if (numbers[i] >= known && found == "absent") continue;
+          ASSERT_EQ(found, value_of(numbers[i]));
+        }
+      }
+    });
+  }
+  for (uint64_t i = 0; i < kPuts && !HasFailure(); ++i) {
+    EXPECT_OK(put(freezer, concat("key", i), value_of(i)));
+    if (i % 16 == 15) {
+      EXPECT_OK(freezer->sync());
+    }
+    visible = i + 1;
+  }
+  for (std::thread& reader : readers)
+    reader.join();
+}
+
 void expect_all_readable(const Store& freezer, uint64_t keys) {
   std::vector<Bytes> names;
   for (uint64_t i = 0; i < keys; ++i) {
