@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "firn/base/epoch_templates.h"
+#include "testkit/epochs.h"
 
 namespace firn {
 namespace {
@@ -17,13 +18,7 @@ using EpochDomain = BasicEpochDomain<EpochPolicy>;
 using EpochSession = BasicEpochSession<EpochPolicy>;
 using EpochPin = BasicEpochPin<EpochPolicy>;
 
-struct Retirable : EpochRetired {
-  explicit Retirable(int& count) {
-    bytes = 100;
-    owner = &count;
-    reclaim = [](EpochRetired*, void* counter) { ++*static_cast<int*>(counter); };
-  }
-};
+using Retirable = testkit::CountedRetired<int>;
 
 TEST(Epoch, GivenNoPin_WhenCollected_ThenReclaimedOnce) {
   EpochDomain domain;
@@ -101,15 +96,9 @@ TEST(Epoch, GivenSessionsThatComeAndGo_WhenRetirable_ThenRecordsAreUsedAgain) {
   EXPECT_EQ(domain.statistics().sessions, 0u);
 }
 
-// Where the system has no barrier for all threads.
-struct PinsInOrder : EpochPolicy {
-  static void announce(Word& word, uint64_t value) { announce_in_order(word, value); }
-  static void order_announcements() {}
-};
-
 template <class Policy>
 class EpochConcurrent : public testing::Test {};
-using PinPolicies = testing::Types<EpochPolicy, PinsInOrder>;
+using PinPolicies = testing::Types<EpochPolicy, testkit::PinsInOrder<EpochPolicy>>;
 TYPED_TEST_SUITE(EpochConcurrent, PinPolicies);
 
 // What a reader has reached through the pointer while pinned stays valid.

@@ -7,16 +7,12 @@
 
 #include <gtest/gtest.h>
 
+#include "testkit/epochs.h"
+
 namespace firn {
 namespace {
 
-struct Watched : EpochRetired {
-  explicit Watched(int& count) {
-    bytes = 100;
-    owner = &count;
-    reclaim = [](EpochRetired*, void* counter) { ++*static_cast<int*>(counter); };
-  }
-};
+using Watched = testkit::CountedRetired<int>;
 
 TEST(ReadSectionTest, GivenNoReader_WhenCollected_ThenWhatWasRetiredIsDestroyed) {
   int destroyed = 0;

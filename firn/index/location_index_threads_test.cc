@@ -17,6 +17,7 @@
 #include "firn/base/mutex.h"
 #include "firn/index/location_index_internals.h"
 #include "firn/index/location_index_test_support.h"
+#include "testkit/epochs.h"
 
 namespace firn {
 namespace {
@@ -260,15 +261,9 @@ TEST(LocationIndexThread, GivenSnapshotsUnderWriters_WhenLoadedAndReplayed_ThenT
   }
 }
 
-// Where the system has no barrier for all threads.
-struct PinsInOrder : LocationPolicy {
-  static void announce(Word& word, uint64_t value) { announce_in_order(word, value); }
-  static void order_announcements() {}
-};
-
 template <class Policy>
 class LocationIndexReclaim : public testing::Test {};
-using PinPolicies = testing::Types<LocationPolicy, PinsInOrder>;
+using PinPolicies = testing::Types<LocationPolicy, testkit::PinsInOrder<LocationPolicy>>;
 TYPED_TEST_SUITE(LocationIndexReclaim, PinPolicies);
 
 // The tables of an index are poisoned when they are reclaimed, and zeroed when they are used again.

@@ -13,6 +13,7 @@
 
 #include "firn/base/read_section.h"
 #include "testkit/child_process.h"
+#include "testkit/epochs.h"
 #include "testkit/matchers.h"
 #include "tests/processes/store_handle.h"
 
@@ -121,12 +122,7 @@ TEST_P(EveryStoreForked, GivenAChild_WhenItOpensTheStoreItself_ThenItIsAWriterLi
   EXPECT_EQ(writer->count().value(), 60u);
 }
 
-struct Retired : EpochRetired {
-  explicit Retired(std::atomic<uint64_t>& destroyed) {
-    owner = &destroyed;
-    reclaim = [](EpochRetired*, void* count) { ++*static_cast<std::atomic<uint64_t>*>(count); };
-  }
-};
+using Retired = testkit::CountedRetired<std::atomic<uint64_t>>;
 
 // What is found without a lock has locks of those who change it, and readers that may be in it.
 TEST(ForkBesideThreads, GivenThreadsThatReadAndRetire_WhenForked_ThenTheChildIsNotHeldUpByThem) {
