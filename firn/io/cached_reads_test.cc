@@ -26,13 +26,7 @@ Bytes bytes_at(uint64_t blob_id, uint64_t offset, size_t size) {
 }
 
 PageCache::Wanted range_of(uint64_t blob_id, uint64_t offset, uint32_t size) {
-  return {.blob_id = blob_id,
-          .page = offset / kBytesAPage,
-          .page_size = kBytesAPage,
-          .offset_in_page = static_cast<uint32_t>(offset % kBytesAPage),
-          .size_bytes = size,
-          .hash = 0,
-          .found = {}};
+  return {blob_id, kBytesAPage, offset, size};
 }
 
 class CachedReadsTest : public testing::Test {

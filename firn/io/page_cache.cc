@@ -343,8 +343,7 @@ void PageCache::fetch_parts(const Wanted& wanted) const {
 
 ByteSpan PageCache::join(const Wanted& wanted, MutableByteSpan memory) const {
   const MutableByteSpan joined = memory.first(wanted.size_bytes);
-  const uint64_t offset = wanted.page * wanted.page_size + wanted.offset_in_page;
-  if (!read_range(wanted.blob_id, wanted.page_size, offset, joined)) return {};
+  if (!read_range(wanted.blob_id, wanted.page_size, wanted.offset(), joined)) return {};
   return joined;
 }
 

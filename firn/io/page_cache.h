@@ -79,6 +79,14 @@ class PageCache {
   // seeks many takes each step for some before the next, so that they wait for memory together (see
   // cached_reads.h). All in one ReadSection.
   struct Wanted {
+    Wanted() = default;
+    Wanted(uint64_t blob, uint32_t size_of_pages, uint64_t offset, uint32_t size)
+        : blob_id(blob),
+          page(offset / size_of_pages),
+          page_size(size_of_pages),
+          offset_in_page(static_cast<uint32_t>(offset % size_of_pages)),
+          size_bytes(size) {}
+
     uint64_t blob_id = 0;
     uint64_t page = 0;
     uint32_t page_size = 0;
@@ -87,6 +95,7 @@ class PageCache {
     uint64_t hash = 0;        // of the page
     ByteSpan found;           // where it is, if it is in one page
 
+    [[nodiscard]] uint64_t offset() const { return page * page_size + offset_in_page; }
     [[nodiscard]] size_t bytes_beyond_page() const {
       const uint32_t in_page = page_size - offset_in_page;
       return size_bytes > in_page ? size_bytes - in_page : 0;

@@ -19,6 +19,7 @@ namespace {
 
 constexpr uint64_t kBlobs = 3;
 constexpr uint64_t kPages = 40;
+constexpr uint32_t kPageSizeMax = 8192;
 
 size_t size_of(uint64_t blob_id, uint64_t page) {
   return blob_id == 0 ? 4084 : 100 + 64 * page;
@@ -52,14 +53,8 @@ class PageCacheThreads : public testing::Test {
       check(!found.empty(), wanted.blob_id, wanted.page, found);
     };
     for (int i = 0; i < 50; ++i) {
-      reads.push({.blob_id = random.below(kBlobs),
-                  .page = random.below(kPages),
-                  .page_size = 8192,
-                  .offset_in_page = static_cast<uint32_t>(random.below(60)),
-                  .size_bytes = 32,
-                  .hash = 0,
-                  .found = {}},
-                 i, visit);
+      const uint64_t offset = random.below(kPages) * kPageSizeMax + random.below(60);
+      reads.push({random.below(kBlobs), kPageSizeMax, offset, 32}, i, visit);
     }
     reads.finish(visit);
   }

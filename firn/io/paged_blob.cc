@@ -342,13 +342,7 @@ bool PagedBlob::read_cached(uint64_t offset, MutableByteSpan out) const {
 PageCache::Wanted PagedBlob::wanted(uint64_t offset, uint32_t size_bytes) const {
   const uint64_t below_tip = tip_offset_.load(std::memory_order_acquire);
   if (offset > below_tip || size_bytes > below_tip - offset) return {};
-  return {options_.cache_id,
-          offset / page_size_,
-          static_cast<uint32_t>(page_size_),
-          static_cast<uint32_t>(offset % page_size_),
-          size_bytes,
-          0,
-          {}};
+  return {options_.cache_id, static_cast<uint32_t>(page_size_), offset, size_bytes};
 }
 
 Status PagedBlob::read_sequential(uint64_t offset, MutableByteSpan out) const {

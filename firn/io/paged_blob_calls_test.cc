@@ -294,7 +294,7 @@ TEST(PagedBlobCalls, WhenAskedWhatToWantOfTheCache_ThenWhatIsBelowTheTip) {
   const auto is_wanted = [&](uint64_t offset) {
     const PageCache::Wanted wanted = store.paged->wanted(offset, kSize);
     if (wanted.size_bytes == 0) return false;
-    EXPECT_EQ(wanted.page * kPage + wanted.offset_in_page, offset);
+    EXPECT_EQ(wanted.offset(), offset);
     EXPECT_EQ(wanted.size_bytes, kSize);
     return true;
   };

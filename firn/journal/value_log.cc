@@ -25,7 +25,12 @@ using journal::kChecksumSizeBytes;
 
 namespace {
 
+// Of larger ones a copy costs more than what is saved, and a lie costs memory.
 constexpr uint32_t kCachedValueMaxBytes = 4084;
+
+bool may_be_cached(ValueLocation location) {
+  return location.size_bytes >= kChecksumSizeBytes && location.size_bytes <= kCachedValueMaxBytes;
+}
 
 struct Compressor {
   Compressor() : context(ZSTD_createCCtx()) {
@@ -213,8 +218,7 @@ Result<Value> ValueLog::read_entry(Section section, ValueLocation location, Use 
 
 // Without a lock or a system call. Nothing if it is not there.
 std::optional<Value> ValueLog::find_in_memory(Section section, ValueLocation location) const {
-  if (location.size_bytes < kChecksumSizeBytes || location.size_bytes > kCachedValueMaxBytes)
-    return std::nullopt;
+  if (!may_be_cached(location)) return std::nullopt;
   const ReadSection reading;
   const journal::ValueSegment* const segment = table_.peek(section);
   if (segment == nullptr || segment->may_be_mapped()) return std::nullopt;
@@ -247,16 +251,14 @@ ValueLog::Batch::Batch(const ValueLog& log) : log_(log) {
 }
 
 void ValueLog::Batch::push(Section section, ValueLocation location, std::optional<Value>& value) {
-  // Of larger ones a copy costs more than what is saved, and a lie costs memory.
-  const uint32_t size_bytes = location.size_bytes;
-  if (!reads_ || size_bytes < kChecksumSizeBytes || size_bytes > kCachedValueMaxBytes) return;
+  if (!reads_ || !may_be_cached(location)) return;
   if (section_ != section) {
     section_ = section;
     segment_ = log_.table_.peek(section);
     end_ = segment_ == nullptr ? 0 : segment_->cacheable_bytes();
   }
-  if (location.offset >= end_ || size_bytes > end_ - location.offset) return;
-  reads_->push(segment_->wanted(location.offset, size_bytes), &value,
+  if (location.offset >= end_ || location.size_bytes > end_ - location.offset) return;
+  reads_->push(segment_->wanted(location.offset, location.size_bytes), &value,
                [this](auto* to, const auto& read) { take(read, *to); });
 }
 

@@ -58,13 +58,7 @@ class ValueSegment {
   [[nodiscard]] uint64_t cacheable_bytes() const;
   // What the cache is to be asked for bytes below that.
   [[nodiscard]] PageCache::Wanted wanted(uint64_t offset, uint32_t size_bytes) const {
-    return {.blob_id = cache_id_,
-            .page = offset / kBlockBytes,
-            .page_size = kBlockBytes,
-            .offset_in_page = static_cast<uint32_t>(offset % kBlockBytes),
-            .size_bytes = size_bytes,
-            .hash = 0,
-            .found = {}};
+    return {cache_id_, kBlockBytes, offset, size_bytes};
   }
   // The same bytes in place, where they are durable and the blob can be mapped; else nothing.
   struct Mapped {

@@ -169,7 +169,7 @@ TEST_F(ValueSegmentTest, WhenAskedWhatMayBeCached_ThenOnlyDurableBytesOfWholeBlo
     const uint64_t end = of.cacheable_bytes();
     if (offset > end || kSize > end - offset) return false;
     const PageCache::Wanted wanted = of.wanted(offset, kSize);
-    EXPECT_EQ(wanted.page * wanted.page_size + wanted.offset_in_page, offset);
+    EXPECT_EQ(wanted.offset(), offset);
     EXPECT_EQ(wanted.size_bytes, kSize);
     return true;
   };
